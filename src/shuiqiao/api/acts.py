@@ -66,12 +66,14 @@ class Acts:
         *,
         caller: Principal,
         is_streamed: bool,
+        is_secret: bool = False,
         act: Callable[[Request], Awaitable[Response]],
     ) -> Response:
         """Do what a request asks, or return what was answered to it before.
 
-        is_streamed: its body is not looked at here but by what acts. Raises InvalidInput ``api.key_missing``, Conflict
-        ``api.key_reused`` or ``api.act_in_progress``.
+        is_streamed: its body is not looked at here but by what acts. is_secret: the answer is told once and not kept;
+        the act itself answers who asks again, refuses it or makes a new secret. Raises InvalidInput
+        ``api.key_missing``, Conflict ``api.key_reused`` or ``api.act_in_progress``.
         """
         name = self._store.tag(caller.kind, caller.id, _key_of(request))
         question = self._store.tag(await _question(request, is_streamed=is_streamed))
@@ -83,7 +85,7 @@ class Acts:
         except BaseException:
             await run_in_threadpool(self._store.forget, name, run=self._run)
             raise
-        await run_in_threadpool(self._end, name, response)
+        await run_in_threadpool(self._end, name, response, is_kept=not is_secret)
         return response
 
     def _begin(self, name: bytes, question: bytes) -> ActRow | None:
@@ -101,8 +103,8 @@ class Acts:
             raise Conflict("api.act_in_progress", "the request under this idempotency key is being answered")
         return None
 
-    def _end(self, name: bytes, response: Response) -> None:
-        if response.status_code >= _REFUSED:
+    def _end(self, name: bytes, response: Response, *, is_kept: bool) -> None:
+        if response.status_code >= _REFUSED or not is_kept:
             self._store.forget(name, run=self._run)
             return
         self._store.finish(

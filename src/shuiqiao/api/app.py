@@ -19,6 +19,7 @@ from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.applications import applications
+from shuiqiao.api.routes.approvals import approvals
 from shuiqiao.api.routes.consents import consents
 from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.disputes import disputes
@@ -28,6 +29,7 @@ from shuiqiao.api.routes.governance import governance
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
 from shuiqiao.api.routes.jobs import jobs
+from shuiqiao.api.routes.journal import journal
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.models import models
@@ -38,6 +40,8 @@ from shuiqiao.api.routes.records import records
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
+from shuiqiao.api.routes.upkeep import upkeep
+from shuiqiao.api.routes.users import users
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 from shuiqiao.client.operation import PREFIX
 from shuiqiao.client.resources.models import DEVELOP_MODEL, MAX_LOAN_BOOK_BYTES
@@ -58,6 +62,9 @@ _LONG_BODIES: Final = {
 
 _NOUNS: Final[tuple[Routes, ...]] = (
     sessions,
+    users,
+    approvals,
+    journal,
     members,
     governance,
     records,
@@ -76,6 +83,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     jobs,
     events,
     deliveries,
+    upkeep,
 )
 
 

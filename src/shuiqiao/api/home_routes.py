@@ -14,11 +14,20 @@ from fastapi import Query
 from shuiqiao import __version__
 from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import journaled
+from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.resources.home import HomeStatus
 from shuiqiao.client.resources.own_files import AMEND_BY_FILE, TAKE_IN_FILES, OwnFile, OwnFiles, TakenIn, path_from_root
+from shuiqiao.client.resources.upkeep import PUBLISH_LOG, PublicationFolder, Published
+from shuiqiao.client.resources.users import (
+    ADD_FIRST_USER,
+    RESET_AS_OWNER,
+    NewUser,
+    NewUserPassword,
+    ResetPassword,
+    UserChoice,
+)
 from shuiqiao.client.resources.validator import (
     HOME_PREFIX,
     JUDGE_NOTES,
@@ -33,7 +42,6 @@ from shuiqiao.client.resources.validator import (
 )
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.ledger.transactions.submitter import log_size
-from shuiqiao.node.operations import records
 
 home = Routes("home", prefix=HOME_PREFIX)
 
@@ -49,29 +57,48 @@ _OF_FILES = (
 )
 
 
-@home.post(
-    TAKE_IN_FILES.path,
-    permission="ingest.write",
-    codes=_OF_FILES,
-)
+@home.perform(TAKE_IN_FILES, permission="ingest.write", codes=_OF_FILES)
 def take_in_files(named: OwnFiles, running: Running, caller: Caller) -> TakenIn:
     """Take in files of this machine, which the owner of the home may read anyway."""
     for text in named.files:
         path_from_root(text)
-    with journaled(running, caller, act="ingest.take_in"):
-        return records.take_in_files(running.institution, named)
+    return performed(running, caller, TAKE_IN_FILES, named)
 
 
-@home.post(
-    AMEND_BY_FILE.path,
-    permission="ingest.write",
-    codes=_OF_FILES,
-)
+@home.perform(AMEND_BY_FILE, permission="ingest.write", codes=_OF_FILES)
 def amend_by_file(named: OwnFile, running: Running, caller: Caller) -> TakenIn:
     """Supersede records by corrected ones in a file of this machine."""
     path_from_root(named.file)
-    with journaled(running, caller, act="ingest.amend"):
-        return records.amend_by_file(running.institution, named)
+    return performed(running, caller, AMEND_BY_FILE, named)
+
+
+@home.perform(
+    PUBLISH_LOG,
+    permission="jobs.manage",
+    problems=(422,),
+    codes=("client.path_invalid", "node.tiles_folder_unnamed", "node.tiles_checkpoint_missing", "ledger.tile_foreign"),
+)
+def publish_log(asked: PublicationFolder, running: Running, caller: Caller) -> Published:
+    """Write what is new of the log to a folder of this machine, then its signed checkpoint."""
+    if asked.folder is not None:
+        path_from_root(asked.folder)
+    return performed(running, caller, PUBLISH_LOG, asked)
+
+
+@home.perform(
+    ADD_FIRST_USER,
+    permission=OWNER_ONLY,
+    codes=("node.users_exist", "node.user_name_invalid", "node.role_unknown", "node.roles_conflict"),
+)
+def add_first_user(asked: NewUser, running: Running, caller: Caller) -> NewUserPassword:
+    """Add the user who adds the others, while there is none."""
+    return performed(running, caller, ADD_FIRST_USER, asked)
+
+
+@home.perform(RESET_AS_OWNER, permission=OWNER_ONLY, codes=("node.user_unknown", "node.permission_missing"))
+def reset_as_owner(chosen: UserChoice, running: Running, caller: Caller) -> ResetPassword:
+    """Give who manages users a new first password, where nobody else may be left to do it."""
+    return performed(running, caller, RESET_AS_OWNER, chosen)
 
 
 @home.get("/status", permission=OWNER_ONLY)

@@ -28,6 +28,7 @@ from shuiqiao.node.accounts.model import Principal
 
 if TYPE_CHECKING:
     from shuiqiao.api.door import Door
+    from shuiqiao.client.operation import Operation
 
 PERMISSION_FIELD: Final = "x-permission"
 """Where the OpenAPI document says which permission a route asks for."""
@@ -36,6 +37,12 @@ CODES_FIELD: Final = "x-problem-codes"
 
 STREAMED_FIELD: Final = "x-streamed"
 """Where it says that a body is a file, taken in piece by piece."""
+
+ACT_FIELD: Final = "x-journal-act"
+"""Where it says under which name each call is an entry of the journal."""
+
+TOLD_ONCE_FIELD: Final = "x-told-once"
+"""Where it says that an answer is told once: it is not kept for who sends the same request again."""
 
 _ALWAYS: Final = (400, 408, 429, 503)
 _WITH_ACCESS: Final = (401, 403)
@@ -67,6 +74,7 @@ class GuardedRoute(APIRoute):
         permission = str((self.openapi_extra or {})[PERMISSION_FIELD])
 
         is_streamed = bool((self.openapi_extra or {}).get(STREAMED_FIELD))
+        is_secret = bool((self.openapi_extra or {}).get(TOLD_ONCE_FIELD))
         names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def handle(request: Request) -> Response:
@@ -76,7 +84,9 @@ class GuardedRoute(APIRoute):
             _require_known(request, names)
             # Who logs in is nobody yet, and a token that was lost is not given again.
             if request.method == "POST" and caller is not None:
-                response = await door.acts.once(request, caller=caller, is_streamed=is_streamed, act=inner)
+                response = await door.acts.once(
+                    request, caller=caller, is_streamed=is_streamed, is_secret=is_secret, act=inner
+                )
             else:
                 response = await inner(request)
             return formed(request, response) if isinstance(response, WireResponse) else response
@@ -111,6 +121,24 @@ class Routes:
         """Declare an act."""
         return self._route(
             "POST", path, permission=permission, problems=(409, 413, 415, *problems), codes=codes, **more
+        )
+
+    def perform(
+        self,
+        operation: Operation[Any, Any],
+        *,
+        permission: str,
+        problems: Sequence[int] = (),
+        codes: Sequence[str] = (),
+        **more: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the route of an operation, which names address and method."""
+        extra: dict[str, Any] = {ACT_FIELD: operation.act} if operation.act else {}
+        if operation.tells_secret:
+            extra[TOLD_ONCE_FIELD] = True
+        declare = self.get if operation.method == "GET" else self.post
+        return declare(
+            operation.path, permission=permission, problems=problems, codes=codes, openapi_extra=extra, **more
         )
 
     def _route(

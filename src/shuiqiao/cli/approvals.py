@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home
+from shuiqiao.cli.home import all_items, home_by_name
+from shuiqiao.cli.lending import ProductName, churn_change_in
+from shuiqiao.cli.members import digest_of
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show
-from shuiqiao.cli.users import TokenFile, caller_of
+from shuiqiao.cli.users import TokenFile
 
 if TYPE_CHECKING:
-    import msgspec
-
-    from shuiqiao.node.accounts.model import ActName, Principal
-    from shuiqiao.node.accounts.opening import InstitutionAccounts
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.client.operation import Operation, Sent
+    from shuiqiao.client.resources.approvals import ApprovalRecord
 
 approvals_app = command_group("Acts that one person proposes and another approves 双人复核.")
 propose_app = command_group("Propose an act to a second person 制单.")
@@ -35,6 +35,13 @@ class Purpose(StrEnum):
     SEALING = "sealing"
 
 
+class OutcomeChoice(StrEnum):
+    """What a person decides; as ``lending.model.Outcome``, of which a referral is none."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
 class Reason(StrEnum):
     """Why records are destroyed; as ``vault.model.ErasureReason``."""
 
@@ -44,16 +51,18 @@ class Reason(StrEnum):
     LEGAL_ORDER = "legal_order"
 
 
-def _with_approvals(
+def _perform(
     home: Path,
     token_file: Path | None,
-    act: Callable[[InstitutionAccounts, Institution, Principal], Mapping[str, Any]],
-) -> Mapping[str, Any]:
-    from shuiqiao.node.accounts.opening import InstitutionAccounts
-
-    with open_home(home) as institution:
-        accounts = InstitutionAccounts(institution)
-        return act(accounts, institution, caller_of(accounts.service, token_file))
+    operation: Operation[Sent, ApprovalRecord],
+    message: Callable[[], Sent],
+    *,
+    as_json: bool,
+) -> None:
+    """Have somebody perform an operation by name, and show the act."""
+    with home_by_name(home, token_file) as at_work:
+        told = at_work.perform(operation, message())
+    show(told.model_dump(mode="json"), as_json=as_json, speak=_speak)
 
 
 @approvals_app.command("list")
@@ -65,11 +74,12 @@ def approvals_list(
     json: Json = False,
 ) -> None:
     """List acts that I may make or check, the newest first 列出."""
+    from shuiqiao.client.resources.approvals import LIST_APPROVALS, ApprovalQuestion
 
-    def act(accounts: InstitutionAccounts, _institution: Institution, by: Principal) -> Mapping[str, Any]:
-        return {"approvals": accounts.approvals.rows(by, only_for_me=only_for_me)}
-
-    show(_with_approvals(home, token_file, act), as_json=json, speak=_speak_list)
+    with home_by_name(home, token_file) as at_work:
+        approvals = all_items(at_work, LIST_APPROVALS, ApprovalQuestion(for_me=only_for_me))
+    result = {"approvals": [each.model_dump(mode="json") for each in approvals]}
+    show(result, as_json=json, speak=_speak_list)
 
 
 @approvals_app.command("approve")
@@ -82,11 +92,9 @@ def approvals_approve(
     json: Json = False,
 ) -> None:
     """Approve an act that another person made, and carry it out 复核通过."""
+    from shuiqiao.client.resources.approvals import APPROVE, ApprovalGiven
 
-    def act(accounts: InstitutionAccounts, _institution: Institution, by: Principal) -> Mapping[str, Any]:
-        return accounts.approvals.approve(by, approval, digest=digest)
-
-    show(_with_approvals(home, token_file, act), as_json=json, speak=_speak)
+    _perform(home, token_file, APPROVE, lambda: ApprovalGiven(approval=approval, digest=digest), as_json=json)
 
 
 @approvals_app.command("reject")
@@ -99,11 +107,9 @@ def approvals_reject(
     json: Json = False,
 ) -> None:
     """Reject an act, or withdraw one's own 驳回."""
+    from shuiqiao.client.resources.approvals import REJECT, ApprovalRefused
 
-    def act(accounts: InstitutionAccounts, _institution: Institution, by: Principal) -> Mapping[str, Any]:
-        return accounts.approvals.reject(by, approval, reason=reason)
-
-    show(_with_approvals(home, token_file, act), as_json=json, speak=_speak)
+    _perform(home, token_file, REJECT, lambda: ApprovalRefused(approval=approval, reason=reason), as_json=json)
 
 
 @propose_app.command("freeze")
@@ -116,23 +122,21 @@ def propose_freeze(
     json: Json = False,
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
-    from shuiqiao.node.accounts.approvals.acts import freeze_of_days
-    from shuiqiao.node.accounts.model import ActName
-    from shuiqiao.node.governance import file_digest
+    from shuiqiao.client.resources.approvals import PROPOSE_FREEZE, FreezeProposal
 
-    def body(institution: Institution) -> msgspec.Struct:
-        return freeze_of_days(institution, days=days, reason_digest=file_digest(reason, suite=institution.suite))
+    def message() -> FreezeProposal:
+        return FreezeProposal(days=days, reason_digest=digest_of(reason, home=home))
 
-    _propose(home, token_file, ActName.FREEZE, body, as_json=json)
+    _perform(home, token_file, PROPOSE_FREEZE, message, as_json=json)
 
 
 @propose_app.command("unfreeze")
 def propose_unfreeze(*, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
     """Lift the freeze in force 解除冻结."""
-    from shuiqiao.node.accounts.approvals.acts import unfreeze_of_now
-    from shuiqiao.node.accounts.model import ActName
+    from shuiqiao.client.resources.approvals import PROPOSE_UNFREEZE
+    from shuiqiao.client.wire import Nothing
 
-    _propose(home, token_file, ActName.UNFREEZE, unfreeze_of_now, as_json=json)
+    _perform(home, token_file, PROPOSE_UNFREEZE, Nothing, as_json=json)
 
 
 @propose_app.command("suspension")
@@ -145,13 +149,9 @@ def propose_suspension(
     json: Json = False,
 ) -> None:
     """Put the suspension of a member to the vote 提案停权."""
-    from shuiqiao.node.accounts.approvals.acts import suspension_proposal
-    from shuiqiao.node.accounts.model import ActName
+    from shuiqiao.client.resources.approvals import PROPOSE_SUSPENSION, SuspensionProposal
 
-    def body(institution: Institution) -> msgspec.Struct:
-        return suspension_proposal(institution, member, days=days)
-
-    _propose(home, token_file, ActName.PROPOSE_SUSPENSION, body, as_json=json)
+    _perform(home, token_file, PROPOSE_SUSPENSION, lambda: SuspensionProposal(member=member, days=days), as_json=json)
 
 
 @propose_app.command("emergency")
@@ -165,15 +165,12 @@ def propose_emergency(
     json: Json = False,
 ) -> None:
     """Suspend a member for some days, as a regulator 紧急停权."""
-    from shuiqiao.node.accounts.approvals.acts import emergency_suspension
-    from shuiqiao.node.accounts.model import ActName
-    from shuiqiao.node.governance import file_digest
+    from shuiqiao.client.resources.approvals import PROPOSE_EMERGENCY, EmergencyProposal
 
-    def body(institution: Institution) -> msgspec.Struct:
-        digest = file_digest(evidence, suite=institution.suite)
-        return emergency_suspension(institution, member, days=days, evidence_digest=digest)
+    def message() -> EmergencyProposal:
+        return EmergencyProposal(member=member, days=days, evidence_digest=digest_of(evidence, home=home))
 
-    _propose(home, token_file, ActName.SUSPEND, body, as_json=json)
+    _perform(home, token_file, PROPOSE_EMERGENCY, message, as_json=json)
 
 
 @propose_app.command("rotation")
@@ -185,14 +182,9 @@ def propose_rotation(
     json: Json = False,
 ) -> None:
     """Replace one of this home's keys 轮换密钥."""
-    from shuiqiao.members.model import KeyPurpose
-    from shuiqiao.node.accounts.approvals.acts import key_rotation
-    from shuiqiao.node.accounts.model import ActName
+    from shuiqiao.client.resources.approvals import PROPOSE_ROTATION, RotationProposal
 
-    def body(institution: Institution) -> msgspec.Struct:
-        return key_rotation(institution, KeyPurpose(purpose.value))
-
-    _propose(home, token_file, ActName.ROTATE_KEY, body, as_json=json)
+    _perform(home, token_file, PROPOSE_ROTATION, lambda: RotationProposal(purpose=purpose.value), as_json=json)
 
 
 @propose_app.command("erasure")
@@ -208,27 +200,91 @@ def propose_erasure(
     json: Json = False,
 ) -> None:
     """Destroy records of a batch, as a bureau 销毁记录."""
-    from shuiqiao.node.accounts.approvals.acts import record_erasure
-    from shuiqiao.node.accounts.model import ActName
+    from shuiqiao.client.resources.approvals import PROPOSE_ERASURE, ErasureProposal
 
-    def body(_institution: Institution) -> msgspec.Struct:
-        return record_erasure(batch, indexes=leaf or [], reason=reason.value)
+    def message() -> ErasureProposal:
+        return ErasureProposal(batch=batch, leaves=tuple(leaf or ()), reason=reason.value)
 
-    _propose(home, token_file, ActName.ERASE, body, as_json=json)
+    _perform(home, token_file, PROPOSE_ERASURE, message, as_json=json)
 
 
-def _propose(
-    home: Path,
-    token_file: Path | None,
-    name: ActName,
-    body: Callable[[Institution], msgspec.Struct],
+@propose_app.command("decision")
+def propose_decision(
     *,
-    as_json: bool,
+    application: Annotated[str, typer.Argument(help="The application's id, or enough of its beginning 申请编号.")],
+    home: Home,
+    outcome: Annotated[OutcomeChoice, typer.Option(help="What is decided 审批结论.")],
+    reason: Annotated[str, typer.Option(help="Why, for the second person and the file 理由.")],
+    limit_fen: Annotated[
+        int | None, typer.Option(min=0, help="The limit, in fen; left out, what the rules could offer 额度(分).")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="The annual rate, e.g. 0.0465; left out, what the rules could offer 年利率.")
+    ] = None,
+    token_file: TokenFile = None,
+    json: Json = False,
 ) -> None:
-    def act(accounts: InstitutionAccounts, institution: Institution, by: Principal) -> Mapping[str, Any]:
-        return accounts.approvals.propose(by, name, body(institution))
+    """Decide on an application that was referred to a person 人工审批."""
+    from shuiqiao.client.resources.approvals import PROPOSE_DECISION, DecisionProposal
 
-    show(_with_approvals(home, token_file, act), as_json=as_json, speak=_speak)
+    def message() -> DecisionProposal:
+        return DecisionProposal(
+            application=application, outcome=outcome.value, reason=reason, limit_fen=limit_fen, annual_rate=rate
+        )
+
+    _perform(home, token_file, PROPOSE_DECISION, message, as_json=json)
+
+
+@propose_app.command("model")
+def propose_model(
+    *,
+    product: ProductName,
+    home: Home,
+    model: Annotated[
+        str | None, typer.Argument(help="The model's digest, or enough of its beginning 模型摘要.")
+    ] = None,
+    retire: Annotated[bool, typer.Option("--retire", help="Let no model decide for it any more 停用.")] = False,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Let a model decide for a product 启用模型."""
+    from shuiqiao.client.resources.approvals import PROPOSE_MODEL
+    from shuiqiao.client.resources.models import ModelUse
+
+    if retire == (model is not None):
+        raise typer.BadParameter("name a model, or --retire for none")
+    _perform(home, token_file, PROPOSE_MODEL, lambda: ModelUse(product=product, model=model), as_json=json)
+
+
+@propose_app.command("rules")
+def propose_rules(
+    *,
+    product: ProductName,
+    file: Annotated[Path, typer.Argument(help="TOML file of the new rules; `products rules` writes the old 规则文件.")],
+    home: Home,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Let new rules of a product be in force 变更产品规则."""
+    from shuiqiao.client.resources.approvals import PROPOSE_RULES
+    from shuiqiao.client.resources.products import RulesChange
+    from shuiqiao.lending.files import rules_in
+
+    _perform(home, token_file, PROPOSE_RULES, lambda: RulesChange(product=product, rules=rules_in(file)), as_json=json)
+
+
+@propose_app.command("churn")
+def propose_churn(
+    *,
+    file: Annotated[Path, typer.Argument(help="CSV file: annual_rate, churn_A, churn_B, ... 客户流失曲线.")],
+    home: Home,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Keep the bank's churn curves, by which loans are priced 设置流失曲线."""
+    from shuiqiao.client.resources.approvals import PROPOSE_CHURN
+
+    _perform(home, token_file, PROPOSE_CHURN, lambda: churn_change_in(file), as_json=json)
 
 
 def _speak_list(result: Mapping[str, Any]) -> None:

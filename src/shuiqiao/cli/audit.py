@@ -15,7 +15,8 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.visible import visible_line
-from shuiqiao.cli.options import Json, OptionalHome, read_home
+from shuiqiao.cli.home import home_to_read
+from shuiqiao.cli.options import Json, OptionalHome
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -229,14 +230,15 @@ def _speak_past(result: Mapping[str, Any]) -> None:
 
 
 def _audit_home(home: Path, *, as_json: bool) -> int:
-    from shuiqiao.node.auditing import audit_home
+    from shuiqiao.client.resources.upkeep import AUDIT_LEDGER
+    from shuiqiao.client.wire import Nothing
 
     with progress_on_stderr() as progress:
         progress("replay from genesis 重放审计", 0, None)
-        with read_home(home) as reader:
-            report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
-    show(report.as_json(), as_json=as_json, speak=_speak_audit)
-    return EXIT_DONE if report.holds else EXIT_REFUSED
+        with home_to_read(home) as at_work:
+            report = at_work.perform(AUDIT_LEDGER, Nothing()).model_dump(mode="json")
+    show(report, as_json=as_json, speak=_speak_audit)
+    return EXIT_REFUSED if report["problems"] else EXIT_DONE
 
 
 def _speak_audit(result: Mapping[str, Any]) -> None:

@@ -8,20 +8,28 @@ asks for the token of somebody who may.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shuiqiao.base.environment import TOKEN_FILE_VARIABLE
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.cli.output import progress_on_stderr
 
 if TYPE_CHECKING:
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.operation import Operation, Sent, Told
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.client.pages import Page, PageQuery
+    from shuiqiao.client.resources.ledger import ReceiptQuestion
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.home_reader import HomeReader
+    from shuiqiao.node.operations.calling import AccountCall, Call
+
+Question = TypeVar("Question", bound="PageQuery")
+Item = TypeVar("Item")
 
 MAX_TOKEN_BYTES: Final = 512
 """As ``api.access``, which a command does not load."""
@@ -43,7 +51,7 @@ class _Served:
     """A home whose server runs."""
 
     def __init__(self, client: HttpClient) -> None:
-        self._client = client
+        self.client = client
 
     def perform(
         self,
@@ -53,7 +61,7 @@ class _Served:
         progress: Progress = no_progress,  # noqa: ARG002 - LIMIT: a server does not tell how far it is
     ) -> Told:
         """See HomeAtWork."""
-        return self._client.perform(operation, message)
+        return self.client.perform(operation, message)
 
     def named(self, path: Path) -> str:
         """See HomeAtWork: from the root, for the server's folder is another one."""
@@ -62,17 +70,8 @@ class _Served:
         return path_text(path.absolute())
 
 
-class _Opened:
-    """A home that is open in this process."""
-
-    def __init__(self, institution: Institution) -> None:
-        self._institution = institution
-
-    def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
-        """See HomeAtWork."""
-        from shuiqiao.node.operations.performing import perform
-
-        return perform(operation, message, institution=self._institution, progress=progress)
+class _InThisProcess:
+    """A home that this process works on."""
 
     def named(self, path: Path) -> str:
         """See HomeAtWork."""
@@ -81,9 +80,92 @@ class _Opened:
         return path_text(path)
 
 
+class _Opened(_InThisProcess):
+    """A home that is open in this process."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
+        """See HomeAtWork."""
+        from shuiqiao.node.operations.performing import perform
+
+        return perform(operation, message, call=self._call, progress=progress)
+
+
+class _LookedAt(_InThisProcess):
+    """A home that is read, and not written but for the journal."""
+
+    def __init__(self, reader: HomeReader) -> None:
+        self.reader = reader
+
+    def perform(
+        self,
+        operation: Operation[Sent, Told],
+        message: Sent,
+        *,
+        progress: Progress = no_progress,  # noqa: ARG002 - what reads is told at once
+    ) -> Told:
+        """See HomeAtWork."""
+        from shuiqiao.node.operations.reading import perform_at_reader
+
+        with _entered(self.reader, operation, message):
+            return perform_at_reader(operation, message, reader=self.reader)
+
+
+class _ByFiles(_InThisProcess):
+    """A home of which some files are read, whoever has its ledger open."""
+
+    def __init__(self, home: HomeFolder) -> None:
+        self._home = home
+
+    def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
+        """See HomeAtWork."""
+        from shuiqiao.node.operations.upkeep import perform_by_files
+
+        return perform_by_files(operation, message, home=self._home, progress=progress)
+
+
+class _OfAccounts(_InThisProcess):
+    """The accounts of a home, without its ledger."""
+
+    def __init__(self, call: AccountCall) -> None:
+        self._call = call
+
+    def perform(
+        self,
+        operation: Operation[Sent, Told],
+        message: Sent,
+        *,
+        progress: Progress = no_progress,  # noqa: ARG002 - nothing of accounts takes long
+    ) -> Told:
+        """See HomeAtWork."""
+        from shuiqiao.node.operations.account_performing import perform_on_accounts
+
+        return perform_on_accounts(operation, message, call=self._call)
+
+
+@contextmanager
+def _entered(reader: HomeReader, operation: Operation[Sent, Told], message: Sent) -> Generator[None]:
+    """Write the entry of what is shown of a taxpayer inside in the journal of a home, as its owner.
+
+    LIMIT: in a home that cannot be written there is no entry; whoever has its files reads them by any program.
+    """
+    if not operation.shows_taxpayer or not os.access(reader.home.folder, os.W_OK):
+        yield
+        return
+    from shuiqiao.node.accounts.model import OWNER
+    from shuiqiao.node.accounts.opening import open_accounts
+    from shuiqiao.node.operations.calling import entered
+
+    with open_accounts(reader.home) as accounts:
+        with entered(operation, message, journal=accounts.journal, caller=OWNER):
+            yield
+
+
 @contextmanager
 def home_at_work(folder: Path) -> Generator[HomeAtWork]:
-    """Reach a home to have it do something.
+    """Reach a home to have it do something; in this process the owner of the home acts.
 
     ::
 
@@ -93,21 +175,137 @@ def home_at_work(folder: Path) -> Generator[HomeAtWork]:
     A message that is malformed is InvalidInput ``api.request_invalid`` on both ways. Raises what ``Institution.open``
     raises, or what ``HttpClient.perform`` raises where a server runs.
     """
+    with _reached(folder, opened=_opened) as at_work:
+        yield at_work
+
+
+@contextmanager
+def home_to_read(folder: Path) -> Generator[HomeAtWork]:
+    """Reach a home to ask it what its files tell too: its ledger, its records, what waits.
+
+    Where no server runs they are read as they lie, whoever has the ledger open. Raises what ``read_home`` raises, or as
+    ``home_at_work``.
+    """
+    with _reached(folder, opened=_looked_at) as at_work:
+        yield at_work
+
+
+@contextmanager
+def home_files(folder: Path) -> Generator[HomeAtWork]:
+    """Reach a home for its keys or to publish its log; where no server runs, by its files alone.
+
+    Raises as ``home_at_work``.
+    """
+    with _reached(folder, opened=lambda home: nullcontext(_ByFiles(home))) as at_work:
+        yield at_work
+
+
+@contextmanager
+def accounts_at_work(folder: Path, token_file: Path | None) -> Generator[HomeAtWork]:
+    """Reach the accounts of a home, as whoever has the token in a file; without one as its owner.
+
+    Raises what ``open_accounts`` and ``AccountService.authenticate`` raise, or as ``home_at_work``.
+    """
+    token = "" if token_file is None else token_in(token_file)
+    with _reached(folder, opened=lambda home: _accounts_of(home, token), token=token) as at_work:
+        yield at_work
+
+
+@contextmanager
+def home_by_name(folder: Path, token_file: Path | None) -> Generator[HomeAtWork]:
+    """Reach a home for what its owner does not do: somebody does it by name, whose token is in a file.
+
+    Raises Denied ``cli.token_needed``, what ``AccountService.authenticate`` raises, or as ``home_at_work``.
+    """
+    token = token_in(require_token_file(token_file))
+    with _reached(folder, opened=lambda home: _opened(home, token=token), token=token) as at_work:
+        yield at_work
+
+
+@contextmanager
+def _reached(
+    folder: Path,
+    *,
+    opened: Callable[[HomeFolder], AbstractContextManager[HomeAtWork]],
+    token: str | None = None,
+) -> Generator[HomeAtWork]:
     from shuiqiao.node.home.settings import Home
 
     with well_formed():
         if is_served(folder):
             from shuiqiao.client.http import HttpClient
 
-            with HttpClient.at_socket(Home(folder).socket, token=load_token()) as client:
+            known = load_token() if token is None else token
+            with HttpClient.at_socket(Home(folder).socket, token=known) as client:
                 yield _Served(client)
         else:
-            from shuiqiao.node.institution import Institution
+            with opened(Home(folder)) as at_work:
+                yield at_work
 
-            with progress_on_stderr() as progress:
-                institution = Institution.open(Home(folder), needs_node=True, progress=progress)
-            with institution:
-                yield _Opened(institution)
+
+@contextmanager
+def _opened(home: HomeFolder, *, token: str = "") -> Generator[HomeAtWork]:
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.operations.calling import Call
+
+    with progress_on_stderr() as progress:
+        institution = Institution.open(home, needs_node=True, progress=progress)
+    with institution:
+        call = Call.of_owner(institution)
+        if token:
+            call = replace(call, caller=call.accounts.service.authenticate(token))
+        yield _Opened(call)
+
+
+@contextmanager
+def _looked_at(home: HomeFolder) -> Generator[HomeAtWork]:
+    from shuiqiao.node.home_reader import read_home
+
+    with read_home(home) as reader:
+        yield _LookedAt(reader)
+
+
+@contextmanager
+def _accounts_of(home: HomeFolder, token: str) -> Generator[HomeAtWork]:
+    from shuiqiao.node.accounts.model import OWNER
+    from shuiqiao.node.accounts.opening import open_accounts
+    from shuiqiao.node.operations.calling import CalledAccounts
+
+    with open_accounts(home) as accounts:
+        caller = accounts.service.authenticate(token) if token else OWNER
+        yield _OfAccounts(CalledAccounts(accounts=accounts, caller=caller))
+
+
+def all_items(at_work: HomeAtWork, operation: Operation[Question, Page[Item]], asked: Question) -> list[Item]:
+    """Return the items of all pages of a list.
+
+    ::
+
+        jobs = all_items(at_work, LIST_JOBS, PageQuery())
+    """
+    from shuiqiao.client.pages import MAX_ITEMS, read_pages
+
+    whole = asked.model_copy(update={"limit": MAX_ITEMS})
+    return [item for page in read_pages(at_work, operation, whole) for item in page.items]
+
+
+def receipt_of(folder: Path, asked: ReceiptQuestion) -> bytes:
+    """Return the receipt of a transaction, from the home's server or its files; raises as ``home_to_read``."""
+    from shuiqiao.client.resources.ledger import RECEIPT
+    from shuiqiao.node.operations.ledger import receipt_of as own_receipt_of
+
+    with home_to_read(folder) as at_work:
+        if isinstance(at_work, _Served):
+            return at_work.client.download(RECEIPT, asked)
+        assert isinstance(at_work, _LookedAt)
+        return own_receipt_of(at_work.reader, asked)
+
+
+def require_token_file(token_file: Path | None) -> Path:
+    """Return the file that holds a token; raises Denied ``cli.token_needed`` where none is named."""
+    if token_file is None:
+        raise Denied("cli.token_needed", f"neither --token-file nor {TOKEN_FILE_VARIABLE} names a token")
+    return token_file
 
 
 def is_served(folder: Path) -> bool:
@@ -135,19 +333,19 @@ def well_formed() -> Generator[None]:
 
 
 def load_token() -> str:
-    """Return the token in the file that SHUIQIAO_TOKEN_FILE names, empty where it names none.
+    """Return the token in the file that SHUIQIAO_TOKEN_FILE names, empty for none; raises as ``token_in``."""
+    named = os.environ.get(TOKEN_FILE_VARIABLE)
+    return token_in(Path(named)) if named else ""
 
-    Raises Unavailable ``cli.token_missing``, InvalidInput ``cli.token_unusable``.
-    """
+
+def token_in(path: Path) -> str:
+    """Return the token in a file; raises Unavailable ``cli.token_missing``, InvalidInput ``cli.token_unusable``."""
     from shuiqiao.base.files import read_regular
 
-    named = os.environ.get(TOKEN_FILE_VARIABLE)
-    if not named:
-        return ""
     try:
-        token = read_regular(Path(named), max_bytes=MAX_TOKEN_BYTES).strip()
+        token = read_regular(path, max_bytes=MAX_TOKEN_BYTES).strip()
     except OSError as error:
-        raise Unavailable("cli.token_missing", f"the token file {named} cannot be read: {error.strerror}") from error
+        raise Unavailable("cli.token_missing", f"the token file {path} cannot be read: {error.strerror}") from error
     if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii() or any(byte <= ord(" ") for byte in token):
-        raise InvalidInput("cli.token_unusable", f"{named} holds no token of at most {MAX_TOKEN_BYTES} characters")
+        raise InvalidInput("cli.token_unusable", f"{path} holds no token of at most {MAX_TOKEN_BYTES} characters")
     return token.decode("ascii")

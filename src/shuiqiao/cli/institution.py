@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.home import home_at_work, home_files
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
@@ -72,22 +72,12 @@ def _counted(value: object) -> str:
 @keys_app.command("show")
 def keys_show(*, home: Home, json: Json = False) -> None:
     """Show the public keys of a home, after opening the private ones 显示公钥."""
-    from shuiqiao.node.home.keys import find_passphrase, load_keys
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.home.settings import load_settings
-    from shuiqiao.node.rotation import proven_validator_key
+    from shuiqiao.client.resources.upkeep import READ_KEYS
+    from shuiqiao.client.wire import Nothing
 
-    folder = HomeFolder(home)
-    settings, keys = load_settings(folder), load_keys(folder, passphrase=find_passphrase(folder))
-    result = {
-        "member": settings.member,
-        "role": str(settings.role),
-        "suite": str(settings.suite),
-        "signing_key": keys.signing.public_key.hex(),
-        "signing_key_id": keys.signing.key_id.hex(),
-        "sealing_key": keys.sealing.public_key.hex(),
-        **proven_validator_key(folder, settings=settings),
-    }
+    with home_files(home) as at_work:
+        keys = at_work.perform(READ_KEYS, Nothing())
+    result = keys.model_dump(mode="json", exclude_none=True)
     show(result, as_json=json, speak=partial(say_rows, width=20))
 
 

@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.cli.options import Home, Json, command_group, open_home
+from shuiqiao.cli.home import all_items, home_at_work
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from shuiqiao.node.jobs.model import Job
-    from shuiqiao.node.jobs.service import JobService
+    from shuiqiao.client.operation import Operation
+    from shuiqiao.client.resources.jobs import JobChoice, JobRecord
 
 jobs_app = command_group("Work that goes on by itself, and what it waits for 后台作业.")
 
 _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头.")]
 
 
-@contextmanager
-def _service(home: Path) -> Generator[JobService]:
-    from shuiqiao.node.jobs.duties import job_kinds
-    from shuiqiao.node.jobs.service import JobService
-    from shuiqiao.node.jobs.store import JobStore
-
-    with open_home(home) as institution:
-        store, around = JobStore(institution.database, cipher=institution.cipher), institution.dependencies
-        yield JobService(store, kinds=job_kinds(institution), clock=around.clock, entropy=around.entropy)
-
-
 @jobs_app.command("list")
 def list_jobs(*, home: Home, json: Json = False) -> None:
     """List jobs, the newest first 列出."""
-    with _service(home) as service:
-        jobs = service.jobs()
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.jobs import LIST_JOBS
+
+    with home_at_work(home) as at_work:
+        jobs = all_items(at_work, LIST_JOBS, PageQuery())
     if json:
-        print_json({"jobs": [job.as_json() for job in jobs]})
+        print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
         return
     for job in jobs:
-        say(f"{job.id.hex()[:16]}  {job.kind:<18}  {job.state:<9}  {_words(job)}")
+        say(f"{job.id[:16]}  {job.kind:<18}  {job.state:<9}  {_words(job)}")
     if any(job.state == "held" for job in jobs):
         say("next      shuiqiao jobs show ID, then shuiqiao jobs confirm ID")
     elif not jobs:
@@ -52,43 +43,53 @@ def list_jobs(*, home: Home, json: Json = False) -> None:
 @jobs_app.command("show")
 def show_job(job: _Id, *, home: Home, json: Json = False) -> None:
     """Show one job: progress, cause of failure, result 查看."""
-    _act(lambda service: service.find(job), home=home, as_json=json)
+    from shuiqiao.client.resources.jobs import READ_JOB
+
+    _act(READ_JOB, job, home=home, as_json=json)
 
 
 @jobs_app.command("cancel")
 def cancel_job(job: _Id, *, home: Home, json: Json = False) -> None:
     """Cancel a job; a duty passes over this time only 取消."""
-    _act(lambda service: service.cancel(job), home=home, as_json=json)
+    from shuiqiao.client.resources.jobs import CANCEL_JOB
+
+    _act(CANCEL_JOB, job, home=home, as_json=json)
 
 
 @jobs_app.command("confirm")
 def confirm_job(job: _Id, *, home: Home, json: Json = False) -> None:
     """Let a job that stopped to be confirmed go on 确认."""
-    _act(lambda service: service.confirm(job), home=home, as_json=json)
+    from shuiqiao.client.resources.jobs import CONFIRM_JOB
+
+    _act(CONFIRM_JOB, job, home=home, as_json=json)
 
 
-def _act(act: Callable[[JobService], Job], *, home: Path, as_json: bool) -> None:
-    with _service(home) as service:
-        job = act(service)
+def _act(operation: Operation[JobChoice, JobRecord], name: str, *, home: Path, as_json: bool) -> None:
+    from shuiqiao.client.resources.jobs import JobChoice
+
+    with home_at_work(home) as at_work:
+        job = at_work.perform(operation, JobChoice(job=name))
     if as_json:
-        print_json(job.as_json())
+        print_json(job.model_dump(mode="json"))
         return
-    say(f"job 作业   {job.id.hex()}")
+    say(f"job 作业   {job.id}")
     say(f"kind      {job.kind}")
     say(f"state     {job.state}  {_words(job)}")
     say(f"attempts  {job.attempts} of {job.max_attempts}")
-    for name, value in (job.result or {}).items():
-        say(f"result    {name}: {value}")
-    if job.message:
-        say(f"cause     {job.code}: {job.message}")
+    for name_of_value, value in (job.result or {}).items():
+        say(f"result    {name_of_value}: {value}")
+    if job.cause is not None and job.cause.message:
+        say(f"cause     {job.cause.code}: {job.cause.message}")
 
 
-def _words(job: Job) -> str:
+def _words(job: JobRecord) -> str:
     """Return in one line what there is to say of a job now."""
+    progress = job.progress
     if job.state == "running":
-        return f"{job.step} {job.done:,}" + ("" if job.total is None else f" of {job.total:,}")
-    if job.code:
-        return f"{job.code}, next 下次 {iso_from_ms(job.due_ms)}" if job.state == "waiting" else job.code
+        return f"{progress.step} {progress.done:,}" + ("" if progress.total is None else f" of {progress.total:,}")
+    if job.cause is not None:
+        code = job.cause.code
+        return f"{code}, next 下次 {iso_from_ms(job.due_ms)}" if job.state == "waiting" else code
     if job.state == "waiting":
         return f"next 下次 {iso_from_ms(job.due_ms)}"
     return "" if job.finished_ms is None else f"ended 结束 {iso_from_ms(job.finished_ms)}"

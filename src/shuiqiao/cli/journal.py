@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home, read_home
+from shuiqiao.cli.home import accounts_at_work, home_at_work, home_to_read, require_token_file
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import say, show
-from shuiqiao.cli.users import TokenFile, caller, with_accounts
-
-if TYPE_CHECKING:
-    from shuiqiao.node.accounts.opening import HomeAccounts
+from shuiqiao.cli.users import TokenFile
 
 journal_app = command_group("What people did and read at this institution 操作日志.")
 
@@ -33,20 +31,20 @@ def journal_list(
     json: Json = False,
 ) -> None:
     """List entries, the newest first; for who may read the journal 查阅日志."""
-    from shuiqiao.node.accounts.model import Permission
+    from shuiqiao.client.resources.journal import LIST_JOURNAL, JournalQuestion
 
-    before_ms = None if until is None else _end_of_day(until)
-
-    def look(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = caller(accounts, token_file)
-        with accounts.journal.of(by, act="journal.read"):
-            by.require(Permission.JOURNAL_READ)
-            rows = accounts.journal.rows(
-                limit=limit, before=before, who=who, subject=subject, act=act, before_ms=before_ms
-            )
-        return {"entries": rows}
-
-    show(with_accounts(home, look), as_json=json, speak=_speak_entries)
+    with accounts_at_work(home, require_token_file(token_file)) as at_work:
+        asked = JournalQuestion(
+            limit=limit,
+            cursor=None if before is None else str(before),
+            before_ms=None if until is None else _end_of_day(until),
+            who=who,
+            act=act,
+            object=subject,
+        )
+        entries = at_work.perform(LIST_JOURNAL, asked).items
+    result = {"entries": [entry.model_dump(mode="json") for entry in entries]}
+    show(result, as_json=json, speak=_speak_entries)
 
 
 def _end_of_day(text: str) -> int:
@@ -65,25 +63,22 @@ def _end_of_day(text: str) -> int:
 @journal_app.command("verify")
 def journal_verify(*, home: Home, json: Json = False) -> None:
     """Look whether an entry was altered, dropped or put in, and compare days with the ledger 核验日志."""
-    with read_home(home) as reader:
-        state = reader.engine.state()
+    from shuiqiao.client.resources.journal import VERIFY_JOURNAL
+    from shuiqiao.client.wire import Nothing
 
-        def look(accounts: HomeAccounts) -> Mapping[str, Any]:
-            found = accounts.journal.verify(state=state, member=accounts.member)
-            return {"holds": True, "entries": found.entries, "days": found.days, "anchored_days": found.anchored}
-
-        result = with_accounts(home, look)
-    show(result, as_json=json)
+    with home_to_read(home) as at_work:
+        found = at_work.perform(VERIFY_JOURNAL, Nothing())
+    show(found.model_dump(mode="json"), as_json=json)
 
 
 @journal_app.command("anchor")
 def journal_anchor(*, home: Home, json: Json = False) -> None:
     """Put the root of each day that is over on the ledger, once 锚定日志."""
-    from shuiqiao.node.accounts.opening import InstitutionAccounts
+    from shuiqiao.client.resources.journal import ANCHOR_JOURNAL
+    from shuiqiao.client.wire import Nothing
 
-    with open_home(home) as institution:
-        accounts = InstitutionAccounts(institution)
-        result = {"anchored": accounts.journal.anchor(institution.outbox)}
+    with home_at_work(home) as at_work:
+        result = at_work.perform(ANCHOR_JOURNAL, Nothing()).model_dump(mode="json")
     show(result, as_json=json, speak=_speak_days)
 
 

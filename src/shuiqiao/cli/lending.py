@@ -21,6 +21,7 @@ from shuiqiao.cli.output import print_json, progress_on_stderr, say, say_rows, s
 if TYPE_CHECKING:
     from shuiqiao.cli.home import HomeAtWork
     from shuiqiao.client.operation import Operation
+    from shuiqiao.client.resources.products import ChurnChange
 
 applications_app = command_group("A bank's applications: list, show, close; referrals and decisions 贷款申请.")
 models_app = command_group("A bank's models: develop, list, show, use, retire 信贷模型.")
@@ -382,17 +383,24 @@ def products_churn(
     json: Json = False,
 ) -> None:
     """Keep the bank's churn curves, by which loans are priced; with users, two people do that 设置流失曲线."""
-    from shuiqiao.client.resources.products import CHANGE_CHURN, ChurnChange, CurveRecord
+    from shuiqiao.client.resources.products import CHANGE_CHURN
+
+    with home_at_work(home) as bank:
+        bands = bank.perform(CHANGE_CHURN, churn_change_in(file))
+    show({"bands": list(bands.bands)}, as_json=json)
+
+
+def churn_change_in(file: Path) -> ChurnChange:
+    """Return the churn curves of a file as a message; raises what ``churn_from_csv`` raises."""
+    from shuiqiao.client.resources.products import ChurnChange, CurveRecord
     from shuiqiao.lending.files import churn_from_csv
 
-    curves = churn_from_csv(file)
-    with home_at_work(home) as bank:
-        told = {
+    return ChurnChange(
+        curves={
             band: CurveRecord(rates=tuple(map(str, curve.rates)), churn=tuple(map(str, curve.churn)))
-            for band, curve in curves.items()
+            for band, curve in churn_from_csv(file).items()
         }
-        bands = bank.perform(CHANGE_CHURN, ChurnChange(curves=told))
-    show({"bands": list(bands.bands)}, as_json=json)
+    )
 
 
 @consent_app.command("receive")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.options import Home, Json, SuiteChoice, command_group, read_home
+from shuiqiao.cli.home import all_items, home_at_work, home_to_read
+from shuiqiao.cli.options import Home, Json, SuiteChoice, command_group
 from shuiqiao.cli.output import progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
@@ -49,18 +49,14 @@ class Purpose(StrEnum):
 @members_app.command("list")
 def members_list(*, home: Home, json: Json = False) -> None:
     """Show every member with its role, duties and suspension 成员列表."""
-    from shuiqiao.members.epoch import read_epoch
-    from shuiqiao.node.governance import freeze_of, member_rows
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.members import LIST_MEMBERS, READ_STANDING
+    from shuiqiao.client.wire import Nothing
 
-    with read_home(home) as reader:
-        state = reader.engine.state()
-        epoch = read_epoch(state)
-        result = {
-            "epoch": epoch.number,
-            "quorum": epoch.quorum,
-            "frozen": freeze_of(state),
-            "members": member_rows(state),
-        }
+    with home_to_read(home) as at_work:
+        standing = at_work.perform(READ_STANDING, Nothing())
+        members = all_items(at_work, LIST_MEMBERS, PageQuery())
+    result = {**standing.model_dump(mode="json"), "members": [each.model_dump(mode="json") for each in members]}
     show(result, as_json=json, speak=_speak_members)
 
 
@@ -113,21 +109,24 @@ def _speak_genesis(result: Mapping[str, Any]) -> None:
 @members_app.command("epochs")
 def members_epochs(*, home: Home, json: Json = False) -> None:
     """Show whose signatures counted from when to when 纪元."""
-    from shuiqiao.node.governance import epoch_rows
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.members import LIST_EPOCHS
 
-    with read_home(home) as reader:
-        result = {"epochs": epoch_rows(reader)}
+    with home_to_read(home) as at_work:
+        epochs = all_items(at_work, LIST_EPOCHS, PageQuery())
+    result = {"epochs": [each.model_dump(mode="json") for each in epochs]}
     show(result, as_json=json, speak=_speak_epochs)
 
 
 @members_app.command("proposals")
 def members_proposals(*, home: Home, json: Json = False) -> None:
     """Show the newest proposals and how they stand 提案列表."""
-    from shuiqiao.base.clock import SystemClock
-    from shuiqiao.node.governance import proposal_rows
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.members import LIST_PROPOSALS
 
-    with read_home(home) as reader:
-        result = {"proposals": proposal_rows(reader.engine.state(), now_ms=SystemClock().now_ms())}
+    with home_to_read(home) as at_work:
+        proposals = all_items(at_work, LIST_PROPOSALS, PageQuery())
+    result = {"proposals": [each.model_dump(mode="json") for each in proposals]}
     show(result, as_json=json, speak=_speak_proposals)
 
 
@@ -192,7 +191,7 @@ def members_suspend(
     from shuiqiao.client.resources.governance import SUSPEND, Suspension
 
     def suspension() -> Suspension:
-        digest = None if evidence is None else _digest(evidence, home=home)
+        digest = None if evidence is None else digest_of(evidence, home=home)
         return Suspension(member=member, proposal=proposal, days=days, evidence_digest=digest)
 
     _perform(home, SUSPEND, suspension, as_json=json)
@@ -217,7 +216,7 @@ def members_freeze(
     """Stop the network for a time, as a regulator 冻结网络."""
     from shuiqiao.client.resources.governance import FREEZE, Freeze
 
-    _perform(home, FREEZE, lambda: Freeze(days=days, reason_digest=_digest(reason, home=home)), as_json=json)
+    _perform(home, FREEZE, lambda: Freeze(days=days, reason_digest=digest_of(reason, home=home)), as_json=json)
 
 
 @members_app.command("unfreeze")
@@ -228,7 +227,7 @@ def members_unfreeze(*, home: Home, json: Json = False) -> None:
     _perform(home, UNFREEZE, Unfreeze, as_json=json)
 
 
-def _digest(file: Path, *, home: Path) -> str:
+def digest_of(file: Path, *, home: Path) -> str:
     """Return the digest by which an act commits to a file, in hex; the file stays where it is."""
     from shuiqiao.crypto.suites import get_suite
     from shuiqiao.node.governance import file_digest

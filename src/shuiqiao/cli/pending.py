@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.options import Home, Json, command_group, read_home
+from shuiqiao.cli.home import all_items, home_at_work, home_to_read
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -23,11 +23,15 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 @pending_app.command("list")
 def list_pending(*, home: Home, json: Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
-    from shuiqiao.node.pending import describe_settled, pending_at
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.records import LIST_PENDING
+    from shuiqiao.node.pending import PendingWork, describe_settled
 
-    with read_home(home) as reader:
-        pending, done = pending_at(reader)
-    found, settled = [work.as_json() for work in pending], describe_settled(done)
+    with home_to_read(home) as at_work:
+        works = all_items(at_work, LIST_PENDING, PageQuery())
+    rows = [(work.is_settled, work.model_dump(mode="json", exclude={"is_settled"})) for work in works]
+    found = [row for is_settled, row in rows if not is_settled]
+    settled = describe_settled([PendingWork(**row) for is_settled, row in rows if is_settled])
     if json:
         print_json({"pending": found})
         return

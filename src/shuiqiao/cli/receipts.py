@@ -13,7 +13,8 @@ import typer
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import share_file
-from shuiqiao.cli.options import MAX_INDEX, Home, Json, OptionalHome, command_group, read_home
+from shuiqiao.cli.home import home_files, receipt_of, well_formed
+from shuiqiao.cli.options import MAX_INDEX, Home, Json, OptionalHome, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -104,10 +105,12 @@ def receipt(
     json: Json = False,
 ) -> int:
     """Write the receipt of a transaction, which anybody with the genesis can verify 开具回执."""
+    from shuiqiao.client.resources.ledger import ReceiptQuestion
     from shuiqiao.node.published.verification import ReceiptVerifier
 
-    with read_home(home) as reader:
-        data = reader.engine.receipt(index, state_keys=state or ())
+    with well_formed():
+        asked = ReceiptQuestion(index=index, state_key=tuple(state or ()))
+    data = receipt_of(home, asked)
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
@@ -277,21 +280,10 @@ def tiles_publish(
     json: Json = False,
 ) -> None:
     """Write what is new of the log, then its signed checkpoint, while its node runs or not 发布静态日志."""
-    from shuiqiao.node.home.ledger_folder import LedgerFolder
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.published.publication import publish_log, publishing_folder
+    from shuiqiao.client.resources.upkeep import PUBLISH_LOG, PublicationFolder
 
-    place = HomeFolder(home)
-    folder = publishing_folder(place) if out is None else out
-    with progress_on_stderr() as progress:
-        found = publish_log(LedgerFolder.of_home(place), folder, progress=progress)
-    result = {
-        "folder": str(folder),
-        "origin": found.checkpoint.origin,
-        "size": found.checkpoint.size,
-        "root": found.checkpoint.root.hex(),
-        "published_before": found.before,
-        "files_written": found.files,
-        "cosigners": list(found.cosigners),
-    }
+    with home_files(home) as at_work, progress_on_stderr() as progress:
+        folder = None if out is None else at_work.named(out)
+        published = at_work.perform(PUBLISH_LOG, PublicationFolder(folder=folder), progress=progress)
+    result = {**published.model_dump(mode="json"), "cosigners": list(published.cosigners)}
     show(result, as_json=json, speak=partial(say_rows, width=17, words=partial(joined, nothing="")))

@@ -14,14 +14,14 @@ import typer
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES
-from shuiqiao.cli.home import home_at_work, is_served, well_formed
+from shuiqiao.cli.home import home_at_work, home_to_read, well_formed
 from shuiqiao.cli.institution import show_ingest
 from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group, read_home
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
 from shuiqiao.cli.receipts import write_proof
 
 if TYPE_CHECKING:
-    from shuiqiao.client.resources.records import FoundRecords, RecordSearch
+    from shuiqiao.client.resources.ledger import EntrySummary
 
 record_app = command_group("Find, prove, amend and erase records 记录.")
 
@@ -51,11 +51,12 @@ def record_find(
     json: Json = False,
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
-    from shuiqiao.client.resources.records import RecordSearch
+    from shuiqiao.client.resources.records import SEARCH_RECORDS, RecordSearch
 
     with well_formed():
         asked = RecordSearch(taxpayer=taxpayer, record_type=record_type, number=number, values=_values(key or ()))
-    records = [entry.model_dump(mode="json") for entry in _found(home, asked).records]
+    with home_to_read(home) as at_work:
+        records = [entry.model_dump(mode="json") for entry in at_work.perform(SEARCH_RECORDS, asked).records]
     if json:
         print_json({"records": records})
     else:
@@ -183,38 +184,48 @@ def log(
     json: Json = False,
 ) -> int:
     """List transactions of this home's copy of the ledger 列出账目."""
-    from shuiqiao.ledger.transactions.listing import list_transactions
-
-    with read_home(home) as reader:
-        page = list_transactions(
-            reader.engine.blocks(from_height=1),
-            decode=reader.decode,
-            limit=limit,
-            first_index=first,
-            kind=kind,
-            author=author,
-        )
+    found, following = _entries(home, first=first, limit=limit, kind=kind, author=author)
     entries = [
         {
             "index": entry.index,
             "height": entry.height,
             "time": iso_from_ms(entry.time_ms),
             "kind": entry.kind,
-            "author": str(entry.author),
-            "id": entry.id.hex(),
+            "author": entry.author,
+            "id": entry.id,
         }
-        for entry in page.transactions
+        for entry in found
     ]
     if json:
-        print_json({"entries": entries, "next": page.next_index})
+        print_json({"entries": entries, "next": following})
         return EXIT_DONE
     for entry in entries:
         say("{index:>8}  {time}  {kind:20} {author:20} {id}".format(**entry))
-    if page.next_index is not None:
-        say(f"more 未完  --from {page.next_index}")
+    if following is not None:
+        say(f"more 未完  --from {following}")
     elif not entries:
         say("no such transaction 无此类交易")
     return EXIT_DONE
+
+
+def _entries(
+    home: Path, *, first: int, limit: int, kind: str | None, author: str | None
+) -> tuple[list[EntrySummary], int | None]:
+    """Return the first entries that fit from an index on, and where further ones begin, None at the end of the log."""
+    from shuiqiao.client.pages import MAX_ITEMS
+    from shuiqiao.client.resources.ledger import LIST_ENTRIES, EntryQuestion
+
+    found: list[EntrySummary] = []
+    following = str(first)
+    with home_to_read(home) as at_work:
+        while len(found) < limit:
+            asked = EntryQuestion(limit=min(MAX_ITEMS, limit - len(found)), cursor=following, kind=kind, author=author)
+            page = at_work.perform(LIST_ENTRIES, asked)
+            found += page.items
+            if page.next is None:
+                return found, None
+            following = page.next
+    return found, int(following)
 
 
 def _hex(text: str) -> bytes:
@@ -234,18 +245,6 @@ def _values(pairs: Sequence[str]) -> dict[str, str]:
             )
         found[name] = value
     return found
-
-
-def _found(home: Path, asked: RecordSearch) -> FoundRecords:
-    """Find records through the home's server, where somebody asks by name; else in the files of the home."""
-    from shuiqiao.client.resources.records import SEARCH_RECORDS
-    from shuiqiao.node.operations.records import found_records
-
-    if is_served(home):
-        with home_at_work(home) as at_work:
-            return at_work.perform(SEARCH_RECORDS, asked)
-    with read_home(home) as reader, reader.records() as vault:
-        return found_records(asked, vault=vault, state=reader.engine.state(), member=reader.member)
 
 
 def _speak_record(record: dict[str, Any]) -> None:

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.environment import PASSWORD_FILE_VARIABLE, TOKEN_FILE_VARIABLE
-from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.files import read_regular
+from shuiqiao.cli.home import accounts_at_work, all_items, require_token_file
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show
 
 if TYPE_CHECKING:
-    from shuiqiao.node.accounts.model import Principal
-    from shuiqiao.node.accounts.opening import HomeAccounts
-    from shuiqiao.node.accounts.service import AccountService
+    from shuiqiao.client.operation import Operation, Sent, Told
 
 users_app = command_group("Accounts of people and programs at this institution, and their roles 用户与角色.")
 
 MAX_SECRET_BYTES = 1024
-"""Of a file that holds a token or a password."""
+"""Of a file that holds a password."""
 
 Name = Annotated[str, typer.Argument(help="The name by which the user logs in 用户名.")]
 Roles = Annotated[
@@ -35,25 +34,27 @@ TokenFile = Annotated[
 ]
 
 
-def with_accounts(home: Path, act: Callable[[HomeAccounts], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Do something with the accounts of a home, whether its server runs or not."""
-    from shuiqiao.node.accounts.opening import open_accounts
-    from shuiqiao.node.home.settings import Home as HomeFolder
+def _perform(
+    home: Path,
+    token_file: Path | None,
+    operation: Operation[Sent, Told],
+    message: Callable[[], Sent],
+    *,
+    as_json: bool,
+) -> None:
+    """Have somebody perform an operation by name, and show what is told of it."""
+    with accounts_at_work(home, require_token_file(token_file)) as at_work:
+        told = at_work.perform(operation, message())
+    show(told.model_dump(mode="json"), as_json=as_json, speak=_speak)
 
-    with open_accounts(HomeFolder(home)) as accounts:
-        return act(accounts)
 
-
-def caller(accounts: HomeAccounts, token_file: Path | None) -> Principal:
-    """Return who calls, by a token in a file; raises as ``caller_of``."""
-    return caller_of(accounts.service, token_file)
-
-
-def caller_of(service: AccountService, token_file: Path | None) -> Principal:
-    """Return who calls, by a token in a file; raises Denied ``cli.token_needed``, ``node.token_invalid``."""
-    if token_file is None:
-        raise Denied("cli.token_needed", f"neither --token-file nor {TOKEN_FILE_VARIABLE} names a token")
-    return service.authenticate(_secret_in(token_file))
+def _perform_as_owner(
+    home: Path, operation: Operation[Sent, Told], message: Callable[[], Sent], *, as_json: bool
+) -> None:
+    """Have the owner of the home perform an operation, and show what is told of it."""
+    with accounts_at_work(home, None) as at_work:
+        told = at_work.perform(operation, message())
+    show(told.model_dump(mode="json"), as_json=as_json, speak=_speak)
 
 
 @users_app.command("add")
@@ -67,44 +68,55 @@ def users_add(
     json: Json = False,
 ) -> None:
     """Add a user and show the first password, which the user has to change 新增用户."""
+    from shuiqiao.client.resources.users import ADD_FIRST_USER, ADD_USER, NewUser
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        if first:
-            password = accounts.service.add_first_user(name, roles=role)
-        else:
-            password = accounts.service.add_user(caller(accounts, token_file), name, roles=role)
-        return {"user": name, "roles": sorted(set(role)), "first_password": password}
+    def message() -> NewUser:
+        return NewUser(user=name, roles=tuple(role))
 
-    show(with_accounts(home, act), as_json=json, speak=_speak)
+    if first:
+        _perform_as_owner(home, ADD_FIRST_USER, message, as_json=json)
+    else:
+        _perform(home, token_file, ADD_USER, message, as_json=json)
 
 
 @users_app.command("list")
 def users_list(*, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
     """List users and machine clients 用户列表."""
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.users import LIST_CLIENTS, LIST_USERS
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = caller(accounts, token_file)
-        return {"users": accounts.service.users(by), "clients": accounts.service.clients(by)}
-
-    show(with_accounts(home, act), as_json=json, speak=_speak_list)
+    with accounts_at_work(home, require_token_file(token_file)) as at_work:
+        users = all_items(at_work, LIST_USERS, PageQuery())
+        clients = all_items(at_work, LIST_CLIENTS, PageQuery())
+    result = {
+        "users": [user.model_dump(mode="json") for user in users],
+        "clients": [client.model_dump(mode="json") for client in clients],
+    }
+    show(result, as_json=json, speak=_speak_list)
 
 
 @users_app.command("disable")
 def users_disable(*, name: Name, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
     """Let a user and its programs in no more, from now on 停用用户."""
-    _change(home, token_file, lambda accounts, by: accounts.service.disable(by, name), as_json=json)
+    from shuiqiao.client.resources.users import DISABLE_USER, UserChoice
+
+    _perform(home, token_file, DISABLE_USER, lambda: UserChoice(user=name), as_json=json)
 
 
 @users_app.command("enable")
 def users_enable(*, name: Name, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
     """Let a user in again 启用用户."""
-    _change(home, token_file, lambda accounts, by: accounts.service.enable(by, name), as_json=json)
+    from shuiqiao.client.resources.users import ENABLE_USER, UserChoice
+
+    _perform(home, token_file, ENABLE_USER, lambda: UserChoice(user=name), as_json=json)
 
 
 @users_app.command("roles")
 def users_roles(*, name: Name, home: Home, role: Roles, token_file: TokenFile = None, json: Json = False) -> None:
     """Give a user these roles and no others 变更角色."""
-    _change(home, token_file, lambda accounts, by: accounts.service.give_roles(by, name, roles=role), as_json=json)
+    from shuiqiao.client.resources.users import GIVE_ROLES, RoleChange
+
+    _perform(home, token_file, GIVE_ROLES, lambda: RoleChange(user=name, roles=tuple(role)), as_json=json)
 
 
 @users_app.command("rename")
@@ -117,7 +129,9 @@ def users_rename(
     json: Json = False,
 ) -> None:
     """Let a user log in under another name 更改用户名."""
-    _change(home, token_file, lambda accounts, by: accounts.service.rename(by, name, to=to), as_json=json)
+    from shuiqiao.client.resources.users import RENAME_USER, NameChange
+
+    _perform(home, token_file, RENAME_USER, lambda: NameChange(user=name, to=to), as_json=json)
 
 
 @users_app.command("reset")
@@ -132,13 +146,12 @@ def users_reset(
     json: Json = False,
 ) -> None:
     """Give a user a new first password and forget the second factor 重置用户."""
-    from shuiqiao.node.accounts.model import OWNER
+    from shuiqiao.client.resources.users import RESET_AS_OWNER, RESET_USER, UserChoice
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = OWNER if as_owner else caller(accounts, token_file)
-        return {"user": name, "first_password": accounts.service.reset(by, name)}
-
-    show(with_accounts(home, act), as_json=json, speak=_speak)
+    if as_owner:
+        _perform_as_owner(home, RESET_AS_OWNER, lambda: UserChoice(user=name), as_json=json)
+    else:
+        _perform(home, token_file, RESET_USER, lambda: UserChoice(user=name), as_json=json)
 
 
 @users_app.command("login")
@@ -153,13 +166,12 @@ def users_login(
     """Log in with a password and write the token to a file 登录."""
     from shuiqiao.base.clock import iso_from_ms
     from shuiqiao.base.durable import replace_file
+    from shuiqiao.client.resources.sessions import LOG_IN_USER, UserProof
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        issued = accounts.service.log_in(name, password=_password(), code=code)
-        replace_file(to, issued.token.encode(), mode=0o600)
-        return {"user": name, "token_file": str(to), "ends": iso_from_ms(issued.ends_ms)}
-
-    show(with_accounts(home, act), as_json=json)
+    with accounts_at_work(home, None) as at_work:
+        issued = at_work.perform(LOG_IN_USER, UserProof(name=name, password=_password(), code=code))
+    replace_file(to, issued.token.encode(), mode=0o600)
+    show({"user": name, "token_file": str(to), "ends": iso_from_ms(issued.ends_ms)}, as_json=json)
 
 
 @users_app.command("password")
@@ -173,13 +185,12 @@ def users_password(
     json: Json = False,
 ) -> None:
     """Change one's own password, which ends one's tokens 修改密码."""
+    from shuiqiao.client.resources.users import CHANGE_PASSWORD, PasswordChange
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = caller(accounts, token_file)
-        accounts.service.change_password(by, old=_password(), new=_new_password(new_file))
-        return {"user": by.name, "changed": True}
+    def message() -> PasswordChange:
+        return PasswordChange(old=_password(), new=_new_password(new_file))
 
-    show(with_accounts(home, act), as_json=json)
+    _perform(home, token_file, CHANGE_PASSWORD, message, as_json=json)
 
 
 @users_app.command("second-factor")
@@ -191,16 +202,17 @@ def users_second_factor(
     json: Json = False,
 ) -> None:
     """Make a secret for one's own device, then with --code take it into use 双因素认证."""
+    from shuiqiao.client.resources.users import (
+        CONFIRM_SECOND_FACTOR,
+        MAKE_SECOND_FACTOR,
+        OwnPassword,
+        SecondFactorCode,
+    )
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = caller(accounts, token_file)
-        if code:
-            accounts.service.confirm_second_factor(by, code=code)
-            return {"user": by.name, "confirmed": True}
-        factor = accounts.service.make_second_factor(by, password=_password())
-        return {"user": by.name, "secret": factor.secret, "uri": factor.uri}
-
-    show(with_accounts(home, act), as_json=json)
+    if code:
+        _perform(home, token_file, CONFIRM_SECOND_FACTOR, lambda: SecondFactorCode(code=code), as_json=json)
+    else:
+        _perform(home, token_file, MAKE_SECOND_FACTOR, lambda: OwnPassword(password=_password()), as_json=json)
 
 
 @users_app.command("add-client")
@@ -214,13 +226,12 @@ def users_add_client(
     json: Json = False,
 ) -> None:
     """Add a program's account and show its client id and secret, once 新增机器客户端."""
+    from shuiqiao.client.resources.users import ADD_CLIENT, NewClient
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        by = caller(accounts, token_file)
-        client, secret = accounts.service.add_client(by, name, owner=owner, roles=role)
-        return {"client": name, "client_id": client, "client_secret": secret}
+    def message() -> NewClient:
+        return NewClient(client=name, owner=owner, roles=tuple(role))
 
-    show(with_accounts(home, act), as_json=json)
+    _perform(home, token_file, ADD_CLIENT, message, as_json=json)
 
 
 @users_app.command("disable-client")
@@ -232,27 +243,13 @@ def users_disable_client(
     json: Json = False,
 ) -> None:
     """Let a program in no more 停用机器客户端."""
+    from shuiqiao.client.resources.users import DISABLE_CLIENT, ClientChoice
 
-    def act(accounts: HomeAccounts) -> Mapping[str, Any]:
-        accounts.service.disable_client(caller(accounts, token_file), name)
-        return {"client": name, "is_disabled": True}
-
-    show(with_accounts(home, act), as_json=json)
-
-
-def _change(
-    home: Path,
-    token_file: Path | None,
-    change: Callable[[HomeAccounts, Principal], Mapping[str, Any]],
-    *,
-    as_json: bool,
-) -> None:
-    result = with_accounts(home, lambda accounts: change(accounts, caller(accounts, token_file)))
-    show(result, as_json=as_json, speak=_speak)
+    _perform(home, token_file, DISABLE_CLIENT, lambda: ClientChoice(client=name), as_json=json)
 
 
 def _secret_in(path: Path) -> str:
-    """Return what a file holds without its last line end; raises Unavailable ``node.file_unreadable``."""
+    """Return the password in a file, without its last line end; raises Unavailable ``node.file_unreadable``."""
     try:
         data = read_regular(path, max_bytes=MAX_SECRET_BYTES)
     except OSError as error:

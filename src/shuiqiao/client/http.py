@@ -8,20 +8,21 @@ there; a server that cannot be reached is Unavailable ``client.unreachable``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.client import request_id
 from shuiqiao.client.connection import PIN_BYTES, AddressRule, Connections, Transport
-from shuiqiao.client.operation import Operation, Sent, Told
+from shuiqiao.client.operation import Download, Operation, Sent, Told
 from shuiqiao.client.problem import MAX_PROBLEM_BYTES, error_of
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -35,7 +36,7 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _RETRY_S: Final = 1.0
 _PLAIN: Final = {"", "identity"}
 
-Parameters = Mapping[str, str | int | bool]
+Parameters = Mapping[str, str | int | bool | Sequence[str]]
 Message = TypeVar("Message", bound=BaseModel)
 
 
@@ -157,13 +158,26 @@ class HttpClient:
         )
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, idempotency_key: str = "") -> Told:
-        """Have the server perform an operation of its API, and return what it tells; raises what ``post`` raises."""
+        """Have the server perform an operation of its API, and return what it tells; raises what ``request`` raises."""
+        path, fields = operation.address(message)
         if operation.method == "GET":
-            path, parameters = operation.address(message)
-            return self.get(path, parameters=parameters, timeout_s=operation.timeout_s).read_as(operation.told)
-        path = operation.prefix + operation.path
-        answer = self.post(path, message, idempotency_key=idempotency_key, timeout_s=operation.timeout_s)
+            answer = self.get(path, parameters=_asked(fields), timeout_s=operation.timeout_s)
+        else:
+            answer = self.request(
+                "POST",
+                path,
+                content=encode_json(fields),
+                content_type=JSON,
+                headers={IDEMPOTENCY_HEADER: idempotency_key or new_idempotency_key()},
+                timeout_s=operation.timeout_s,
+            )
         return answer.read_as(operation.told)
+
+    def download(self, download: Download[Sent], message: Sent) -> bytes:
+        """Return the file that answers a question; raises what ``request`` raises."""
+        path, fields = download.address(message)
+        answer = self.get(path, parameters=_asked(fields), accept=download.media_type, max_bytes=download.max_bytes)
+        return answer.body
 
     def request(
         self,
@@ -289,3 +303,8 @@ def require_url(url: str, *, pin: bytes | None) -> None:
 def new_idempotency_key() -> str:
     """Return a fresh key for one act."""
     return secrets.token_hex(16)
+
+
+def _asked(fields: Mapping[str, Any]) -> Parameters:
+    """Return the parameters of a question: what is left out is not sent."""
+    return {name: value for name, value in fields.items() if value is not None}

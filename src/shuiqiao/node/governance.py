@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.members.action import Action
-    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.member_copy import MemberCopy
 
 DEFAULT_VOTE_DAYS = 14
 """How long a proposal is open where nobody says otherwise, in days."""
@@ -128,19 +128,19 @@ def freeze_of(state: StateView) -> dict[str, Any] | None:
     return None if gate is None else {"author": gate["author"], "until": iso_from_ms(gate["until_ms"])}
 
 
-def epoch_rows(reader: HomeReader) -> list[dict[str, Any]]:
+def epoch_rows(copy: MemberCopy) -> list[dict[str, Any]]:
     """Return the epochs of which a checkpoint was closed, and the one in force, as JSON objects in order.
 
     closed_at: the size of the checkpoint that closed an epoch, None for the one in force. Raises what the engine's
     ``receipt`` raises: the chain is taken from the newest receipt, where a verifier would find it.
     """
-    engine = reader.engine
-    genesis = decode_epoch(encode_cbor(reader.parameters.initial_state["members/epoch"]))
+    engine = copy.engine
+    genesis = decode_epoch(encode_cbor(copy.parameters.initial_state["members/epoch"]))
     known, closed = [genesis], list[int | None]()
     height, _ = engine.last_block()
     last = next(engine.blocks(from_height=height), None) if height else None
     if last is not None:
-        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=reader.suite.hash_name)
+        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=copy.suite.hash_name)
         known += [decode_epoch(step.epoch) for step in receipt.epochs]
         closed += [decode_signed_note(step.checkpoint).head.size for step in receipt.epochs]
     present = read_epoch(engine.state())

@@ -232,6 +232,14 @@ class HomeReader:
         """Whose home it is."""
         return MemberId(self.settings.member)
 
+    def now_ms(self) -> int:
+        """Return the time of this machine's clock, in milliseconds."""
+        return SystemClock().now_ms()
+
+    def waits_for(self) -> str:
+        """Nothing: a home that is looked at does not go on."""
+        return ""
+
     @contextmanager
     def database(self) -> Generator[Engine]:
         """Open the home's database for reading; raises as ``open_database_to_read``."""

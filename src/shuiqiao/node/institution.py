@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
     from shuiqiao.ledger.engine.port import LedgerPeer
-    from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters
+    from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters, Transaction
     from shuiqiao.lending.models import Assessors, LendingModels
     from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.node.peers.asking import PeerClient
@@ -145,6 +145,8 @@ class Institution:
         self._passphrase = passphrase
         self._signing = HeldSigningKey(keys.signing)
         self._replacing_keys = threading.Lock()
+        self.auditing = threading.Lock()
+        """Held while the ledger is executed again, which takes a processor for itself."""
         self.home = home
         self.settings = settings
         self.keys = keys
@@ -544,7 +546,7 @@ class Institution:
     @cached_property
     def alarms(self) -> AlarmService:
         """Where a member raises an alarm on the ledger."""
-        return AlarmService(submitter=self.outbox, suite=self.suite, entropy=self.dependencies.entropy)
+        return AlarmService(submitter=self.outbox, suite=self.suite)
 
     @property
     def _is_open(self) -> bool:
@@ -628,6 +630,14 @@ class Institution:
 
     def _receive_opening(self, application: bytes, bank: MemberId, sealed: bytes) -> None:
         self.openings.receive(application, bank=bank, sealed=sealed)
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return a transaction of this network; raises what ``StateMachine.decode`` refuses."""
+        return self.outbox.decode(raw)
+
+    def now_ms(self) -> int:
+        """Return the time of this member's clock, in milliseconds."""
+        return self.outbox.now_ms()
 
     def waits_for(self) -> str:
         """Return in words what this member waits for before it goes on, empty where it does not.

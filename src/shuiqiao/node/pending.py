@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.member_copy import MemberCopy
     from shuiqiao.node.outbox import OutboxRow
     from shuiqiao.vault.service import Vault
 
@@ -65,9 +66,20 @@ def pending_work(institution: Institution) -> list[PendingWork]:
 def pending_at(reader: HomeReader) -> tuple[list[PendingWork], list[PendingWork]]:
     """Return what waits or was refused at a home that is looked at, and apart from it what settles itself."""
     with reader.vault() as vault, reader.database() as database:
-        rows = OutboxStore(database).rows()
-        settled = settled_rows(rows, engine=reader.engine, decode=reader.decode)
-        return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
+        return _listed(reader, vault, OutboxStore(database).rows())
+
+
+def pending_of(institution: Institution) -> tuple[list[PendingWork], list[PendingWork]]:
+    """Return the same of an institution that is open; nothing is settled by looking."""
+    vault = institution.vault if institution.settings.role is Role.TAX_BUREAU else None
+    return _listed(institution, vault, institution.outbox.rows())
+
+
+def _listed(
+    copy: MemberCopy, vault: Vault | None, rows: Sequence[OutboxRow]
+) -> tuple[list[PendingWork], list[PendingWork]]:
+    settled = settled_rows(rows, engine=copy.engine, decode=copy.decode)
+    return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
 
 
 def _work(vault: Vault | None, outbox: Sequence[OutboxRow]) -> list[PendingWork]:

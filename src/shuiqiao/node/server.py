@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,10 +21,11 @@ from shuiqiao.node.accounts.approvals.service import LEASE_MS
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.jobs.alarms import ALARMS
 from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, job_kinds
 from shuiqiao.node.jobs.model import JobKind
 from shuiqiao.node.jobs.runner import JobRunner
-from shuiqiao.node.jobs.service import JobService
+from shuiqiao.node.jobs.service import JobService, duty_id
 from shuiqiao.node.jobs.store import JobStore
 from shuiqiao.node.past import PastReader
 
@@ -138,13 +138,11 @@ class RunningInstitution:
             running.institution.engine.last_block()
     """
 
-    def __init__(
-        self, institution: Institution, *, stack: ExitStack, passphrase: Callable[[], bytes] | None = None
-    ) -> None:
-        """Use ``open``. stack: what is closed with it. passphrase: of the key files; None finds it."""
+    def __init__(self, institution: Institution, *, stack: ExitStack) -> None:
+        """Use ``open``. stack: what is closed with it."""
         self.institution = institution
         self._stack = stack
-        self.accounts = InstitutionAccounts(institution, passphrase=passphrase)
+        self.accounts = InstitutionAccounts(institution)
         """Who calls, what two people do, and the journal of it."""
         around = institution.dependencies
         kinds = {**job_kinds(institution), **account_duties(self.accounts, institution)}
@@ -178,8 +176,7 @@ class RunningInstitution:
             institution = Institution.open(home, dependencies=dependencies, passphrase=passphrase)
             stack.callback(institution.close)
             institution.deliveries.start()
-            given = None if passphrase is None else partial(bytes, passphrase)
-            running = cls(institution, stack=stack, passphrase=given)
+            running = cls(institution, stack=stack)
             running._start_validator(stack)
             # The lock on the home says that no other process does its jobs.
             running.runner.start(is_alone=True)
@@ -240,3 +237,9 @@ class RunningInstitution:
         yield "outbox_waiting", "Acts that the ledger has not acknowledged", len(self.institution.outbox.rows())
         waiting = len(self.institution.deliveries.waiting())
         yield "deliveries_waiting", "Messages that other members have not taken yet", waiting
+        yield "alarms_standing", "Alarms that this node raised by itself and that stand", self._standing_alarms()
+
+    def _standing_alarms(self) -> int:
+        institution = self.institution
+        job = JobStore(institution.database, cipher=institution.cipher).job(duty_id(ALARMS))
+        return 0 if job is None or job.result is None else int(job.result.get("count", 0))

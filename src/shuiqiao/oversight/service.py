@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
-from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.base.ids import ID_BYTES, MemberId
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
@@ -36,17 +36,17 @@ class AlarmService:
         bank.alarms.accuse_of_fork(operator, evidence=evidence)
     """
 
-    def __init__(self, *, submitter: LedgerSubmitter, suite: CipherSuite, entropy: Entropy) -> None:
+    def __init__(self, *, submitter: LedgerSubmitter, suite: CipherSuite) -> None:
         self._submitter = submitter
         self._suite = suite
-        self._entropy = entropy
 
     def accuse_of_fork(self, accused: MemberId, *, evidence: bytes) -> Committed:
         """Accuse the operator or a cosigner of signing two histories, once the evidence proves it.
 
-        The ledger gets the digest of the evidence. LIMIT: signatures count by the keys of the present epoch alone, as
-        this member's own copy has it. Raises IntegrityError ``ledger.evidence_malformed``, ``ledger.fork_unproven``,
-        what ``verify_log_signature`` raises, and what the ledger refuses with.
+        The same evidence is one alarm: its id follows from it. The ledger gets the digest of the evidence. LIMIT:
+        signatures count by the keys of the present epoch alone, as this member's own copy has it. Raises IntegrityError
+        ``ledger.evidence_malformed``, ``ledger.fork_unproven``, what ``verify_log_signature`` raises, and what the
+        ledger refuses with.
         """
         epoch = read_epoch(self._submitter.state())
         policy = checkpoint_policy(epoch, origin=self._submitter.parameters.origin)
@@ -55,11 +55,12 @@ class AlarmService:
                 raise IntegrityError("ledger.fork_unproven", f"{accused} signs no checkpoint of this network now")
             policy = policy.for_witness(accused)
         verify_fork_evidence(evidence, policies=[policy], suite=self._suite)
+        digest = self._suite.digest(evidence)
         body = OversightAlarmBody(
-            alarm=new_id(self._entropy),
+            alarm=digest[:ID_BYTES],
             subject=AlarmSubject.FORK,
             accused=accused,
-            evidence_digest=self._suite.digest(evidence),
+            evidence_digest=digest,
         )
         return self._submitter.submit(ALARM, body)
 

@@ -10,7 +10,7 @@ import pytest
 from api_world import ALL, NOTHING
 from shuiqiao.api.access import ANY_CALLER, OPEN, OWNER_ONLY
 from shuiqiao.api.limits import KNOWN_RATE
-from shuiqiao.api.routing import PERMISSION_FIELD
+from shuiqiao.api.routing import ACT_FIELD, PERMISSION_FIELD
 
 
 def operations(document):
@@ -77,6 +77,22 @@ def test_each_permission_opens_its_routes_and_no_other(bureau):
                 method, address(path, operation), headers={"Authorization": f"Bearer {token}"}
             )
             assert (answer.status_code, answer.json()["code"]) == (403, "api.forbidden"), path
+
+
+def test_whatever_shows_a_taxpayers_records_is_an_entry_of_the_journal(bureau):
+    """[API-14]"""
+    found = [
+        operation.get(ACT_FIELD)
+        for _, _, operation in operations(bureau.document("public"))
+        if operation[PERMISSION_FIELD] in {"records.read", "applications.read"}
+        or any(parameter["name"] == "taxpayer" for parameter in operation.get("parameters", ()))
+    ]
+    assert None not in found
+    assert {"records.search", "usage.read", "applications.read", "decisions.read"} <= {*found}
+    journal = bureau.running.accounts.journal
+    assert bureau.get("/api/v1/usage", taxpayer="91440300MA5LEAKME7").status_code == 200
+    [entry] = journal.rows(act="usage.read", subject="taxpayer/91440300MA5LEAKME7")
+    assert (entry["who"], entry["outcome"]) == (ALL, "done")
 
 
 def test_a_refusal_comes_before_the_body_is_looked_at(bureau):

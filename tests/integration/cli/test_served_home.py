@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from api_world import ALL, NOTHING
-from serving_world import make_served_home, served, served_here
+from serving_world import PASSPHRASE, make_served_home, served, served_here
 from shuiqiao.base.errors import Denied
 from shuiqiao.client.resources.governance import KeyRotation
+from shuiqiao.node.accounts.opening import open_accounts
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.operations.governance import rotate_key
 from shuiqiao.node.server import serving_process
@@ -252,12 +253,128 @@ def test_what_cannot_be_taken_in_is_refused_in_the_same_words(at_home, tmp_path)
     assert told == codes
 
 
+def entries_of(home, act):
+    """The entries of an act in a home's journal: who, about what, how it ended."""
+    with open_accounts(home, passphrase=lambda: PASSPHRASE) as accounts:
+        return [(row["kind"], row["object"], row["outcome"]) for row in accounts.journal.rows(act=act)]
+
+
+def test_who_looks_for_a_taxpayers_records_is_in_the_journal(at_home, made):
+    """[API-14]"""
+    assert at_home("record", "find", "--taxpayer", "91440300MA5LEAKME7").code == 1
+    assert at_home("record", "find").json["error"]["code"] == "vault.query_empty"
+    assert entries_of(made, "records.search") == [
+        ("owner", "", "vault.query_empty"),
+        ("owner", "taxpayer/91440300MA5LEAKME7", "done"),
+    ]
+
+
+def test_an_act_is_in_the_journal_whichever_way_it_was_done(at_home, made):
+    at_home("members", "endpoint", "https://bureau.example:8601")
+    at_home("members", "unfreeze")
+    assert entries_of(made, "members.endpoint") == [("owner", "", "done")]
+    assert entries_of(made, "oversight.unfreeze") == [("owner", "", "node.not_frozen")]
+
+
+def test_a_home_is_read_the_same_way_whether_it_is_served_or_not(at_home, tmp_path):
+    at_home("members", "propose", "publish-standard", "filing@1")
+    at_home("members", "endpoint", "https://bureau.example:8601")
+    logged = at_home("log").json
+    assert ([entry["kind"] for entry in logged["entries"]], logged["next"]) == (
+        ["member.propose", "member.endpoint"],
+        None,
+    )
+    assert [*logged["entries"][0]] == ["index", "height", "time", "kind", "author", "id"]
+    first = at_home("log", "--limit", "1").json
+    assert (len(first["entries"]), first["next"]) == (1, logged["entries"][1]["index"])
+    assert [entry["kind"] for entry in at_home("log", "--kind", "member.endpoint").json["entries"]] == [
+        "member.endpoint"
+    ]
+
+    written = at_home("receipt", "0", "--state", "members/epoch", "--out", tmp_path / "a.receipt").json
+    assert (written["kind"], [claim["key"] for claim in written["state"]]) == ("member.propose", ["members/epoch"])
+    assert at_home("receipt", "999").json["error"]["code"] == "ledger.index_unknown"
+
+    listed = at_home("members", "list").json
+    assert [*listed] == ["epoch", "quorum", "frozen", "members"]
+    assert listed["members"][0]["endpoint"] == "https://bureau.example:8601"
+    assert [each["number"] for each in at_home("members", "epochs").json["epochs"]] == [0]
+    assert [each["status"] for each in at_home("members", "proposals").json["proposals"]] == ["approved"]
+    assert at_home("pending", "list").json == {"pending": []}
+
+    audited = at_home("audit")
+    assert (audited.code, audited.json["problems"], audited.json["root_matches"]) == (0, [], True)
+    assert [*audited.json][:2] == ["replayed", "root_matches"]
+    assert [*at_home("keys", "show").json] == [
+        "member",
+        "role",
+        "suite",
+        "signing_key",
+        "signing_key_id",
+        "sealing_key",
+    ]
+    published = at_home("tiles", "publish", "--out", tmp_path / "tiles").json
+    assert (published["published_before"], published["folder"]) == (0, str(tmp_path / "tiles"))
+    again = at_home("tiles", "publish", "--out", tmp_path / "tiles").json
+    assert again["published_before"] == again["size"] == published["size"]
+    assert at_home("tiles", "publish").json["error"]["code"] == "node.tiles_folder_unnamed"
+    assert at_home("journal", "verify").json["holds"]
+    assert at_home("journal", "anchor").json == {"anchored": []}
+    assert at_home("jobs", "show", "ff").json["error"]["code"] == "jobs.name_unclear"
+
+
+def test_a_token_decides_what_a_reading_command_shows_of_a_served_home(made, here, token_file):
+    reading = {
+        "ledger.read": [("log",), ("members", "list"), ("keys", "show")],
+        "jobs.read": [("pending", "list"), ("jobs", "list")],
+        "audits.run": [("audit",)],
+    }
+    with served_here(made, has_users=True) as asked:
+        for permission, commands in reading.items():
+            for command in commands:
+                token_file.write_text(NOTHING)
+                assert here(*command, "--home", made.folder, "--json").json["error"]["code"] == "api.forbidden"
+                token_file.write_text(asked.tokens.issue(f"token-of-{permission}", permission))
+                done = here(*command, "--home", made.folder, "--json")
+                assert done.code == 0, (command, done.out)
+
+
+def test_people_work_by_name_at_a_home_that_is_served(made, here, tmp_path, monkeypatch):
+    password, new, token = tmp_path / "password", tmp_path / "new", tmp_path / "token"
+    new.write_text("one password of mine")
+    monkeypatch.setenv("SHUIQIAO_PASSWORD_FILE", str(password))
+    monkeypatch.setenv("SHUIQIAO_TOKEN_FILE", str(token))
+
+    def call(*arguments):
+        return here(*arguments, "--home", made.folder, "--json").json
+
+    def take_up(name, first):
+        password.write_text(first)
+        assert call("users", "login", name, "--to", token)["user"] == name
+        assert call("users", "password", "--new-file", new)["changed"]
+        password.write_text(new.read_text())
+        call("users", "login", name, "--to", token)
+
+    with served(made):
+        first = call("users", "add", "admin", "--first", "--role", "administrator")["first_password"]
+        assert call("users", "add", "two", "--first", "--role", "administrator")["error"]["code"] == "node.users_exist"
+        take_up("admin", first)
+        chen = call("users", "add", "chen", "--role", "operator")["first_password"]
+        assert [user["user"] for user in call("users", "list")["users"]] == ["admin", "chen"]
+        assert call("approvals", "propose", "rotation")["error"]["code"] == "api.forbidden"
+        take_up("chen", chen)
+        proposed = call("approvals", "propose", "rotation")
+        assert [each["approval"] for each in call("approvals", "list")["approvals"]] == [proposed["approval"]]
+        rejected = call("approvals", "reject", proposed["approval"], "--reason", "not now")
+        assert (rejected["state"], rejected["reason"]) == ("rejected", "not now")
+        assert call("journal", "list")["error"]["code"] == "api.forbidden"
+
+
 @pytest.mark.parametrize("decision", ["redo", "abandon"])
 def test_work_that_the_ledger_refused_is_decided(made, here, tmp_path, decision):
     refuse(made, invoices(tmp_path / "march.csv", 1))
-    # What only reads the files of a home needs a process of its own while they are open in the server's.
-    [waiting] = here("pending", "list", "--home", made.folder, "--json").json["pending"]
     with served_here(made):
+        [waiting] = here("pending", "list", "--home", made.folder, "--json").json["pending"]
         done = here("pending", decision, waiting["id"][:8], "--home", made.folder, "--json")
         assert (done.code, done.json) == (0, waiting)
     assert here("pending", "list", "--home", made.folder, "--json").json["pending"] == []

@@ -46,7 +46,7 @@ def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_
         password.write_text(PASSWORD)
         assert shuiqiao("users", "login", name, "--to", str(token))[1] == 0
 
-    assert shuiqiao("users", "list")[0] == "node.file_unreadable"
+    assert shuiqiao("users", "list")[0] == "cli.token_missing"
     added, code = shuiqiao("users", "add", "admin", "--first", "--role", "administrator")
     assert code == 0
     assert shuiqiao("users", "add", "other", "--first", "--role", "administrator") == ("node.users_exist", 1)

@@ -10,11 +10,10 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import journaled
+from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import applications as api
-from shuiqiao.node.operations import applications as acts
 
 applications = Routes("applications")
 
@@ -39,8 +38,8 @@ _OF_PROCESS = (
 )
 
 
-@applications.post(
-    api.HAND_IN.path,
+@applications.perform(
+    api.HAND_IN,
     permission="applications.write",
     problems=(412, 422),
     codes=(
@@ -55,13 +54,12 @@ _OF_PROCESS = (
 )
 def hand_in_application(wanted: api.HandedInApplication, running: Running, caller: Caller) -> api.ApplicationFileRecord:
     """Take an application in and put it on the ledger; the server goes on with it by itself."""
-    with journaled(running, caller, act="applications.hand_in", subject=f"application/{wanted.application}"):
-        file = acts.hand_in(running.institution, wanted)
+    file = performed(running, caller, api.HAND_IN, wanted)
     running.process_soon(bytes.fromhex(file.application))
     return file
 
 
-@applications.get(api.LIST_APPLICATIONS.path, permission="applications.read", codes=_OF_LIST)
+@applications.perform(api.LIST_APPLICATIONS, permission="applications.read", codes=_OF_LIST)
 def list_applications(
     running: Running,
     caller: Caller,
@@ -72,52 +70,46 @@ def list_applications(
 ) -> api.ApplicationPage:
     """List applications, the oldest first."""
     asked = api.ApplicationsQuestion(status=status, product=product, limit=limit, cursor=cursor)
-    with journaled(running, caller, act="applications.list"):
-        return acts.list_applications(running.institution, asked)
+    return performed(running, caller, api.LIST_APPLICATIONS, asked)
 
 
-@applications.get(api.READ_APPLICATION.path, permission="applications.read", codes=_OF_ONE)
+@applications.perform(api.READ_APPLICATION, permission="applications.read", codes=_OF_ONE)
 def read_application(application: Application, running: Running, caller: Caller) -> api.ApplicationFileRecord:
     """Tell everything that the bank has of one application, with the timeline of its steps."""
-    with journaled(running, caller, act="applications.read", subject=f"application/{application}"):
-        return acts.read_application(running.institution, api.ApplicationQuestion(application=application))
+    return performed(running, caller, api.READ_APPLICATION, api.ApplicationQuestion(application=application))
 
 
-@applications.post(api.PROCESS.path, permission="applications.write", problems=(412, 422), codes=_OF_PROCESS)
+@applications.perform(api.PROCESS, permission="applications.write", problems=(412, 422), codes=_OF_PROCESS)
 def process_application(
     asked: api.ApplicationProcessing, running: Running, caller: Caller
 ) -> api.ApplicationFileRecord:
     """Take an application on now, and answer once that is done; what stops it is refused, and in its timeline."""
-    with journaled(running, caller, act="applications.process", subject=f"application/{asked.application}"):
-        return acts.process(running.institution, asked)
+    return performed(running, caller, api.PROCESS, asked)
 
 
-@applications.post(api.CLOSE.path, permission="applications.write", codes=_OF_PROCESS)
+@applications.perform(api.CLOSE, permission="applications.write", codes=_OF_PROCESS)
 def close_application(asked: api.ApplicationClosing, running: Running, caller: Caller) -> api.ApplicationFileRecord:
     """End a file without a decision."""
-    with journaled(running, caller, act="applications.close", subject=f"application/{asked.application}"):
-        return acts.close(running.institution, asked)
+    return performed(running, caller, api.CLOSE, asked)
 
 
-@applications.post(api.ASK_ANEW.path, permission="applications.write", codes=_OF_PROCESS)
+@applications.perform(api.ASK_ANEW, permission="applications.write", codes=_OF_PROCESS)
 def ask_anew(asked: api.ApplicationQuestion, running: Running, caller: Caller) -> api.ApplicationFileRecord:
     """Let data be asked for again, where an answer is of no use."""
-    with journaled(running, caller, act="applications.ask_anew", subject=f"application/{asked.application}"):
-        file = acts.ask_anew(running.institution, asked)
+    file = performed(running, caller, api.ASK_ANEW, asked)
     running.process_soon(bytes.fromhex(file.application))
     return file
 
 
-@applications.get(api.LIST_REFERRALS.path, permission="applications.read", codes=_OF_LIST)
+@applications.perform(api.LIST_REFERRALS, permission="applications.read", codes=_OF_LIST)
 def list_referrals(
     running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> api.ReferralPage:
     """List the applications that people decide on, the oldest first; one decides under ``/approvals/decisions``."""
-    with journaled(running, caller, act="applications.list"):
-        return acts.list_referrals(running.institution, PageQuery(limit=limit, cursor=cursor))
+    return performed(running, caller, api.LIST_REFERRALS, PageQuery(limit=limit, cursor=cursor))
 
 
-@applications.get(api.LIST_DECISIONS.path, permission="applications.read", codes=_OF_LIST)
+@applications.perform(api.LIST_DECISIONS, permission="applications.read", codes=_OF_LIST)
 def list_decisions(
     running: Running,
     caller: Caller,
@@ -127,12 +119,10 @@ def list_decisions(
 ) -> api.DecisionPage:
     """List decisions, by when their applications came in; with those who took them where people did."""
     asked = api.DecisionsQuestion(outcome=outcome, limit=limit, cursor=cursor)
-    with journaled(running, caller, act="decisions.list"):
-        return acts.list_decisions(running.institution, asked)
+    return performed(running, caller, api.LIST_DECISIONS, asked)
 
 
-@applications.get(api.READ_DECISION.path, permission="applications.read", codes=(*_OF_ONE, "lending.undecided"))
+@applications.perform(api.READ_DECISION, permission="applications.read", codes=(*_OF_ONE, "lending.undecided"))
 def read_decision(application: Application, running: Running, caller: Caller) -> api.ExplainedDecision:
     """Tell a decision with what it rests on, in the words that the enterprise is given."""
-    with journaled(running, caller, act="decisions.read", subject=f"application/{application}"):
-        return acts.read_decision(running.institution, api.ApplicationQuestion(application=application))
+    return performed(running, caller, api.READ_DECISION, api.ApplicationQuestion(application=application))

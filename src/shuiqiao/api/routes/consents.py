@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Path
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import journaled
+from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
@@ -103,16 +103,15 @@ def take_in_consent(message: ConsentSubmissionMessage, running: Running, caller:
         return enterprises.take_in_consent(running.institution, message)
 
 
-@consents.post(
-    FILE_ARTEFACT.path,
+@consents.perform(
+    FILE_ARTEFACT,
     permission="consents.write",
     problems=(422,),
     codes=("node.role_wrong", "consent.unknown", "consent.recipient_wrong"),
 )
 def file_artefact(message: ArtefactMessage, running: Running, caller: Caller) -> FiledArtefact:
     """Check an artefact that an enterprise handed over against the ledger, and keep it on this bank's file."""
-    with journaled(running, caller, act="consents.file"):
-        return enterprises.file_artefact(running.institution, message)
+    return performed(running, caller, FILE_ARTEFACT, message)
 
 
 @consents.post(
@@ -127,12 +126,11 @@ def relay_statement(message: ConsentStatement, running: Running, caller: Caller)
         return enterprises.relay_statement(running.institution, message)
 
 
-@consents.post(
-    REVOKE_FOR_LOST_KEY.path,
+@consents.perform(
+    REVOKE_FOR_LOST_KEY,
     permission="consents.write",
     codes=("node.role_wrong", "consent.unknown", "consent.step_invalid"),
 )
 def revoke_for_lost_key(lost: LostKey, running: Running, caller: Caller) -> EntryPlace:
     """End a consent whose key its enterprise lost, after identifying it again."""
-    with journaled(running, caller, act="consents.revoke_for_lost_key", subject=f"consent/{lost.consent}"):
-        return enterprises.revoke_for_lost_key(running.institution, lost)
+    return performed(running, caller, REVOKE_FOR_LOST_KEY, lost)

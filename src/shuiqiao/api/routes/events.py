@@ -10,9 +10,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.routes.ledger import Place, entries_from
+from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routing import Routes
-from shuiqiao.client.resources.ledger import EntryPage
+from shuiqiao.client.resources.ledger import EntryPage, EntrySummary
+from shuiqiao.node.operations.ledger import entries_from
 
 if TYPE_CHECKING:
     from shuiqiao.api.news import News, Reader
@@ -22,12 +23,22 @@ events = Routes("events")
 
 STREAM: Final = "text/event-stream"
 
+EVENT_FIELD: Final = "x-event-data"
+"""Where the OpenAPI document says which form the data of an event has."""
+
+EXAMPLE: Final = (
+    '{"index":12,"height":5,"time_ms":1767225600000,"kind":"anchor.commit","author":"tax-bureau",'
+    '"id":"4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f"}'
+)
+
 ALIVE_S: Final = 15.0
 """How often a stream says that it lives while nothing happens, in seconds."""
 
 ENTRIES_AT_ONCE: Final = 100
 
-LastEventId = Annotated[str, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Index of the last entry seen")]
+LastEventId = Annotated[
+    str | None, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Index of the last entry seen", examples=["12"])
+]
 
 
 @events.get(
@@ -40,22 +51,16 @@ LastEventId = Annotated[str, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", descripti
             "description": "One event for each entry: its id is the index, its data an EntrySummary",
             "content": {
                 STREAM: {
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            "event": {"const": "entry"},
-                            "id": {"type": "string"},
-                            "data": {"type": "string", "contentMediaType": "application/json"},
-                        },
-                    },
-                    "example": {"event": "entry", "id": "12", "data": '{"index":12,"kind":"anchor.commit"}'},
+                    "schema": {"type": "string", "description": "Server-sent events, whose data is an EntrySummary"},
+                    "example": f"event: entry\nid: 12\ndata: {EXAMPLE}\n\n",
+                    EVENT_FIELD: {"$ref": f"#/components/schemas/{EntrySummary.__name__}"},
                 }
             },
         }
     },
 )
 async def stream_events(
-    request: Request, running: Running, cursor: Place | None = None, last_event_id: LastEventId | None = None
+    request: Request, running: Running, cursor: Place | None = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Send each entry of the ledger from an index on, then each new one as it comes; without one, new ones alone."""
     news: News = request.app.state.door.news
@@ -77,7 +82,7 @@ async def stream_entries(
     """Yield each entry from an index on as an event, until there are no more news."""
     try:
         while not news.is_closed:
-            page: EntryPage = await run_in_threadpool(entries_from, running, first, limit=ENTRIES_AT_ONCE)
+            page: EntryPage = await run_in_threadpool(entries_from, running.institution, first, limit=ENTRIES_AT_ONCE)
             for entry in page.items:
                 yield f"event: entry\nid: {entry.index}\ndata: {entry.model_dump_json()}\n\n".encode()
                 first = entry.index + 1

@@ -43,7 +43,17 @@ def read_readiness(running: Running) -> Health:
     return Health(status="ok")
 
 
-@health.get("/api/v1/openapi.json", permission=OPEN, response_class=JSONResponse)
+@health.get(
+    "/api/v1/openapi.json",
+    permission=OPEN,
+    response_class=JSONResponse,
+    responses={
+        200: {
+            "description": "The OpenAPI 3.1 document",
+            "content": {"application/json": {"schema": {"type": "object"}, "example": {"openapi": "3.1.0"}}},
+        }
+    },
+)
 def read_openapi(request: Request) -> JSONResponse:
     """Return the OpenAPI document of this door."""
     app: FastAPI = request.app

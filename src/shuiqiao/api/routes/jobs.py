@@ -7,51 +7,40 @@ from typing import Annotated
 from fastapi import Path
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.problems import not_found
-from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
-from shuiqiao.client.resources.jobs import JobPage, JobRecord
-from shuiqiao.node.jobs.model import Job
+from shuiqiao.api.journaling import performed
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources import jobs as api
 
-jobs = Routes("jobs", prefix="/jobs")
+jobs = Routes("jobs")
 
-JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["c4" * 16])]
+JobId = Annotated[
+    str,
+    Path(pattern=r"^[0-9A-Za-z]{1,64}$", description="Its id, or the beginning of exactly one", examples=["c4" * 16]),
+]
 
 
-@jobs.get("", permission="jobs.read")
-def list_jobs(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> JobPage:
+@jobs.perform(api.LIST_JOBS, permission="jobs.read")
+def list_jobs(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.JobPage:
     """List the jobs, the newest first."""
-    found = running.jobs.jobs()
-    ids = [job.id.hex() for job in found]
-    found = found[ids.index(cursor) + 1 :] if cursor in ids else found
-    records, following = first_rows([_record(job) for job in found[: limit + 1]], limit=limit)
-    return JobPage(items=records, next=records[-1].id if following else None)
+    return performed(running, caller, api.LIST_JOBS, PageQuery(limit=limit, cursor=cursor))
 
 
-@jobs.get("/{job}", permission="jobs.read", codes=("api.not_found",))
-def read_job(job: JobId, running: Running) -> JobRecord:
+@jobs.perform(api.READ_JOB, permission="jobs.read", codes=("jobs.name_unclear",))
+def read_job(job: JobId, running: Running, caller: Caller) -> api.JobRecord:
     """Tell of one job."""
-    return _record(_found(running, job))
+    return performed(running, caller, api.READ_JOB, api.JobChoice(job=job))
 
 
-@jobs.post("/{job}/cancel", permission="jobs.manage", codes=("api.not_found", "jobs.ended"))
-def cancel_job(job: JobId, running: Running) -> JobRecord:
+@jobs.perform(api.CANCEL_JOB, permission="jobs.manage", codes=("jobs.name_unclear", "jobs.ended"))
+def cancel_job(job: JobId, running: Running, caller: Caller) -> api.JobRecord:
     """Cancel a job, or ask whoever runs it to end it; a duty passes over this time only."""
-    return _record(running.jobs.cancel(_found(running, job).id.hex()))
+    return performed(running, caller, api.CANCEL_JOB, api.JobChoice(job=job))
 
 
-@jobs.post("/{job}/confirm", permission="jobs.manage", codes=("api.not_found", "jobs.not_held"))
-def confirm_job(job: JobId, running: Running) -> JobRecord:
+@jobs.perform(api.CONFIRM_JOB, permission="jobs.manage", codes=("jobs.name_unclear", "jobs.not_held"))
+def confirm_job(job: JobId, running: Running, caller: Caller) -> api.JobRecord:
     """Let a job that stopped to be confirmed go on, with exactly what it said that it would do."""
-    return _record(running.jobs.confirm(_found(running, job).id.hex()))
-
-
-def _found(running: Running, name: str) -> Job:
-    for job in running.jobs.jobs():
-        if job.id.hex() == name:
-            return job
-    raise not_found()
-
-
-def _record(job: Job) -> JobRecord:
-    return JobRecord.model_validate(job.as_json())
+    return performed(running, caller, api.CONFIRM_JOB, api.JobChoice(job=job))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Path, Query, Response
 
 from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import performed
 from shuiqiao.api.problems import not_found
-from shuiqiao.api.routing import DEFAULT_LIMIT, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes
 from shuiqiao.api.values import json_value
 from shuiqiao.client.resources.ledger import (
+    LIST_ENTRIES,
+    RECEIPT_TYPE,
     BlockPage,
     BlockSummary,
     CheckpointRecord,
     ConsistencyProof,
     Entry,
     EntryPage,
-    EntrySummary,
+    EntryQuestion,
     StateValue,
 )
 from shuiqiao.client.wire import MAX_EXACT
@@ -28,7 +31,6 @@ from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.tiles.publishing import file_of_log
-from shuiqiao.ledger.transactions.listing import list_transactions
 from shuiqiao.ledger.transactions.looking_up import block_at, height_of
 from shuiqiao.node.published.publication import PublicEngine
 
@@ -36,16 +38,12 @@ if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.server import RunningInstitution
 
-ledger = Routes("ledger", prefix="/ledger")
+ledger = Routes("ledger")
 
-MAX_SCANNED: Final = 20_000
-"""Leaves that one question looks at: a filter that fits little gets an empty page and where to go on."""
-
-RECEIPT: Final = "application/vnd.shuiqiao.receipt+cbor"
 RECEIPT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The receipt: one file that `shuiqiao verify` checks with the genesis alone",
-        "content": {RECEIPT: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {RECEIPT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 TILE: Final = "application/octet-stream"
@@ -66,77 +64,21 @@ StateKeys = Annotated[
 ]
 
 
-@ledger.get("/entries", permission="ledger.read")
+@ledger.perform(LIST_ENTRIES, permission="ledger.read")
 def list_entries(
     running: Running,
+    caller: Caller,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Place | None = None,
     kind: Kind | None = None,
     author: Author | None = None,
 ) -> EntryPage:
     """List transactions in the order of the log, from a leaf index on."""
-    return entries_from(running, int(cursor or 0), limit=limit, kind=kind, author=author)
+    asked = EntryQuestion(limit=limit, cursor=cursor, kind=kind, author=author)
+    return performed(running, caller, LIST_ENTRIES, asked)
 
 
-def entries_from(
-    running: RunningInstitution,
-    first: int,
-    *,
-    limit: int,
-    kind: str | None = None,
-    author: str | None = None,
-    fits: Callable[[Transaction], bool] | None = None,
-) -> EntryPage:
-    """Return a page of entries from a leaf index on, of those that fit."""
-    blocks = ScannedBlocks(running, first=first)
-    page = list_transactions(
-        blocks,
-        decode=running.institution.outbox.decode,
-        limit=limit,
-        first_index=first,
-        kind=kind,
-        author=author,
-        fits=fits,
-    )
-    following = blocks.next_index if page.next_index is None else page.next_index
-    return EntryPage(
-        items=tuple(
-            EntrySummary(
-                index=entry.index,
-                height=entry.height,
-                time_ms=entry.time_ms,
-                kind=entry.kind,
-                author=entry.author,
-                id=entry.id.hex(),
-            )
-            for entry in page.transactions
-        ),
-        next=None if following is None else str(following),
-    )
-
-
-class ScannedBlocks:
-    """Blocks from a leaf on, as far as one question may look.
-
-    next_index: where a further one begins, None at the end of the log.
-    """
-
-    def __init__(self, running: RunningInstitution, *, first: int) -> None:
-        engine = running.institution.engine
-        self.next_index: int | None = None
-        self._blocks = engine.blocks(from_height=height_of(engine, first))
-
-    def __iter__(self) -> Iterator[Block]:
-        scanned = 0
-        for block in self._blocks:
-            if scanned >= MAX_SCANNED:
-                self.next_index = block.first_index
-                return
-            scanned += len(block.transactions) + 1
-            yield block
-
-
-@ledger.get("/entries/{index}", permission="ledger.read", codes=("ledger.index_unknown",))
+@ledger.get("/ledger/entries/{index}", permission="ledger.read", codes=("ledger.index_unknown",))
 def read_entry(index: Index, running: Running) -> Entry:
     """Return one transaction in full."""
     institution = running.institution
@@ -177,7 +119,7 @@ def _transaction_at(institution: Institution, index: int) -> tuple[Block, bytes]
 
 
 @ledger.get(
-    "/entries/{index}/receipt",
+    "/ledger/entries/{index}/receipt",
     permission="ledger.read",
     codes=("ledger.index_unknown", "ledger.quorum_not_reached"),
     response_class=Response,
@@ -190,15 +132,12 @@ def read_receipt(index: Index, running: Running, state_key: StateKeys = []) -> R
 
 def receipt_of(running: RunningInstitution, index: int, *, state_keys: Sequence[str] = ()) -> Response:
     """Return the receipt of a transaction as an answer."""
-    engine = running.institution.engine
-    if height_of(engine, index) > engine.last_block()[0]:
-        raise not_found()
-    data = engine.receipt(index, state_keys=state_keys)
+    data = running.institution.engine.receipt(index, state_keys=state_keys)
     headers = {"Content-Disposition": f'attachment; filename="{index}.receipt"'}
-    return Response(data, media_type=RECEIPT, headers=headers)
+    return Response(data, media_type=RECEIPT_TYPE, headers=headers)
 
 
-@ledger.get("/blocks", permission="ledger.read")
+@ledger.get("/ledger/blocks", permission="ledger.read")
 def list_blocks(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None) -> BlockPage:
     """List blocks by height."""
     engine, found = running.institution.engine, list[BlockSummary]()
@@ -209,7 +148,7 @@ def list_blocks(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | 
     return BlockPage(items=tuple(found), next=None)
 
 
-@ledger.get("/blocks/{height}", permission="ledger.read", codes=("ledger.height_unknown",))
+@ledger.get("/ledger/blocks/{height}", permission="ledger.read", codes=("ledger.height_unknown",))
 def read_block(height: Height, running: Running) -> BlockSummary:
     """Tell of one block."""
     return _summary(block_at(running.institution.engine, height))
@@ -226,7 +165,7 @@ def _summary(block: Block) -> BlockSummary:
     )
 
 
-@ledger.get("/checkpoint", permission="ledger.read")
+@ledger.get("/ledger/checkpoint", permission="ledger.read")
 def read_checkpoint(running: Running) -> CheckpointRecord:
     """Return the newest signed checkpoint."""
     checkpoint: Checkpoint = running.institution.engine.checkpoint()
@@ -236,7 +175,7 @@ def read_checkpoint(running: Running) -> CheckpointRecord:
 
 
 @ledger.get(
-    "/tiles/{path:path}",
+    "/ledger/tiles/{path:path}",
     permission="ledger.read",
     problems=(404,),
     response_class=Response,
@@ -259,14 +198,14 @@ def read_tile(path: TilePath, running: Running) -> Response:
     return Response(data, media_type=TILE)
 
 
-@ledger.get("/consistency", permission="ledger.read", codes=("ledger.size_unknown",))
+@ledger.get("/ledger/consistency", permission="ledger.read", codes=("ledger.size_unknown",))
 def read_consistency(old_size: Size, new_size: Size, running: Running) -> ConsistencyProof:
     """Prove that the log of one size is the beginning of the log of another."""
     path = running.institution.engine.consistency_proof(old_size=old_size, new_size=new_size)
     return ConsistencyProof(old_size=old_size, new_size=new_size, path=tuple(step.hex() for step in path))
 
 
-@ledger.get("/state", permission="ledger.read")
+@ledger.get("/ledger/state", permission="ledger.read")
 def read_state(key: StateKey, running: Running) -> StateValue:
     """Return what the state holds at a key now; ``/entries/{index}/receipt?state_key=`` proves it."""
     engine = running.institution.engine

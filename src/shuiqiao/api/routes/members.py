@@ -8,9 +8,24 @@ from typing import Annotated, TypeVar
 from fastapi import Path
 
 from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import performed
 from shuiqiao.api.problems import not_found
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
-from shuiqiao.client.resources.members import MemberPage, MemberRecord, NetworkStatus, ProposalPage, ProposalRecord
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources.members import (
+    LIST_EPOCHS,
+    LIST_MEMBERS,
+    LIST_PROPOSALS,
+    READ_STANDING,
+    EpochPage,
+    GovernanceStanding,
+    MemberPage,
+    MemberRecord,
+    NetworkStatus,
+    ProposalPage,
+    ProposalRecord,
+)
+from shuiqiao.client.wire import Nothing
 from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.roster import roster
 from shuiqiao.node.governance import freeze_of, member_rows, proposal_rows
@@ -22,12 +37,12 @@ ProposalId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", examples=["77" * 32]
 Row = TypeVar("Row")
 
 
-@members.get("/members", permission="ledger.read")
-def list_members(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> MemberPage:
+@members.perform(LIST_MEMBERS, permission="ledger.read")
+def list_members(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> MemberPage:
     """List every member there ever was, by id."""
-    rows = [row for row in member_rows(running.institution.engine.state()) if row["member"] > (cursor or "")]
-    found, following = first_rows([MemberRecord(**row) for row in rows], limit=limit)
-    return MemberPage(items=found, next=found[-1].member if following else None)
+    return performed(running, caller, LIST_MEMBERS, PageQuery(limit=limit, cursor=cursor))
 
 
 @members.get("/members/{member}", permission="ledger.read", codes=("api.not_found",))
@@ -64,14 +79,26 @@ def read_network(running: Running) -> NetworkStatus:
     )
 
 
-@members.get("/governance/proposals", permission="ledger.read")
-def list_proposals(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> ProposalPage:
+@members.perform(READ_STANDING, permission="ledger.read")
+def read_standing(running: Running, caller: Caller) -> GovernanceStanding:
+    """Tell which epoch is in force, how many cosignatures count, and whether the network stands still."""
+    return performed(running, caller, READ_STANDING, Nothing())
+
+
+@members.perform(LIST_EPOCHS, permission="ledger.read", codes=("ledger.quorum_not_reached",))
+def list_epochs(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> EpochPage:
+    """List whose signatures counted from when to when."""
+    return performed(running, caller, LIST_EPOCHS, PageQuery(limit=limit, cursor=cursor))
+
+
+@members.perform(LIST_PROPOSALS, permission="ledger.read")
+def list_proposals(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> ProposalPage:
     """List the newest proposals and how their votes stand, oldest first."""
-    rows = proposal_rows(running.institution.engine.state(), now_ms=running.institution.outbox.now_ms())
-    names = [row["proposal"] for row in rows]
-    rows = rows[names.index(cursor) + 1 :] if cursor in names else rows
-    found, following = first_rows([ProposalRecord(**row) for row in rows], limit=limit)
-    return ProposalPage(items=found, next=found[-1].proposal if following else None)
+    return performed(running, caller, LIST_PROPOSALS, PageQuery(limit=limit, cursor=cursor))
 
 
 @members.get("/governance/proposals/{proposal}", permission="ledger.read", codes=("api.not_found",))

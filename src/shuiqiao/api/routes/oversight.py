@@ -1,36 +1,41 @@
-"""``/statistics``, ``/alarms``, ``/past``: what a regulator publishes, what members warn of, what held at a moment."""
+"""``/statistics``, ``/alarms``, ``/past``: what a regulator publishes, alarms of members and nodes, what held once."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.routes.ledger import Place, ScannedBlocks
+from shuiqiao.api.journaling import performed
+from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources import oversight as api
 from shuiqiao.client.resources.members import MemberPage, MemberRecord
 from shuiqiao.client.resources.oversight import (
     AlarmPage,
     AlarmRecord,
     PastPage,
     PastRecord,
-    StatisticsRelease,
     StatisticsReleasePage,
-    StatisticsRow,
-    StatisticsTable,
 )
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.operations.ledger import ScannedBlocks
+from shuiqiao.node.operations.oversight import release_record
 from shuiqiao.node.past import told_members, told_row
 from shuiqiao.oversight.as_of import Moment, Subject
 from shuiqiao.oversight.contract import ALARM
-from shuiqiao.oversight.model import Release
 
 oversight = Routes("oversight")
+
+Attribute = Annotated[
+    Literal["grade", "industry", "province"], Query(description="By this attribute alone", examples=["grade"])
+]
 
 _IN_BYTES: Final = ALARM.encode()
 """An alarm's signed bytes hold its kind; others are not decoded."""
@@ -42,6 +47,19 @@ About = Annotated[str, Query(max_length=200, description="Only where this member
 _PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 
 
+@oversight.perform(api.LIST_STATISTICS, permission="oversight.read", codes=("node.role_wrong",))
+def list_statistics(
+    running: Running,
+    caller: Caller,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+    attribute: Attribute | None = None,
+) -> api.StatisticsPage:
+    """List decisions by grade, industry and province as this regulator published them, cell by cell."""
+    asked = api.StatisticsQuestion(limit=limit, cursor=cursor, attribute=attribute)
+    return performed(running, caller, api.LIST_STATISTICS, asked)
+
+
 @oversight.get("/statistics/releases", permission="oversight.read", codes=("node.role_wrong",))
 def list_releases(
     running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
@@ -49,33 +67,34 @@ def list_releases(
     """List what this regulator has published, the first one first."""
     require_role(running.institution.settings, Role.REGULATOR)
     after = int(cursor) if cursor is not None and cursor.isdigit() else 0
-    later = [_release(each) for each in running.institution.statistics.releases() if each.number > after]
+    later = [release_record(each) for each in running.institution.statistics.releases() if each.number > after]
     found, following = first_rows(later, limit=limit)
     return StatisticsReleasePage(items=found, next=str(found[-1].number) if following else None)
 
 
-def _release(found: Release) -> StatisticsRelease:
-    return StatisticsRelease(
-        number=found.number,
-        published_ms=found.published_ms,
-        decisions=found.decisions,
-        least_firms=found.least_firms,
-        tables=tuple(
-            StatisticsTable(
-                attribute=table.attribute,
-                columns=table.columns,
-                rows=tuple(StatisticsRow(category=row.category, counts=row.counts) for row in table.rows),
-            )
-            for table in found.tables
-        ),
-    )
+@oversight.perform(
+    api.PUBLISH_STATISTICS,
+    permission="oversight.publish",
+    codes=("node.role_wrong", "oversight.least_firms_invalid", "oversight.release_too_small"),
+)
+def publish_statistics(asked: api.NewRelease, running: Running, caller: Caller) -> api.StatisticsRelease:
+    """Publish tables of the decisions that no release counted yet; every cell holds enough firms to hide one."""
+    return performed(running, caller, api.PUBLISH_STATISTICS, asked)
+
+
+@oversight.perform(api.LIST_STANDING_ALARMS, permission="ledger.read")
+def list_standing_alarms(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.StandingAlarmPage:
+    """List the alarms that this institution's node raised by itself and that stand now."""
+    return performed(running, caller, api.LIST_STANDING_ALARMS, PageQuery(limit=limit, cursor=cursor))
 
 
 @oversight.get("/alarms", permission="oversight.read")
 def list_alarms(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None) -> AlarmPage:
     """List the alarms that members raised on the ledger, in its order."""
     first, found = int(cursor or 0), list[AlarmRecord]()
-    blocks = ScannedBlocks(running, first=first)
+    blocks = ScannedBlocks(running.institution, first=first)
     for block in blocks:
         for index, raw in enumerate(block.transactions, start=block.first_index):
             if index < first or _IN_BYTES not in raw:

@@ -14,7 +14,7 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.consents import Owner, OwnId
-from shuiqiao.api.routes.ledger import RECEIPT_ANSWER, Index, Place, entries_from, receipt_of, transaction_at
+from shuiqiao.api.routes.ledger import RECEIPT_ANSWER, Index, Place, receipt_of, transaction_at
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import OwnedId
@@ -34,6 +34,7 @@ from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.requests import UsePage
 from shuiqiao.node.accounts.model import PrincipalKind
 from shuiqiao.node.operations import own as acts
+from shuiqiao.node.operations.ledger import entries_from
 from shuiqiao.node.operations.own import OwnScope
 
 own = Routes("own")
@@ -245,7 +246,9 @@ def list_own_entries(
     institution = running.institution
     own_names, state = acts.own_consents(institution, scope), institution.engine.state()
     first = int(cursor) if cursor else acts.first_own_index(institution, scope)
-    return entries_from(running, first, limit=limit, fits=lambda tx: acts.consent_of_entry(tx, state) in own_names)
+    return entries_from(
+        running.institution, first, limit=limit, fits=lambda tx: acts.consent_of_entry(tx, state) in own_names
+    )
 
 
 @own.get(

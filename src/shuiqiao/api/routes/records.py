@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import journaled
-from shuiqiao.api.routing import Caller, Routes
+from shuiqiao.api.journaling import performed
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import records as api
-from shuiqiao.node.operations import records as acts
 
 records = Routes("records")
 
 _OF_PENDING = ("node.pending_unclear", "node.outbox_foreign")
 
 
-@records.post(
-    api.SEARCH_RECORDS.path,
+@records.perform(
+    api.SEARCH_RECORDS,
     permission="records.read",
     codes=("node.role_wrong", "standards.type_unknown", "vault.query_empty", "standards.field_unknown"),
 )
 def search_records(asked: api.RecordSearch, running: Running, caller: Caller) -> api.FoundRecords:
     """Find records by taxpayer, number or field; what is looked for stands in the body, not in an address."""
-    with journaled(running, caller, act="records.search"):
-        return acts.search_records(running.institution, asked)
+    return performed(running, caller, api.SEARCH_RECORDS, asked)
 
 
-@records.post(
-    api.ERASE_RECORDS.path,
+@records.perform(
+    api.ERASE_RECORDS,
     permission="erasures.make",
     codes=("node.role_wrong", "vault.batch_unknown", "vault.busy"),
 )
 def erase_records(asked: api.RecordErasure, running: Running, caller: Caller) -> api.ErasedRecords:
     """Destroy records and say so on the ledger; nobody can bring them back."""
-    with journaled(running, caller, act="records.erase"):
-        return acts.erase_records(running.institution, asked)
+    return performed(running, caller, api.ERASE_RECORDS, asked)
 
 
-@records.post(api.REDO_PENDING.path, permission="jobs.manage", codes=_OF_PENDING)
+@records.perform(api.REDO_PENDING, permission="jobs.manage", codes=_OF_PENDING)
 def redo_pending(chosen: api.PendingChoice, running: Running, caller: Caller) -> api.DecidedWork:
     """Hand refused work to the ledger anew, a batch under a new id."""
-    with journaled(running, caller, act="pending.redo"):
-        return acts.redo_pending(running.institution, chosen)
+    return performed(running, caller, api.REDO_PENDING, chosen)
 
 
-@records.post(api.ABANDON_PENDING.path, permission="jobs.manage", codes=_OF_PENDING)
+@records.perform(api.ABANDON_PENDING, permission="jobs.manage", codes=_OF_PENDING)
 def abandon_pending(chosen: api.PendingChoice, running: Running, caller: Caller) -> api.DecidedWork:
     """Give refused work up; its rows or its act may come again."""
-    with journaled(running, caller, act="pending.abandon"):
-        return acts.abandon_pending(running.institution, chosen)
+    return performed(running, caller, api.ABANDON_PENDING, chosen)
+
+
+@records.perform(api.LIST_PENDING, permission="jobs.read")
+def list_pending(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.PendingPage:
+    """List what waits for the ledger and what it refused."""
+    return performed(running, caller, api.LIST_PENDING, PageQuery(limit=limit, cursor=cursor))

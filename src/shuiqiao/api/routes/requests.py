@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Query
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import journaled
+from shuiqiao.api.journaling import performed
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.consents import Owner, OwnId
 from shuiqiao.api.routes.members import first_rows
@@ -18,7 +18,6 @@ from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, Prov
 from shuiqiao.client.resources.requests import LIST_USES, RequestPage, RequestRecord, UsePage, UseQuery
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.members.model import Role
-from shuiqiao.node.operations import answers, enterprises
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +39,8 @@ def list_requests(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor
     return RequestPage(items=found, next=found[-1].request if following else None)
 
 
-@requests.post(
-    ASK_PROVIDER.path,
+@requests.perform(
+    ASK_PROVIDER,
     permission="requests.write",
     problems=(412, 422),
     codes=(
@@ -55,8 +54,7 @@ def list_requests(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor
 )
 def ask_provider(asked: ConsentRequest, running: Running, caller: Caller) -> ProvenAnswer:
     """Ask a provider for all that a consent grants, prove every record of the answer, and keep it."""
-    with journaled(running, caller, act="requests.ask", subject=f"request/{asked.request}"):
-        return answers.ask_provider(running.institution, asked)
+    return performed(running, caller, ASK_PROVIDER, asked)
 
 
 @requests.get("/requests/{sender}/{request}", permission="requests.read", codes=("api.not_found",))
@@ -128,9 +126,9 @@ def _outcome(store: RecipientStore, request: bytes) -> str:
     return "received" if store.is_received(request) else "sent"
 
 
-@requests.get(LIST_USES.path, permission="requests.read", codes=("node.role_wrong",))
+@requests.perform(LIST_USES, permission="requests.read", codes=("node.role_wrong",))
 def list_uses(
-    taxpayer: Taxpayer, running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+    taxpayer: Taxpayer, running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> UsePage:
     """List every use of a taxpayer's data, oldest first: who, what, when, for what, how much."""
-    return enterprises.list_uses(running.institution, UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor))
+    return performed(running, caller, LIST_USES, UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor))

@@ -15,6 +15,7 @@ from shuiqiao.client import request_id
 from shuiqiao.client.resources.sessions import (
     END_SESSION,
     LOG_IN_ENTERPRISE,
+    LOG_IN_USER,
     READ_CHALLENGE,
     CallerRecord,
     Challenge,
@@ -29,7 +30,7 @@ from shuiqiao.node.accounts.tokens import IssuedToken
 sessions = Routes("sessions")
 
 
-@sessions.post("/sessions/user", permission=OPEN, codes=("node.login_refused", "node.login_locked", "node.login_busy"))
+@sessions.perform(LOG_IN_USER, permission=OPEN, codes=("node.login_refused", "node.login_locked", "node.login_busy"))
 def log_in_user(proof: UserProof, running: Running) -> SessionToken:
     """Give a token to a user who proves a password, and a code where there is a second factor."""
     service = running.accounts.service

@@ -55,4 +55,6 @@ ASK_PROVIDER: Final = Operation(
     sent=ConsentRequest,
     told=ProvenAnswer,
     timeout_s=ASK_TIMEOUT_S,
+    act="requests.ask",
+    subject=lambda asked: f"request/{asked.request}",
 )

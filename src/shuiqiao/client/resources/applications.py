@@ -281,37 +281,65 @@ HAND_IN: Final = Operation(
     path="/applications",
     sent=HandedInApplication,
     told=ApplicationFileRecord,
+    act="applications.hand_in",
+    subject=lambda asked: f"application/{asked.application}",
 )
 LIST_APPLICATIONS: Final = Operation(
-    method="GET", path="/applications", sent=ApplicationsQuestion, told=ApplicationPage
+    method="GET",
+    path="/applications",
+    sent=ApplicationsQuestion,
+    told=ApplicationPage,
+    act="applications.list",
+    shows_taxpayer=True,
 )
 READ_APPLICATION: Final = Operation(
     method="GET",
     path="/applications/{application}",
     sent=ApplicationQuestion,
     told=ApplicationFileRecord,
+    act="applications.read",
+    subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )
 PROCESS: Final = Operation(
     path="/applications/steps",
     sent=ApplicationProcessing,
     told=ApplicationFileRecord,
     timeout_s=PROCESS_TIMEOUT_S,
+    act="applications.process",
+    subject=lambda asked: f"application/{asked.application}",
 )
 CLOSE: Final = Operation(
     path="/applications/closings",
     sent=ApplicationClosing,
     told=ApplicationFileRecord,
+    act="applications.close",
+    subject=lambda asked: f"application/{asked.application}",
 )
 ASK_ANEW: Final = Operation(
     path="/applications/renewals",
     sent=ApplicationQuestion,
     told=ApplicationFileRecord,
+    act="applications.ask_anew",
+    subject=lambda asked: f"application/{asked.application}",
 )
-LIST_REFERRALS: Final = Operation(method="GET", path="/referrals", sent=PageQuery, told=ReferralPage)
-LIST_DECISIONS: Final = Operation(method="GET", path="/decisions", sent=DecisionsQuestion, told=DecisionPage)
+LIST_REFERRALS: Final = Operation(
+    method="GET", path="/referrals", sent=PageQuery, told=ReferralPage, act="applications.list", shows_taxpayer=True
+)
+LIST_DECISIONS: Final = Operation(
+    method="GET",
+    path="/decisions",
+    sent=DecisionsQuestion,
+    told=DecisionPage,
+    act="decisions.list",
+    shows_taxpayer=True,
+)
 READ_DECISION: Final = Operation(
     method="GET",
     path="/decisions/{application}",
     sent=ApplicationQuestion,
     told=ExplainedDecision,
+    act="decisions.read",
+    subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )

@@ -124,6 +124,14 @@ class LostKey(Wire):
 
 
 TAKE_IN_CONSENT: Final = Operation(path="/consents", sent=ConsentSubmissionMessage, told=EntryPlace)
-FILE_ARTEFACT: Final = Operation(path="/consents/artefacts", sent=ArtefactMessage, told=FiledArtefact)
+FILE_ARTEFACT: Final = Operation(
+    path="/consents/artefacts", sent=ArtefactMessage, told=FiledArtefact, act="consents.file"
+)
 RELAY_STATEMENT: Final = Operation(path="/consents/statements", sent=ConsentStatement, told=EntryPlace)
-REVOKE_FOR_LOST_KEY: Final = Operation(path="/consents/lost-keys", sent=LostKey, told=EntryPlace)
+REVOKE_FOR_LOST_KEY: Final = Operation(
+    path="/consents/lost-keys",
+    sent=LostKey,
+    told=EntryPlace,
+    act="consents.revoke_for_lost_key",
+    subject=lambda lost: f"consent/{lost.consent}",
+)

@@ -79,7 +79,13 @@ class DisputeAnswer(Wire):
 
 
 LIST_DISPUTES: Final = Operation(method="GET", path="/disputes", sent=PageQuery, told=DisputePage)
-ANSWER_DISPUTE: Final = Operation(path="/disputes/answers", sent=DisputeAnswer, told=DisputeRecord)
+ANSWER_DISPUTE: Final = Operation(
+    path="/disputes/answers",
+    sent=DisputeAnswer,
+    told=DisputeRecord,
+    act="disputes.answer",
+    subject=lambda answer: f"dispute/{answer.dispute}",
+)
 RAISE_DISPUTE: Final = Operation(path="/own/disputes", sent=DisputeStatement, told=DisputeRecord)
 LIST_OWN_DISPUTES: Final = Operation(method="GET", path="/own/disputes", sent=PageQuery, told=DisputePage)
 READ_OWN_DISPUTE: Final = Operation(

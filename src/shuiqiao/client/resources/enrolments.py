@@ -88,7 +88,13 @@ class RecoveredKey(Wire):
     key_file: KeyFileHex
 
 
-ISSUE_CODE: Final = Operation(path="/enrolments/codes", sent=CodeOrder, told=OneTimeCode)
+ISSUE_CODE: Final = Operation(
+    path="/enrolments/codes",
+    sent=CodeOrder,
+    told=OneTimeCode,
+    act="enrolments.issue_code",
+    subject=lambda order: f"taxpayer/{order.taxpayer}",
+)
 ENROL: Final = Operation(path="/enrolments", sent=EnrolmentStatement, told=EnrolmentRecord)
 RECOVER_KEY: Final = Operation(path="/enrolments/recoveries", sent=KeyRecovery, told=RecoveredKey)
 READ_OWN_ENROLMENT: Final = Operation(method="GET", path="/own/enrolment", sent=Nothing, told=EnrolmentRecord)

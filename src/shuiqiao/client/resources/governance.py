@@ -264,11 +264,17 @@ class RotatedKey(Wire):
     resumed: bool
 
 
-PROPOSE: Final = Operation(path="/governance/proposals", sent=ProposalDraft, told=ProposalStanding)
-VOTE: Final = Operation(path="/governance/votes", sent=Vote, told=ProposalStanding)
-SUSPEND: Final = Operation(path="/governance/suspensions", sent=Suspension, told=MemberGate)
-REINSTATE: Final = Operation(path="/governance/reinstatements", sent=Reinstatement, told=MemberGate)
-FREEZE: Final = Operation(path="/governance/freezes", sent=Freeze, told=Frozen)
-UNFREEZE: Final = Operation(path="/governance/unfreezes", sent=Unfreeze, told=Unfrozen)
-PUBLISH_ENDPOINT: Final = Operation(path="/governance/endpoint", sent=MemberEndpoint, told=PublishedEndpoint)
-ROTATE_KEY: Final = Operation(path="/governance/key-rotations", sent=KeyRotation, told=RotatedKey)
+PROPOSE: Final = Operation(
+    path="/governance/proposals", sent=ProposalDraft, told=ProposalStanding, act="members.propose"
+)
+VOTE: Final = Operation(path="/governance/votes", sent=Vote, told=ProposalStanding, act="members.vote")
+SUSPEND: Final = Operation(path="/governance/suspensions", sent=Suspension, told=MemberGate, act="members.suspend")
+REINSTATE: Final = Operation(
+    path="/governance/reinstatements", sent=Reinstatement, told=MemberGate, act="members.reinstate"
+)
+FREEZE: Final = Operation(path="/governance/freezes", sent=Freeze, told=Frozen, act="oversight.freeze")
+UNFREEZE: Final = Operation(path="/governance/unfreezes", sent=Unfreeze, told=Unfrozen, act="oversight.unfreeze")
+PUBLISH_ENDPOINT: Final = Operation(
+    path="/governance/endpoint", sent=MemberEndpoint, told=PublishedEndpoint, act="members.endpoint"
+)
+ROTATE_KEY: Final = Operation(path="/governance/key-rotations", sent=KeyRotation, told=RotatedKey, act="keys.rotate")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from shuiqiao.client.pages import Page
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
 
 _JOB = {
@@ -71,3 +72,25 @@ class JobPage(Page[JobRecord]):
     """Jobs, the newest first."""
 
     model_config = example(items=[_JOB], next=None)
+
+
+class JobChoice(Wire):
+    """Names a job by its id, or by the beginning of exactly one."""
+
+    model_config = example(job="c4" * 16)
+
+    job: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,64}$")]
+
+
+def _job_id(chosen: JobChoice) -> str:
+    return f"job/{chosen.job}"
+
+
+LIST_JOBS: Final = Operation(method="GET", path="/jobs", sent=PageQuery, told=JobPage)
+READ_JOB: Final = Operation(method="GET", path="/jobs/{job}", sent=JobChoice, told=JobRecord)
+CANCEL_JOB: Final = Operation(
+    path="/jobs/{job}/cancel", sent=JobChoice, told=JobRecord, act="jobs.cancel", subject=_job_id
+)
+CONFIRM_JOB: Final = Operation(
+    path="/jobs/{job}/confirm", sent=JobChoice, told=JobRecord, act="jobs.confirm", subject=_job_id
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from shuiqiao.client.pages import Page
+from shuiqiao.client.operation import Download, Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
 _ENTRY = {
@@ -38,6 +39,30 @@ class EntryPage(Page[EntrySummary]):
     """Entries in the order of the log. A page may be empty and name a next one: so far nothing fitted."""
 
     model_config = example(items=[_ENTRY], next="13")
+
+
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$")]
+
+
+class EntryQuestion(PageQuery):
+    """Asks for entries from a leaf index on, which is the cursor."""
+
+    model_config = example(limit=100, cursor="12", kind="anchor.commit", author=None)
+
+    cursor: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})$")] | None = None
+    kind: Kind | None = None
+    """Of this kind alone."""
+    author: Name | None = None
+    """Of this author alone."""
+
+
+class ReceiptQuestion(Wire):
+    """Asks for the receipt of the transaction at a leaf. state_key: whose values the receipt proves, too."""
+
+    model_config = example(index=12, state_key=["members/epoch"])
+
+    index: Count
+    state_key: tuple[Annotated[str, Field(max_length=1_000)], ...] = ()
 
 
 class Entry(EntrySummary):
@@ -128,3 +153,16 @@ class StateValue(Wire):
     is_set: bool
     value: Any
     """Bytes in hex."""
+
+
+RECEIPT_TYPE: Final = "application/vnd.shuiqiao.receipt+cbor"
+MAX_RECEIPT_BYTES: Final = 1 << 20
+"""As ``ledger.receipts.receipt``, which reads none that is longer."""
+
+LIST_ENTRIES: Final = Operation(method="GET", path="/ledger/entries", sent=EntryQuestion, told=EntryPage)
+RECEIPT: Final = Download(
+    path="/ledger/entries/{index}/receipt",
+    sent=ReceiptQuestion,
+    media_type=RECEIPT_TYPE,
+    max_bytes=MAX_RECEIPT_BYTES,
+)

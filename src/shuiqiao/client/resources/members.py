@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from shuiqiao.client.pages import Page
-from shuiqiao.client.wire import Count, Hex, Name, TimeMs, Wire, example
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
+from shuiqiao.client.wire import Count, Hex, Name, Nothing, TimeMs, Wire, example
 
 _MEMBER = {
     "member": "first-bank",
@@ -130,3 +131,61 @@ class ProposalPage(Page[ProposalRecord]):
     """The newest proposals, oldest first."""
 
     model_config = example(items=[PROPOSAL_EXAMPLE], next=None)
+
+
+_FREEZE = {"author": "regulator", "until": "2026-03-01T00:00:00Z"}
+
+
+class FreezeStanding(Wire):
+    """Who froze the network, and until when."""
+
+    model_config = example(**_FREEZE)
+
+    author: Name
+    until: Name
+
+
+class GovernanceStanding(Wire):
+    """Which epoch is in force, how many cosignatures a checkpoint needs, and whether the network stands still."""
+
+    model_config = example(epoch=0, quorum=2, frozen=None)
+
+    epoch: Count
+    quorum: Count
+    frozen: FreezeStanding | None
+
+
+_EPOCH = {
+    "number": 0,
+    "operator": "tax-bureau",
+    "quorum": 2,
+    "witnesses": ["first-bank", "regulator"],
+    "governing": ["first-bank", "regulator", "tax-bureau"],
+    "closed_at": None,
+}
+
+
+class EpochRecord(Wire):
+    """Whose signatures counted for a time."""
+
+    model_config = example(**_EPOCH)
+
+    number: Count
+    operator: Name | None
+    quorum: Count
+    witnesses: tuple[Name, ...]
+    governing: tuple[Name, ...]
+    closed_at: Count | None
+    """Size of the checkpoint that closed it, none for the one in force."""
+
+
+class EpochPage(Page[EpochRecord]):
+    """Epochs, the first one first."""
+
+    model_config = example(items=[_EPOCH], next=None)
+
+
+READ_STANDING: Final = Operation(method="GET", path="/governance/standing", sent=Nothing, told=GovernanceStanding)
+LIST_MEMBERS: Final = Operation(method="GET", path="/members", sent=PageQuery, told=MemberPage)
+LIST_EPOCHS: Final = Operation(method="GET", path="/governance/epochs", sent=PageQuery, told=EpochPage)
+LIST_PROPOSALS: Final = Operation(method="GET", path="/governance/proposals", sent=PageQuery, told=ProposalPage)

@@ -119,15 +119,18 @@ class ModelUse(Wire):
 
 LIST_MODELS: Final = Operation(method="GET", path="/models", sent=Nothing, told=ModelPage)
 READ_MODEL: Final = Operation(method="GET", path="/models/{model}", sent=ModelQuestion, told=ModelCardRecord)
-REGISTER_MODEL: Final = Operation(path="/models", sent=ModelRegistration, told=ModelRecord)
+REGISTER_MODEL: Final = Operation(path="/models", sent=ModelRegistration, told=ModelRecord, act="models.register")
 DEVELOP_MODEL: Final = Operation(
     path="/models/developments",
     sent=ModelDevelopment,
     told=ModelRecord,
     timeout_s=DEVELOP_TIMEOUT_S,
+    act="models.develop",
 )
 USE_MODEL: Final = Operation(
     path="/models/uses",
     sent=ModelUse,
     told=ProductRecord,
+    act="models.use",
+    subject=lambda asked: f"product/{asked.product}",
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from shuiqiao.client.pages import Page
+from pydantic import Field
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
 _ROW = {"category": "A", "counts": [12, 5]}
@@ -127,3 +130,85 @@ class PastPage(Page[PastRecord]):
     size: Count
     root: Hex
     time_ms: TimeMs
+
+
+_CELL = {
+    "release": 1,
+    "published_ms": 1_767_225_600_000,
+    "attribute": "grade",
+    "category": "A",
+    "outcomes": ["approved"],
+    "decisions": 12,
+}
+
+
+class StatisticsCell(Wire):
+    """One cell of a published table: the decisions of a category, or of ``others``, with some outcomes together."""
+
+    model_config = example(**_CELL)
+
+    release: Count
+    published_ms: TimeMs
+    attribute: Name
+    """grade, industry or province."""
+    category: Name
+    outcomes: tuple[Name, ...]
+    decisions: Count
+
+
+class StatisticsPage(Page[StatisticsCell]):
+    """Cells of all releases, the first one first; each decision is counted in one release, so they may be added up."""
+
+    model_config = example(items=[_CELL], next=None)
+
+
+class StatisticsQuestion(PageQuery):
+    """Asks for cells, of one attribute or of all."""
+
+    model_config = example(limit=100, cursor=None, attribute="grade")
+
+    attribute: Literal["grade", "industry", "province"] | None = None
+
+
+class NewRelease(Wire):
+    """Publish what no release counted yet; every cell holds at least so many firms."""
+
+    model_config = example(least_firms=5)
+
+    least_firms: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+
+
+_STANDING = {
+    "kind": "request_unanswered",
+    "about": "first-bank/" + "7a" * 16,
+    "says": "tax-bureau has not answered since 2026-01-05T08:15:00Z",
+    "says_zh": "请求逾时未答复",
+    "since_ms": 1_767_225_600_000,
+}
+
+
+class StandingAlarmRecord(Wire):
+    """An alarm that this institution's node raised by itself and that stands now."""
+
+    model_config = example(**_STANDING)
+
+    kind: Name
+    """fork, member_diverged, refusal_rate, clock or request_unanswered."""
+    about: Name
+    """The member or request that it is about."""
+    says: Annotated[str, Field(max_length=1_000)]
+    says_zh: Name
+    since_ms: TimeMs
+
+
+class StandingAlarmPage(Page[StandingAlarmRecord]):
+    """The alarms that stood when the node last looked, at most 50."""
+
+    model_config = example(items=[_STANDING], next=None)
+
+
+LIST_STATISTICS: Final = Operation(method="GET", path="/statistics", sent=StatisticsQuestion, told=StatisticsPage)
+PUBLISH_STATISTICS: Final = Operation(
+    path="/statistics/releases", sent=NewRelease, told=StatisticsRelease, act="statistics.publish"
+)
+LIST_STANDING_ALARMS: Final = Operation(method="GET", path="/alarms/standing", sent=PageQuery, told=StandingAlarmPage)

@@ -112,8 +112,8 @@ INGEST_TIMEOUT_S: Final = 6 * 3_600.0
 """How long an ingest may take, in seconds."""
 
 TAKE_IN_FILES: Final = Operation(
-    prefix="/home", path="/ingests", sent=OwnFiles, told=TakenIn, timeout_s=INGEST_TIMEOUT_S
+    prefix="/home", path="/ingests", sent=OwnFiles, told=TakenIn, timeout_s=INGEST_TIMEOUT_S, act="ingest.take_in"
 )
 AMEND_BY_FILE: Final = Operation(
-    prefix="/home", path="/amendments", sent=OwnFile, told=TakenIn, timeout_s=INGEST_TIMEOUT_S
+    prefix="/home", path="/amendments", sent=OwnFile, told=TakenIn, timeout_s=INGEST_TIMEOUT_S, act="ingest.amend"
 )

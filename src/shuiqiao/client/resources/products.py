@@ -127,5 +127,7 @@ CHANGE_RULES: Final = Operation(
     path="/products/rules",
     sent=RulesChange,
     told=ProductRules,
+    act="products.change",
+    subject=lambda asked: f"product/{asked.product}",
 )
-CHANGE_CHURN: Final = Operation(path="/products/churn", sent=ChurnChange, told=ChurnBands)
+CHANGE_CHURN: Final = Operation(path="/products/churn", sent=ChurnChange, told=ChurnBands, act="products.churn")

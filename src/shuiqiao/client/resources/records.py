@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Hex, Id, Name, Wire, example
 
 MAX_LEAVES: Final = 65_536
@@ -112,7 +113,49 @@ class DecidedWork(Wire):
     reason: str
 
 
-SEARCH_RECORDS: Final = Operation(path="/records/searches", sent=RecordSearch, told=FoundRecords)
-ERASE_RECORDS: Final = Operation(path="/records/erasures", sent=RecordErasure, told=ErasedRecords)
-REDO_PENDING: Final = Operation(path="/pending/redos", sent=PendingChoice, told=DecidedWork)
-ABANDON_PENDING: Final = Operation(path="/pending/abandonments", sent=PendingChoice, told=DecidedWork)
+_WORK = {"id": "5e" * 16, "kind": "batch", "code": "members.suspended", "reason": "the bureau was suspended"}
+
+
+class PendingRecord(DecidedWork):
+    """Work that is not known to be on the ledger. code, reason: why it was refused, empty while it is under way."""
+
+    model_config = example(**_WORK, is_settled=False)
+
+    is_settled: bool
+    """Whether the ledger has the same by another transaction: then nothing is left to decide."""
+
+
+class PendingPage(Page[PendingRecord]):
+    """What waits, oldest deadline first."""
+
+    model_config = example(items=[{**_WORK, "is_settled": False}], next=None)
+
+
+def _searched(asked: RecordSearch) -> str:
+    """Return whose records are looked for, else by which number."""
+    for noun, named in (("taxpayer", asked.taxpayer), ("number", asked.number)):
+        if named is not None:
+            return f"{noun}/{named}"
+    return ""
+
+
+SEARCH_RECORDS: Final = Operation(
+    path="/records/searches",
+    sent=RecordSearch,
+    told=FoundRecords,
+    act="records.search",
+    subject=_searched,
+    shows_taxpayer=True,
+)
+ERASE_RECORDS: Final = Operation(
+    path="/records/erasures",
+    sent=RecordErasure,
+    told=ErasedRecords,
+    act="records.erase",
+    subject=lambda asked: f"batch/{asked.batch}",
+)
+LIST_PENDING: Final = Operation(method="GET", path="/pending", sent=PageQuery, told=PendingPage)
+REDO_PENDING: Final = Operation(path="/pending/redos", sent=PendingChoice, told=DecidedWork, act="pending.redo")
+ABANDON_PENDING: Final = Operation(
+    path="/pending/abandonments", sent=PendingChoice, told=DecidedWork, act="pending.abandon"
+)

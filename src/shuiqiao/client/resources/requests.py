@@ -102,4 +102,12 @@ class UseQuery(PageQuery):
     taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
 
 
-LIST_USES: Final = Operation(method="GET", path="/usage", sent=UseQuery, told=UsePage)
+LIST_USES: Final = Operation(
+    method="GET",
+    path="/usage",
+    sent=UseQuery,
+    told=UsePage,
+    act="usage.read",
+    subject=lambda asked: f"taxpayer/{asked.taxpayer}",
+    shows_taxpayer=True,
+)

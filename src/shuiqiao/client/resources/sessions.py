@@ -72,6 +72,7 @@ class CallerRecord(Wire):
     permissions: tuple[Name, ...]
 
 
+LOG_IN_USER: Final = Operation(path="/sessions/user", sent=UserProof, told=SessionToken, tells_secret=True)
 READ_CHALLENGE: Final = Operation(method="GET", path="/sessions/challenge", sent=Nothing, told=Challenge)
 LOG_IN_ENTERPRISE: Final = Operation(path="/sessions/enterprise", sent=EnterpriseProof, told=SessionToken)
 END_SESSION: Final = Operation(path="/sessions/end", sent=Nothing, told=CallerRecord)

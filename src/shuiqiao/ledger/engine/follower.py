@@ -22,7 +22,6 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
-from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.catch_up import HistoryBroken, LogCopier
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
@@ -191,10 +190,6 @@ class FollowerLedger(LocalLedger):
         self._follow(note)
         size = self._copy.head.size
         return verify_note(note, policy=self.policy_at(size), suite=self._copy.machine.suite)
-
-    def policy_at(self, size: int) -> CheckpointPolicy:
-        """Return the policy that judges the checkpoint of a size, of the epochs copied so far."""
-        return self._copy.epochs.trail.policy_at(size)
 
     def close(self) -> None:
         """Stop following and release files and processes."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import Listener, Listeners
 from shuiqiao.ledger.model import Block, NetworkParameters, StateView
@@ -57,6 +58,10 @@ class LocalLedger:
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
         return self._opened().consistency_proof(old_size=old_size, new_size=new_size)
+
+    def policy_at(self, size: int) -> CheckpointPolicy:
+        """Return the policy that judges the checkpoint of a size, of the epochs that this copy knows."""
+        return self._opened().epochs.trail.policy_at(size)
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block, on the engine's own thread; one that raises is dropped."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SigningKey
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
@@ -188,6 +189,10 @@ class CheckpointSigner:
                 # A key that is gone, or a full disk: receipts behind it say ``ledger.epoch_pending``.
                 return
 
+    def missing(self) -> Mapping[MemberId, ShuiqiaoError]:
+        """Return the witnesses that did not cosign the last checkpoint they were asked for, each with the reason."""
+        return {} if self._queue is None else self._queue.missing()
+
     def _keep_cosigned(self, result: CosignedCheckpoint) -> None:
         with suppress(OSError):
             # It can be asked of the witnesses again: nothing stops for it.
@@ -258,6 +263,11 @@ class CosigningQueue:
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="ledger-cosigning", daemon=True)
         self._thread.start()
+
+    def missing(self) -> Mapping[MemberId, ShuiqiaoError]:
+        """Return whose cosignature the last answer lacked, each with the reason."""
+        with self._condition:
+            return {} if self._last is None else dict(self._last.missing)
 
     def offer(self, checkpoint: Checkpoint, *, view: SnapshotState) -> None:
         """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out.

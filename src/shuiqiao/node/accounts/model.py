@@ -69,6 +69,7 @@ class Permission(StrEnum):
     JOBS_READ = "jobs.read"
     JOBS_MANAGE = "jobs.manage"
     JOURNAL_READ = "journal.read"
+    AUDITS_RUN = "audits.run"
     OWN_READ = "own.read"
     OWN_WRITE = "own.write"
 

@@ -126,12 +126,10 @@ class InstitutionAccounts:
         self,
         institution: Institution,
         *,
-        passphrase: Callable[[], bytes] | None = None,
         more_acts: Iterable[RegisteredAct[Any]] = (),
         cost: PassphraseCost = PASSWORD_COST,
     ) -> None:
-        """passphrase: of the key files, for a rotation; None finds it. more_acts: what other rooms carry out."""
-        secret = passphrase or partial(find_passphrase, institution.home)
+        """more_acts: what other rooms carry out."""
         clock, entropy = institution.dependencies.clock, institution.dependencies.entropy
         parts = _accounts(
             institution.settings,
@@ -146,7 +144,7 @@ class InstitutionAccounts:
         self.approvals = ApprovalService(
             ApprovalStore(institution.database, cipher=institution.cipher),
             journal=parts.journal,
-            acts=[*institution_acts(institution, passphrase=secret), *more_acts],
+            acts=[*institution_acts(institution), *more_acts],
             clock=clock,
             entropy=entropy,
             hash_name=institution.suite.hash_name,

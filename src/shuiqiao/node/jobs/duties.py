@@ -10,6 +10,7 @@
 | ``consent.expiry`` | bureau, bank | names the consents that end within a week |
 | ``log.publish`` | whoever publishes tiles | publishes newest checkpoint and tiles |
 | ``home.backup`` | whoever set a folder | takes a backup, and keeps the newest few |
+| ``alarms.look`` | everybody | raises alarms by itself (``alarms``) |
 
 A duty that destroys goes by the time of the newest block, and stops to be confirmed where unusually much is due at once
 [EXCHANGE-24]. Each act is the use case of its room; here is only when it is done, and what is told of it.
@@ -34,6 +35,7 @@ from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
 from shuiqiao.members.model import Role
 from shuiqiao.node.backup.apart import create_backup_apart
 from shuiqiao.node.home.settings import database_of
+from shuiqiao.node.jobs.alarms import alarm_duty
 from shuiqiao.node.jobs.model import ConfirmationWanted, JobKind
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class ApplicationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 def job_kinds(institution: Institution) -> dict[str, JobKind]:
     """Return what an institution's jobs do, by name."""
     duties, settings, role = Duties(institution), institution.settings, institution.settings.role
-    kinds: list[JobKind] = []
+    kinds = [alarm_duty(institution)]
     if role is Role.TAX_BUREAU:
         kinds.append(JobKind(name=INGEST, act=duties.ingest))
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))

@@ -31,3 +31,18 @@ def page_of(
 def time_place(time_ms: int, name: str) -> str:
     """Return the place of what came at a time, in a list by time."""
     return f"{time_ms:016d}@{name}"
+
+
+def page_after(
+    items: Sequence[_Row], asked: PageQuery, *, name: Callable[[_Row], str]
+) -> tuple[tuple[_Row, ...], str | None]:
+    """Return the items of a page of a list in an order of its own, and the cursor of the next one, None for the last.
+
+    name: what a cursor calls an item. A cursor that names none of them begins anew::
+
+        items, following = page_after(rows, asked, name=lambda row: row.id)
+    """
+    names = [name(item) for item in items] if asked.cursor else []
+    later = items[names.index(asked.cursor) + 1 :] if asked.cursor in names else items
+    found = tuple(later[: asked.limit])
+    return found, name(found[-1]) if len(later) > asked.limit else None

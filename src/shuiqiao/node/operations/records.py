@@ -9,6 +9,7 @@ from shuiqiao.base.progress import no_progress
 from shuiqiao.client.resources import own_files, records
 from shuiqiao.node import pending
 from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.operations.paging import page_after
 from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
@@ -16,8 +17,12 @@ from shuiqiao.vault.model import ErasureReason
 from shuiqiao.vault.search import RecordQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shuiqiao.base.progress import Progress
+    from shuiqiao.client.pages import PageQuery
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
     from shuiqiao.vault.model import IngestReport
     from shuiqiao.vault.search import FoundRecord
@@ -67,6 +72,12 @@ def search_records(institution: Institution, asked: records.RecordSearch) -> rec
     return found_records(asked, vault=institution.vault, state=institution.engine.state(), member=institution.member)
 
 
+def search_records_at(reader: HomeReader, asked: records.RecordSearch) -> records.FoundRecords:
+    """Find records in the files of a home that is looked at; raises what ``found_records`` raises."""
+    with reader.records() as vault:
+        return found_records(asked, vault=vault, state=reader.engine.state(), member=reader.member)
+
+
 def found_records(asked: records.RecordSearch, *, vault: Vault, state: StateView, member: str) -> records.FoundRecords:
     """Find records in a vault, and tell by the ledger how each stands; raises what ``Vault.find`` raises."""
     query = RecordQuery(
@@ -112,3 +123,25 @@ def redo_pending(institution: Institution, chosen: records.PendingChoice) -> rec
 def abandon_pending(institution: Institution, chosen: records.PendingChoice) -> records.DecidedWork:
     """Give refused work up; raises what ``pending.abandon`` raises."""
     return records.DecidedWork(**pending.abandon(institution, chosen.work).as_json())
+
+
+def list_pending(institution: Institution, asked: PageQuery) -> records.PendingPage:
+    """Return what waits for the ledger and what it refused."""
+    return _pending_page(*pending.pending_of(institution), asked=asked)
+
+
+def list_pending_at(reader: HomeReader, asked: PageQuery) -> records.PendingPage:
+    """Return the same of a home that is looked at."""
+    return _pending_page(*pending.pending_at(reader), asked=asked)
+
+
+def _pending_page(
+    waiting: Sequence[pending.PendingWork], settled: Sequence[pending.PendingWork], *, asked: PageQuery
+) -> records.PendingPage:
+    rows = [
+        records.PendingRecord(**work.as_json(), is_settled=is_settled)
+        for works, is_settled in ((waiting, False), (settled, True))
+        for work in works
+    ]
+    items, following = page_after(rows, asked, name=lambda row: f"{row.kind}:{row.id}")
+    return records.PendingPage(items=items, next=following)

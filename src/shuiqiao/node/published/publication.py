@@ -30,8 +30,10 @@ from shuiqiao.node.home.settings import load_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import NetworkParameters
     from shuiqiao.node.home.ledger_folder import LedgerFolder
     from shuiqiao.node.home.settings import Home, NodeSettings
 
@@ -54,17 +56,36 @@ def publish_log(ledger: LedgerFolder, folder: Path, *, progress: Progress = no_p
     It works beside a running node and on a stopped one. Raises Unavailable ``node.tiles_checkpoint_missing``,
     ``node.tiles_index_unreadable``; what ``TileWriter`` and ``PublishedLog.verify_all`` raise; OSError of the disk.
     """
-    suite = get_suite(ledger.parameters.suite)
     with _log_of(ledger) as (source, policy):
-        make_shared_folder(folder)
-        writer = TileWriter(folder, hash_name=suite.hash_name)
-        before = writer.published()
-        if before is not None:
-            progress("check what was published 核对已发布文件", 0, before.size)
-            writer.require_extension(source.checkpoint, source.reader)
-            PublishedLog(FolderTiles(folder), checkpoint=before, suite=suite).verify_all()
-        progress("publish the log 发布日志", 0 if before is None else before.size, source.checkpoint.size)
-        files = writer.publish(source.checkpoint, reader=source.reader, leaves=source.leaves)
+        return _publish(source, folder, policy=policy, suite=get_suite(ledger.parameters.suite), progress=progress)
+
+
+def publish_open_log(engine: PublicEngine, folder: Path, *, suite: CipherSuite) -> Publication:
+    """Publish the log of an engine that is open, after reading everything that was published there before.
+
+    E.g. ``publish_open_log(institution.engine, folder, suite=institution.suite)``.
+
+    Raises Unavailable ``node.tiles_checkpoint_missing``, else as ``publish_log``.
+    """
+    source = engine.public_log()
+    if source is None:
+        raise _checkpoint_missing(folder)
+    policy = engine.policy_at(source.checkpoint.size)
+    return _publish(source, folder, policy=policy, suite=suite, progress=no_progress)
+
+
+def _publish(
+    source: LogSource, folder: Path, *, policy: CheckpointPolicy, suite: CipherSuite, progress: Progress
+) -> Publication:
+    make_shared_folder(folder)
+    writer = TileWriter(folder, hash_name=suite.hash_name)
+    before = writer.published()
+    if before is not None:
+        progress("check what was published 核对已发布文件", 0, before.size)
+        writer.require_extension(source.checkpoint, source.reader)
+        PublishedLog(FolderTiles(folder), checkpoint=before, suite=suite).verify_all()
+    progress("publish the log 发布日志", 0 if before is None else before.size, source.checkpoint.size)
+    files = writer.publish(source.checkpoint, reader=source.reader, leaves=source.leaves)
     return Publication(
         checkpoint=source.checkpoint,
         before=0 if before is None else before.size,
@@ -73,15 +94,31 @@ def publish_log(ledger: LedgerFolder, folder: Path, *, progress: Progress = no_p
     )
 
 
-def describe_published(ledger: LedgerFolder, folder: Path) -> str:
-    """Return in words how far a folder has been published to.
+def published_checkpoint(folder: Path, *, parameters: NetworkParameters) -> Checkpoint | None:
+    """Return the checkpoint up to which a folder has a network's log, None where nothing was published there.
 
     Raises InvalidInput ``ledger.tile_foreign``, IntegrityError ``ledger.checkpoint_malformed``.
     """
-    found = TileWriter(folder, hash_name=ledger.hash_name).published()
+    found = TileWriter(folder, hash_name=get_suite(parameters.suite).hash_name).published()
+    if found is not None:
+        require_same_log(found, origin=parameters.origin, folder=folder)
+    return found
+
+
+def _checkpoint_missing(folder: Path) -> Unavailable:
+    return Unavailable(
+        "node.tiles_checkpoint_missing",
+        f"no checkpoint in {folder} carries all signatures that it needs",
+        next_step="start the node with its witnesses or validators, then try again",
+        retry_after_s=1.0,
+    )
+
+
+def describe_published(ledger: LedgerFolder, folder: Path) -> str:
+    """Return in words how far a folder has been published to; raises as ``published_checkpoint``."""
+    found = published_checkpoint(folder, parameters=ledger.parameters)
     if found is None:
         return f"nothing was published to {folder} yet"
-    require_same_log(found, origin=ledger.parameters.origin, folder=folder)
     return f"{found.size} leaves are published in {folder}"
 
 
@@ -102,12 +139,7 @@ def _log_of(ledger: LedgerFolder) -> Generator[tuple[LogSource, CheckpointPolicy
         trail = ledger.trail(index)
         found = ledger.confirmed(notes, index=index, trail=trail)
         if found is None:
-            raise Unavailable(
-                "node.tiles_checkpoint_missing",
-                f"no checkpoint in {ledger.folder} carries all signatures that it needs",
-                next_step="start the node with its witnesses or validators, then try again",
-                retry_after_s=1.0,
-            )
+            raise _checkpoint_missing(ledger.folder)
         files, view, height = ledger.files(), index.view, index.head.height
         source = log_source(
             found,
@@ -123,6 +155,10 @@ class PublicEngine(Protocol):
 
     def public_log(self) -> LogSource | None:
         """Return the log at its newest checkpoint with all its signatures; None before the first."""
+        ...
+
+    def policy_at(self, size: int, /) -> CheckpointPolicy:
+        """Return the policy that judges the checkpoint of a size."""
         ...
 
 

@@ -117,12 +117,12 @@ def _in_days(institution: Institution, days: int) -> int:
 # What carries it out
 
 
-def institution_acts(institution: Institution, *, passphrase: Callable[[], bytes]) -> list[RegisteredAct[Any]]:
-    """Return the acts that an institution of this role can carry out. passphrase: of its key files, for a rotation.
+def institution_acts(institution: Institution) -> list[RegisteredAct[Any]]:
+    """Return the acts that an institution of this role can carry out.
 
     ::
 
-        acts = institution_acts(bureau, passphrase=lambda: secret)
+        acts = institution_acts(bureau)
     """
     acts: list[RegisteredAct[Any]] = [
         RegisteredAct(
@@ -146,7 +146,7 @@ def institution_acts(institution: Institution, *, passphrase: Callable[[], bytes
         RegisteredAct(
             name=ActName.ROTATE_KEY,
             body=KeyRotation,
-            execute=partial(_rotate, institution, passphrase),
+            execute=partial(_rotate, institution),
             describe=lambda body: {"purpose": body.purpose, "replaces": body.replaces.hex()},
         ),
     ]
@@ -220,24 +220,23 @@ def _propose_suspension(institution: Institution, act: ApprovedAct[SuspensionPro
     return {"height": submit_once(institution, PROPOSE, body, after=act.height)}
 
 
-def _rotate(
-    institution: Institution, passphrase: Callable[[], bytes], act: ApprovedAct[KeyRotation]
-) -> Mapping[str, Any]:
+def _rotate(institution: Institution, act: ApprovedAct[KeyRotation]) -> Mapping[str, Any]:
     purpose = KeyPurpose(act.body.purpose)
-    in_use = ledger_key(institution.engine.state(), institution.member, purpose)
-    done = _own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
-    if done is not None and not KeyFiles(institution.home, purpose=purpose).next.exists():
-        return {"purpose": str(purpose), "public_key": (in_use or b"").hex(), "height": done, "must_reopen": True}
-    if done is None and in_use != act.body.replaces:
-        raise Conflict(
-            "node.key_replaced",
-            f"the {purpose} key {act.body.replaces.hex()[:16]} was to be replaced; {(in_use or b'').hex()[:16]} is in "
-            "use by now",
+    with institution.replacing_keys() as passphrase:
+        in_use = ledger_key(institution.engine.state(), institution.member, purpose)
+        done = _own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
+        if done is not None and not KeyFiles(institution.home, purpose=purpose).next.exists():
+            return {"purpose": str(purpose), "public_key": (in_use or b"").hex(), "height": done}
+        if done is None and in_use != act.body.replaces:
+            raise Conflict(
+                "node.key_replaced",
+                f"the {purpose} key {act.body.replaces.hex()[:16]} was to be replaced; {(in_use or b'').hex()[:16]} is "
+                "in use by now",
+            )
+        rotated = rotate_key(
+            institution, purpose=purpose, passphrase=passphrase, entropy=institution.dependencies.entropy
         )
-    rotated = rotate_key(
-        institution, purpose=purpose, passphrase=passphrase(), entropy=institution.dependencies.entropy
-    )
-    return {**rotated.as_json(), "must_reopen": True}
+        return rotated.as_json()
 
 
 def _erase(institution: Institution, act: ApprovedAct[RecordErasure]) -> Mapping[str, Any]:

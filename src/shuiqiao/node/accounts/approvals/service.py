@@ -49,6 +49,7 @@ LEASE_MS: Final = 5 * 60_000
 
 _MAX_OUTCOME_CHARACTERS: Final = 8192
 _ID_CHARACTERS: Final = 32
+_MAX_MS_DIGITS: Final = 15
 
 
 class ApprovalService:
@@ -121,17 +122,25 @@ class ApprovalService:
             self._store.add(connection, approval)
         return self._row(approval)
 
-    def rows(self, by: Principal, *, only_for_me: bool = False, at_most: int = 200) -> list[dict[str, Any]]:
-        """Return acts that the caller may make or check as JSON objects, the newest first.
+    def page(
+        self, by: Principal, *, only_for_me: bool = False, after: str | None = None, at_most: int = 200
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return acts that the caller may make or check as JSON objects, the newest first, and where the list goes on.
 
-        only_for_me: what waits, was not made by the caller's person, and which the caller may check.
+        only_for_me: what waits, was not made by the caller's person, and which the caller may check. after: where the
+        page before says that the list goes on. at_most: acts that are looked at, of which the caller may see fewer.
         """
         self._store.expire(now_ms=self._clock.now_ms())
         states = [ApprovalState.WAITING] if only_for_me else [*ApprovalState]
-        found = self._store.in_states(states, at_most=at_most)
-        if only_for_me:
-            return [self._row(each) for each in found if self._waits_for(by, each)]
-        return [self._row(each) for each in found if _is_seen_by(by, each)]
+        found = self._store.in_states(states, at_most=at_most + 1, after=_place_of(after))
+        looked_at = found[:at_most]
+        following = _cursor_of(looked_at[-1]) if len(found) > at_most else None
+        is_shown = self._waits_for if only_for_me else _is_seen_by
+        return [self._row(each) for each in looked_at if is_shown(by, each)], following
+
+    def rows(self, by: Principal, *, only_for_me: bool = False, at_most: int = 200) -> list[dict[str, Any]]:
+        """Return the newest acts that the caller may make or check; see ``page``."""
+        return self.page(by, only_for_me=only_for_me, at_most=at_most)[0]
 
     def row(self, by: Principal, identifier: str) -> dict[str, Any]:
         """Return one act; raises InvalidInput ``node.approval_unknown`` also for one that the caller may not see."""
@@ -274,6 +283,17 @@ class ApprovalService:
             "reason": approval.reason,
             "outcome": json.loads(approval.outcome) if approval.outcome else {},
         }
+
+
+def _cursor_of(approval: Approval) -> str:
+    return f"{approval.proposed_ms}.{approval.id}"
+
+
+def _place_of(cursor: str | None) -> tuple[int, str] | None:
+    """Return when the act at a cursor was proposed, and its id; of any other text the beginning of the list."""
+    proposed, _, identifier = (cursor or "").partition(".")
+    is_place = proposed.isascii() and proposed.isdigit() and len(proposed) <= _MAX_MS_DIGITS
+    return (int(proposed), identifier) if is_place else None
 
 
 def _is_seen_by(by: Principal, approval: Approval) -> bool:

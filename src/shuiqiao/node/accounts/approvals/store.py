@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -63,7 +64,15 @@ _ADD = insert(_approval)
 _BY_ID = select(_approval).where(_approval.c.id == bindparam("of_id"))
 _IN_STATES = (
     select(_approval)
-    .where(_approval.c.state.in_(bindparam("states", expanding=True)))
+    .where(
+        and_(
+            _approval.c.state.in_(bindparam("states", expanding=True)),
+            or_(
+                _approval.c.proposed_ms < bindparam("after_ms"),
+                and_(_approval.c.proposed_ms == bindparam("after_ms"), _approval.c.id > bindparam("after_id")),
+            ),
+        )
+    )
     .order_by(_approval.c.proposed_ms.desc(), _approval.c.id)
     .limit(bindparam("at_most"))
 )
@@ -89,6 +98,10 @@ _TAKE = (
 )
 
 
+_BEFORE_ALL = (2**53, "")
+"""A place before the newest act."""
+
+
 class ApprovalStore:
     """The acts of two people of one institution."""
 
@@ -112,10 +125,14 @@ class ApprovalStore:
             row = connection.execute(_BY_ID, {"of_id": identifier}).mappings().first()
         return None if row is None else self._opened(row)
 
-    def in_states(self, states: Sequence[ApprovalState], *, at_most: int) -> list[Approval]:
-        """Return acts in some states, the newest first."""
+    def in_states(
+        self, states: Sequence[ApprovalState], *, at_most: int, after: tuple[int, str] | None = None
+    ) -> list[Approval]:
+        """Return acts in some states, the newest first. after: when the one before them was proposed, and its id."""
+        after_ms, after_id = after or _BEFORE_ALL
+        asked = {"states": [*map(str, states)], "at_most": at_most, "after_ms": after_ms, "after_id": after_id}
         with self._engine.connect() as connection:
-            rows = connection.execute(_IN_STATES, {"states": [*map(str, states)], "at_most": at_most}).mappings()
+            rows = connection.execute(_IN_STATES, asked).mappings()
             return [self._opened(row) for row in rows]
 
     def count_waiting(self, connection: Connection) -> int:

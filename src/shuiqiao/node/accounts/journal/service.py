@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 DONE: Final = "done"
 """The outcome of an act that was not refused."""
 
+_AFTER_ALL_DAYS: Final = 2**31 - 1
+
 FAILED: Final = "failed"
 """The outcome of an act that ended by a fault of this program or machine."""
 
@@ -175,6 +177,13 @@ class Journal:
         if entry.ms < last_ms:
             raise _broken(expected, f"it is of {iso_from_ms(entry.ms)}, the entry before of {iso_from_ms(last_ms)}")
 
+    def day_rows(self, *, state: StateView, member: MemberId, after: int) -> list[dict[str, Any]]:
+        """Return the days after one that have entries as JSON objects, each with its root on the ledger or None."""
+        return [
+            {"day": day_text(day), "count": count, "root": _anchored_text(state, member, day)}
+            for day, count in self._store.days(after=after, before=_AFTER_ALL_DAYS)
+        ]
+
     def anchor(self, submitter: LedgerSubmitter) -> list[dict[str, Any]]:
         """Put the root of every day that is over and not anchored on the ledger; return those days.
 
@@ -197,6 +206,11 @@ class Journal:
                 {"day": day_text(day), "count": body.count, "root": body.root.hex(), "height": committed.height}
             )
         return done
+
+
+def _anchored_text(state: StateView, member: MemberId, day: int) -> str | None:
+    found = anchored_root(state, member, day)
+    return None if found is None else found[1].hex()
 
 
 def entry_row(entry: JournalEntry) -> dict[str, Any]:

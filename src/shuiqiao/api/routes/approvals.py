@@ -1,0 +1,143 @@
+"""``/approvals``: acts that one person proposes and another approves by the digest of their exact bytes [API-15].
+
+Who may see and check which act follows from the act: the permission of these routes is asked where it is known.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from shuiqiao.api.access import ANY_CALLER
+from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import performed
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.resources import approvals as api
+from shuiqiao.client.resources.models import ModelUse
+from shuiqiao.client.resources.products import ChurnChange, RulesChange
+from shuiqiao.client.wire import Nothing
+
+approvals = Routes("approvals")
+
+ApprovalId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{1,64}$", examples=["9c" * 16])]
+ForMe = Annotated[bool, Query(description="Only what waits for the caller to check")]
+
+_OF_PROPOSAL = ("node.act_unregistered", "node.act_invalid", "node.approval_repeated", "node.approvals_full")
+_OF_CHECK = ("node.approval_unknown", "node.approval_closed", "node.same_person", "node.permission_missing")
+
+
+@approvals.perform(api.LIST_APPROVALS, permission=ANY_CALLER)
+def list_approvals(
+    running: Running,
+    caller: Caller,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+    for_me: ForMe = False,  # noqa: FBT002 - FastAPI passes it by name
+) -> api.ApprovalPage:
+    """List the acts that the caller may make or check, the newest first."""
+    asked = api.ApprovalQuestion(limit=limit, cursor=cursor, for_me=for_me)
+    return performed(running, caller, api.LIST_APPROVALS, asked)
+
+
+@approvals.perform(api.READ_APPROVAL, permission=ANY_CALLER, codes=("node.approval_unknown",))
+def read_approval(approval: ApprovalId, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Show one act: what its bytes say, their digest, and what became of it."""
+    return performed(running, caller, api.READ_APPROVAL, api.ApprovalChoice(approval=approval))
+
+
+@approvals.perform(api.APPROVE, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.digest_differs", "node.act_taken"))
+def approve_act(given: api.ApprovalGiven, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Approve an act that another person made, by the digest of its bytes, and carry it out."""
+    return performed(running, caller, api.APPROVE, given)
+
+
+@approvals.perform(api.REJECT, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.act_invalid"))
+def reject_act(refused: api.ApprovalRefused, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Reject an act for good, or withdraw one's own."""
+    return performed(running, caller, api.REJECT, refused)
+
+
+@approvals.perform(api.PROPOSE_FREEZE, permission="oversight.freeze", codes=_OF_PROPOSAL)
+def propose_freeze(asked: api.FreezeProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to stop the network for a time, as a regulator."""
+    return performed(running, caller, api.PROPOSE_FREEZE, asked)
+
+
+@approvals.perform(api.PROPOSE_UNFREEZE, permission="oversight.unfreeze", codes=(*_OF_PROPOSAL, "node.not_frozen"))
+def propose_unfreeze(asked: Nothing, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to lift the freeze in force."""
+    return performed(running, caller, api.PROPOSE_UNFREEZE, asked)
+
+
+@approvals.perform(api.PROPOSE_SUSPENSION, permission="members.propose", codes=_OF_PROPOSAL)
+def propose_suspension(asked: api.SuspensionProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to put the suspension of a member to the vote."""
+    return performed(running, caller, api.PROPOSE_SUSPENSION, asked)
+
+
+@approvals.perform(api.PROPOSE_EMERGENCY, permission="members.propose", codes=_OF_PROPOSAL)
+def propose_emergency(asked: api.EmergencyProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to suspend a member for some days, as a regulator."""
+    return performed(running, caller, api.PROPOSE_EMERGENCY, asked)
+
+
+@approvals.perform(api.PROPOSE_ROTATION, permission="keys.rotate", codes=_OF_PROPOSAL)
+def propose_rotation(asked: api.RotationProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to replace one of the institution's keys."""
+    return performed(running, caller, api.PROPOSE_ROTATION, asked)
+
+
+@approvals.perform(api.PROPOSE_ERASURE, permission="erasures.make", codes=_OF_PROPOSAL)
+def propose_erasure(asked: api.ErasureProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to destroy records of a batch, as a bureau."""
+    return performed(running, caller, api.PROPOSE_ERASURE, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_DECISION,
+    permission="decisions.make",
+    problems=(404,),
+    codes=(
+        *_OF_PROPOSAL,
+        "node.role_wrong",
+        "node.application_unclear",
+        "lending.not_referred",
+        "lending.review_invalid",
+    ),
+)
+def propose_decision(asked: api.DecisionProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose a decision on an application that was referred to a person, as a bank."""
+    return performed(running, caller, api.PROPOSE_DECISION, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_MODEL,
+    permission="models.make",
+    problems=(404,),
+    codes=(*_OF_PROPOSAL, "node.role_wrong", "lending.product_unknown", "credit.model_unclear"),
+)
+def propose_model(asked: ModelUse, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose which of the bank's models decides for a product, or that none does any more."""
+    return performed(running, caller, api.PROPOSE_MODEL, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_RULES,
+    permission="products.make",
+    problems=(404,),
+    codes=(*_OF_PROPOSAL, "node.role_wrong", "lending.product_unknown", "lending.product_invalid"),
+)
+def propose_rules(asked: RulesChange, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose new rules of a product."""
+    return performed(running, caller, api.PROPOSE_RULES, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_CHURN,
+    permission="products.make",
+    codes=(*_OF_PROPOSAL, "node.role_wrong", "credit.churn_curve_invalid"),
+)
+def propose_churn(asked: ChurnChange, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose the bank's churn curves, in the place of all before."""
+    return performed(running, caller, api.PROPOSE_CHURN, asked)

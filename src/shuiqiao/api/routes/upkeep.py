@@ -1,0 +1,34 @@
+"""``/keys``, ``/audits``, ``/ledger/publication``: what keeps an institution's node going."""
+
+from __future__ import annotations
+
+from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import performed
+from shuiqiao.api.routing import Caller, Routes
+from shuiqiao.client.resources import upkeep as api
+from shuiqiao.client.wire import Nothing
+
+upkeep = Routes("upkeep")
+
+
+@upkeep.perform(api.READ_KEYS, permission="ledger.read")
+def read_keys(running: Running, caller: Caller) -> api.OwnKeys:
+    """Show the public keys of this institution that are in use."""
+    return performed(running, caller, api.READ_KEYS, Nothing())
+
+
+@upkeep.perform(
+    api.READ_PUBLICATION,
+    permission="jobs.read",
+    problems=(422,),
+    codes=("ledger.tile_foreign",),
+)
+def read_publication(running: Running, caller: Caller) -> api.PublicationState:
+    """Tell how far the log was published as static files."""
+    return performed(running, caller, api.READ_PUBLICATION, Nothing())
+
+
+@upkeep.perform(api.AUDIT_LEDGER, permission="audits.run", problems=(422,), codes=("node.audit_running",))
+def audit_ledger(asked: Nothing, running: Running, caller: Caller) -> api.Audit:
+    """Replay the ledger from genesis and check everything; what is wrong is told in the answer."""
+    return performed(running, caller, api.AUDIT_LEDGER, asked)

@@ -1,0 +1,146 @@
+"""What keeps an institution's node going: its keys, the log that it publishes, the audit of its ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.resources.own_files import PathText
+from shuiqiao.client.wire import Count, Hex, Name, Nothing, Wire, example
+
+Text = Annotated[str, Field(max_length=10_000)]
+
+
+class OwnKeys(Wire):
+    """The public keys of an institution that are in use; validator_key: with its proof, where it runs a validator."""
+
+    model_config = example(
+        member="first-bank",
+        role="bank",
+        suite="intl",
+        signing_key="5c" * 32,
+        signing_key_id="aa" * 32,
+        sealing_key="7d" * 32,
+        validator_key=None,
+        validator_proof=None,
+    )
+
+    member: Name
+    role: Name
+    suite: Name
+    signing_key: Hex
+    signing_key_id: Hex
+    sealing_key: Hex
+    validator_key: Hex | None = None
+    validator_proof: Hex | None = None
+
+
+class PublicationState(Wire):
+    """How far the log was published as static files. folder: none where the settings name none.
+
+    size, root, note: none where nothing was published yet.
+    """
+
+    model_config = example(
+        folder="/srv/bank/tiles", interval_s=60, size=130, root="2a" * 32, note="shuiqiao.example/8f8f\n130\n"
+    )
+
+    folder: Text | None
+    interval_s: Count
+    size: Count | None
+    root: Hex | None
+    note: Text | None
+
+
+class PublicationFolder(Wire):
+    """Where to publish; left out, in the folder of the settings."""
+
+    model_config = example(folder=None)
+
+    folder: PathText | None = None
+
+
+class Published(Wire):
+    """What was published."""
+
+    model_config = example(
+        folder="/srv/bank/tiles",
+        origin="shuiqiao.example/8f8f",
+        size=130,
+        root="2a" * 32,
+        published_before=96,
+        files_written=3,
+        cosigners=["first-bank", "regulator"],
+    )
+
+    folder: Text
+    origin: Text
+    size: Count
+    root: Hex
+    published_before: Count
+    """Leaves that were there before."""
+    files_written: Count
+    cosigners: tuple[Name, ...]
+
+
+class RecordRules(Wire):
+    """That the ledger manages records only: its kinds were walked, and a mint, a transfer and a fee were tried."""
+
+    kinds_walked: Count
+    fields_walked: Count
+    violations: tuple[Text, ...]
+    mint_refused: bool
+    transfer_refused: bool
+    fee_refused: bool
+
+
+class Audit(Wire):
+    """What a replay from genesis found; next_steps: of each problem, none where it has no code."""
+
+    model_config = example(
+        replayed=130,
+        root_matches=True,
+        signatures_verified=210,
+        anchors_verified=4,
+        records_anchored=16384,
+        openings_checked=0,
+        openings_unopened="",
+        record_management_only={
+            "kinds_walked": 40,
+            "fields_walked": 160,
+            "violations": [],
+            "mint_refused": True,
+            "transfer_refused": True,
+            "fee_refused": True,
+        },
+        problems=[],
+        next_steps=[],
+    )
+
+    replayed: Count
+    root_matches: bool
+    signatures_verified: Count
+    anchors_verified: Count
+    records_anchored: Count
+    openings_checked: Count
+    openings_unopened: Text
+    record_management_only: RecordRules
+    problems: tuple[Text, ...]
+    next_steps: tuple[dict[str, Any] | None, ...]
+
+
+AUDIT_TIMEOUT_S: Final = 6 * 3_600.0
+"""How long an audit may take, in seconds: it executes the whole log again."""
+
+READ_KEYS: Final = Operation(method="GET", path="/keys", sent=Nothing, told=OwnKeys)
+READ_PUBLICATION: Final = Operation(method="GET", path="/ledger/publication", sent=Nothing, told=PublicationState)
+PUBLISH_LOG: Final = Operation(
+    prefix="/home",
+    path="/publications",
+    sent=PublicationFolder,
+    told=Published,
+    timeout_s=AUDIT_TIMEOUT_S,
+)
+AUDIT_LEDGER: Final = Operation(path="/audits", sent=Nothing, told=Audit, act="ledger.audit", timeout_s=AUDIT_TIMEOUT_S)

@@ -1,0 +1,82 @@
+"""Publishes a regulator's statistics, shows them, and shows the alarms that a node raised, for a message of the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.client.resources import oversight
+from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.jobs.alarms import ALARMS, WORDS_ZH, standing
+from shuiqiao.node.jobs.service import duty_id
+from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.node.operations.paging import page_after
+
+if TYPE_CHECKING:
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.oversight.model import Release
+
+
+def list_statistics(institution: Institution, asked: oversight.StatisticsQuestion) -> oversight.StatisticsPage:
+    """Return the cells of what this regulator has published; raises Denied ``node.role_wrong``."""
+    require_role(institution.settings, Role.REGULATOR)
+    cells = [
+        oversight.StatisticsCell(
+            release=release.number,
+            published_ms=release.published_ms,
+            attribute=table.attribute,
+            category=row.category,
+            outcomes=column,
+            decisions=count,
+        )
+        for release in institution.statistics.releases()
+        for table in release.tables
+        if asked.attribute in {None, table.attribute}
+        for row in table.rows
+        for column, count in zip(table.columns, row.counts, strict=True)
+    ]
+    items, following = page_after(cells, asked, name=_name)
+    return oversight.StatisticsPage(items=items, next=following)
+
+
+def _name(cell: oversight.StatisticsCell) -> str:
+    return f"{cell.release}/{cell.attribute}/{cell.category}/{'-'.join(cell.outcomes)}"
+
+
+def publish_statistics(institution: Institution, asked: oversight.NewRelease) -> oversight.StatisticsRelease:
+    """Publish what no release counted yet; raises what ``StatisticsService.publish`` raises."""
+    require_role(institution.settings, Role.REGULATOR)
+    opened = institution.opened_decisions()
+    return release_record(institution.statistics.publish(opened.decisions, least_firms=asked.least_firms))
+
+
+def release_record(found: Release) -> oversight.StatisticsRelease:
+    """Return a release as a message."""
+    return oversight.StatisticsRelease(
+        number=found.number,
+        published_ms=found.published_ms,
+        decisions=found.decisions,
+        least_firms=found.least_firms,
+        tables=tuple(
+            oversight.StatisticsTable(
+                attribute=table.attribute,
+                columns=table.columns,
+                rows=tuple(oversight.StatisticsRow(category=row.category, counts=row.counts) for row in table.rows),
+            )
+            for table in found.tables
+        ),
+    )
+
+
+def list_standing_alarms(institution: Institution, asked: PageQuery) -> oversight.StandingAlarmPage:
+    """Return the alarms that stood when this institution's node last looked."""
+    job = JobStore(institution.database, cipher=institution.cipher).job(duty_id(ALARMS))
+    rows = [
+        oversight.StandingAlarmRecord(
+            kind=each.kind, about=each.about, says=each.says, says_zh=WORDS_ZH[each.kind], since_ms=each.since_ms
+        )
+        for each in standing(None if job is None else job.result)
+    ]
+    items, following = page_after(rows, asked, name=lambda row: f"{row.kind}:{row.about}")
+    return oversight.StandingAlarmPage(items=items, next=following)
