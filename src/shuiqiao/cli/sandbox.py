@@ -35,8 +35,11 @@ def sandbox_up(
         SuiteChoice | None, typer.Option(help="Cipher suite of a new sandbox; left out, intl 密码套件.")
     ] = None,
     engine: Annotated[
-        EngineChoice, typer.Option(help="Who orders transactions; embedded: the bureau writes 共识引擎.")
-    ] = EngineChoice.EMBEDDED,
+        EngineChoice | None,
+        typer.Option(
+            help="Of a new sandbox; embedded, or left out: the bureau writes. cometbft: four of five vote 共识引擎."
+        ),
+    ] = None,
     taxpayers: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Synthetic taxpayers of a new sandbox; left out, 200.")
     ] = None,
@@ -46,12 +49,16 @@ def sandbox_up(
     """Make a sandbox if there is none, start its servers, and return once all of them answer 启动沙箱."""
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.members.model import EngineName
     from shuiqiao.sandbox.servers.making import Wanted, make_or_find
     from shuiqiao.sandbox.servers.running import Sandbox
 
     place = _folder(folder)
     wanted = Wanted(
-        suite=None if suite is None else SuiteName(suite.value), engine=engine.value, taxpayers=taxpayers, seed=seed
+        suite=None if suite is None else SuiteName(suite.value),
+        engine=None if engine is None else EngineName(engine.value),
+        taxpayers=taxpayers,
+        seed=seed,
     )
     with progress_on_stderr() as progress:
         is_new = make_or_find(place, wanted, progress=progress)

@@ -36,7 +36,7 @@ class SandboxPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     version: Literal[1] = 1
     suite: Literal["intl", "gm"]
-    engine: Literal["embedded"]
+    engine: Literal["embedded", "cometbft"]
     members: Annotated[tuple[MemberName, ...], msgspec.Meta(min_length=1, max_length=16)]
     taxpayers: Annotated[int, msgspec.Meta(ge=1)]
     seed: Annotated[int, msgspec.Meta(ge=0)]

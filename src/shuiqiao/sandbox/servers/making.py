@@ -19,8 +19,10 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.ledger.engine.cometbft.comet.process import find_program
+from shuiqiao.members.model import EngineName
 from shuiqiao.node.home.making import nothing_left_of_a_failure
-from shuiqiao.sandbox.scenario.consortium import FOUNDERS, ServerAddresses, create_consortium
+from shuiqiao.sandbox.scenario.consortium import EMBEDDED, FOUNDERS, RunEngine, ServerAddresses, create_consortium
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.sandbox.servers.accounts import make_accounts
 from shuiqiao.sandbox.servers.folder import InstitutionAccounts, SandboxFolder, SandboxPlan
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
+VALIDATORS: Final = 4
+"""Institutions that vote where there are validators; the fifth follows."""
+
 _HOST = "127.0.0.1"
 
 
@@ -41,7 +46,7 @@ class Wanted:
     """What a command asks of a sandbox; None: as it is, or as it is by default where it is made."""
 
     suite: SuiteName | None = None
-    engine: str = "embedded"
+    engine: EngineName | None = None
     taxpayers: int | None = None
     seed: int | None = None
 
@@ -49,12 +54,8 @@ class Wanted:
 def make_or_find(folder: SandboxFolder, wanted: Wanted, *, progress: Progress) -> bool:
     """Make a sandbox, or find one that is there as it is wanted; tell whether it was made.
 
-    Raises Conflict ``sandbox.differs``, InvalidInput ``sandbox.engine_unserved``, what ``make_sandbox`` raises.
+    Raises Conflict ``sandbox.differs``, what ``run_engine`` and ``make_sandbox`` raise.
     """
-    if wanted.engine != "embedded":
-        raise InvalidInput(
-            "sandbox.engine_unserved", f"the servers of a sandbox run the engine embedded, not {wanted.engine} yet"
-        )
     if folder.plan.exists():
         _require_as_wanted(folder, wanted)
         return False
@@ -63,6 +64,7 @@ def make_or_find(folder: SandboxFolder, wanted: Wanted, *, progress: Progress) -
         suite=wanted.suite or SuiteName.INTL,
         taxpayers=wanted.taxpayers or DEFAULT_TAXPAYERS,
         seed=DEFAULT_SEED if wanted.seed is None else wanted.seed,
+        engine=run_engine(wanted.engine),
         clock=SystemClock(),
         entropy=system_entropy,
         progress=progress,
@@ -70,9 +72,16 @@ def make_or_find(folder: SandboxFolder, wanted: Wanted, *, progress: Progress) -
     return True
 
 
+def run_engine(engine: EngineName | None) -> RunEngine:
+    """Return on what a sandbox runs, None being embedded; raises Unavailable ``ledger.cometbft_absent``."""
+    if engine is not EngineName.COMETBFT:
+        return EMBEDDED
+    return RunEngine(engine=engine, validators=VALIDATORS, program=find_program())
+
+
 def _require_as_wanted(folder: SandboxFolder, wanted: Wanted) -> None:
     plan = folder.load_plan()
-    for name in ("suite", "taxpayers", "seed"):
+    for name in ("suite", "engine", "taxpayers", "seed"):
         asked, made = getattr(wanted, name), getattr(plan, name)
         if asked is not None and asked != made:
             raise Conflict(
@@ -89,6 +98,7 @@ def make_sandbox(
     clock: Clock,
     entropy: Entropy,
     progress: Progress,
+    engine: RunEngine = EMBEDDED,
     cost: PassphraseCost = STRONG_COST,
 ) -> RunData:
     """Make the homes, users and data of a sandbox in a new folder, and return its data; nothing is started.
@@ -112,6 +122,7 @@ def make_sandbox(
             suite_name=suite,
             clock=clock,
             entropy=entropy,
+            engine=engine,
             servers=_addresses(),
             cost=cost,
         )
@@ -125,7 +136,7 @@ def make_sandbox(
         folder.save_accounts(tuple(found))
         plan = SandboxPlan(
             suite=suite.value,
-            engine="embedded",
+            engine=engine.engine.value,
             members=tuple(founder.member for founder in FOUNDERS),
             taxpayers=taxpayers,
             seed=seed,
@@ -142,7 +153,8 @@ def as_of_day(now_ms: int) -> date:
 
 def _addresses() -> dict[MemberId, ServerAddresses]:
     """Return two free loopback ports for each institution; raises Unavailable ``ledger.ports_taken``."""
-    ports = iter(free_ports(2 * len(FOUNDERS)))
+    # The first free ones are those on which CometBFT's nodes will meet.
+    ports = iter(free_ports(3 * len(FOUNDERS))[len(FOUNDERS) :])
     return {
         founder.member: ServerAddresses(listen=f"{_HOST}:{next(ports)}", peer_listen=f"{_HOST}:{next(ports)}")
         for founder in FOUNDERS
