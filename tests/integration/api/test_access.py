@@ -80,7 +80,7 @@ def test_each_permission_opens_its_routes_and_no_other(bureau):
 
 
 def test_whatever_shows_a_taxpayers_records_is_an_entry_of_the_journal(bureau):
-    """[API-14]"""
+    """[API-16]"""
     found = [
         operation.get(ACT_FIELD)
         for _, _, operation in operations(bureau.document("public"))

@@ -260,7 +260,7 @@ def entries_of(home, act):
 
 
 def test_who_looks_for_a_taxpayers_records_is_in_the_journal(at_home, made):
-    """[API-14]"""
+    """[API-16]"""
     assert at_home("record", "find", "--taxpayer", "91440300MA5LEAKME7").code == 1
     assert at_home("record", "find").json["error"]["code"] == "vault.query_empty"
     assert entries_of(made, "records.search") == [

@@ -1,4 +1,4 @@
-"""``/approvals``: acts that one person proposes and another approves by the digest of their exact bytes [API-15].
+"""``/approvals``: acts that one person proposes and another approves by the digest of their exact bytes [API-17].
 
 Who may see and check which act follows from the act: the permission of these routes is asked where it is known.
 """

@@ -1,6 +1,6 @@
 """The alarms that an institution's node raises by itself: it looks every minute and says what stands since when.
 
-[API-16]
+[API-18]
 
 A fork that this member's witness can prove to others goes onto the ledger, once. All else is told here: whoever reads
 it judges. Nothing is stopped by an alarm; what must stop (a follower at a fork, a writer with a wrong clock) does so

@@ -1,7 +1,7 @@
 """The operations of the API and the functions that perform them, for whoever calls: a route, or a command.
 
 An act that is named by its operation is an entry of the journal here, so it is one whichever way it is reached
-[API-14].
+[API-16].
 """
 
 from __future__ import annotations

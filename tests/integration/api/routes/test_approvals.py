@@ -1,4 +1,4 @@
-"""Two people over HTTP: the second approves the digest of the exact bytes, and nobody sees what is not theirs [API-15]."""
+"""Two people over HTTP: the second approves the digest of the exact bytes, and nobody sees what is not theirs [API-17]."""
 
 from __future__ import annotations
 

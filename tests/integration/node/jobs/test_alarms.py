@@ -1,4 +1,4 @@
-"""A node raises alarms by itself, and says since when each stands [API-16]."""
+"""A node raises alarms by itself, and says since when each stands [API-18]."""
 
 from __future__ import annotations
 
