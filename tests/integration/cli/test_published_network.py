@@ -14,6 +14,7 @@ import pytest
 from network_world import four_validators
 from patience import PATIENCE_S
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from web_server import served_files
 
 
 @pytest.fixture
@@ -62,9 +63,17 @@ def test_validators_publish_one_log_over_replaced_keys(network, here, files, tmp
     kept = tmp_path / "kept"
     shutil.copy(public / "checkpoint", kept)
 
+    def audited():
+        with served_files(public) as url:
+            words = ("--genesis", genesis, "--folder", tmp_path / "auditor", "--once")
+            return done("audit", "--follow", url, *words)
+
+    assert (audited()["size"], audited()["transactions"]) == (4, 0)
+
     done("ingest", files["tax_credit_grade"], "--home", folder.home("bureau").folder)
     until(lambda: published_size(public) == 6)
     assert done("verify", "--tiles", public, "--since", kept, "--genesis", genesis)["consistent"]
+    assert (audited()["size"], audited()["contradicted"]) == (6, False)
 
     # Beside another node that runs: the same log, whoever cosigned.
     mirror = tmp_path / "mirror"

@@ -75,6 +75,9 @@ def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_
     assert shuiqiao("users", "second-factor", "--code", code)[0]["confirmed"]
     entries = shuiqiao("journal", "list", "--limit", "5")[0]["entries"]
     assert [entry["act"] for entry in entries[:2]] == ["own.second_factor_confirmed", "own.second_factor"]
+    assert shuiqiao("journal", "list", "--until", "2001-01-01")[0] == {"entries": []}
+    assert len(shuiqiao("journal", "list", "--until", "9999-12-31")[0]["entries"]) > 5
+    assert shuiqiao("journal", "list", "--until", "soon") == ("cli.usage_wrong", 2)
     verified = shuiqiao("journal", "verify")[0]
     assert (verified["holds"], verified["anchored_days"]) == (True, 0)
     assert shuiqiao("journal", "anchor") == ({"anchored": []}, 0)

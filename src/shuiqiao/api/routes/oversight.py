@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -41,7 +42,14 @@ _IN_BYTES: Final = ALARM.encode()
 """An alarm's signed bytes hold its kind; others are not decoded."""
 
 PastSubject = Annotated[Subject, Path(description="What is asked about", examples=["given"])]
-Day = Annotated[date | None, Query(description="As of the end of this day (UTC)", examples=["2026-11-30"])]
+Day = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+        description="As of the end of this day (UTC)",
+        examples=["2026-11-30"],
+    ),
+]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
 _PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
@@ -157,6 +165,12 @@ def list_past(
     )
 
 
-def _moment(day: date | None, size: int | None) -> Moment:
+def _moment(day: str | None, size: int | None) -> Moment:
     """Return the moment that is asked for [API-15]: now where neither is named, the earlier one where both are."""
-    return Moment(size=size, before_ms=None if day is None else Moment.of_day(day).before_ms)
+    return Moment(size=size, before_ms=None if day is None else Moment.of_day(_date(day)).before_ms)
+
+
+def _date(text: str) -> date:
+    """Return the day that a text names, the last one of its month where that has fewer."""
+    year, month, day = map(int, text.split("-"))
+    return date(year, month, min(day, monthrange(year, month)[1]))

@@ -191,6 +191,8 @@ def test_entries_are_found_by_who_what_and_object(world):
     assert [row["seq"] for row in world.journal.rows(act="records.find")] == [5, 4]
     assert [row["seq"] for row in world.journal.rows(subject="record/1")] == [5, 2]
     assert [row["seq"] for row in world.journal.rows(before=3, limit=1)] == [2]
+    now_ms = world.clock.now_ms()
+    assert (len(world.journal.rows(before_ms=now_ms + 1)), world.journal.rows(before_ms=1)) == (5, [])
 
 
 @pytest.mark.parametrize("subject", ["record/" + "x" * 200, "line\nend", "纳税人"])
