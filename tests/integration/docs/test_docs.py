@@ -20,6 +20,9 @@ INLINE_CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\((?P<target>[^()\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 ANCHOR = re.compile(r'<a id="(?P<id>[^"]+)"')
+WITHIN = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)")
+"""A command whose output stands in another one."""
+
 COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\S*/)?shuiqiao(?: (?P<arguments>.*))?$")
 OUTSIDE = ("http://", "https://", "mailto:")
 
@@ -108,7 +111,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 def _commands(block: Block) -> list[list[str]]:
     """Return the arguments of every shuiqiao command line of a console block; a trailing backslash continues one."""
-    lines = block.body.replace("\\\n", " ").splitlines()
+    lines = WITHIN.sub("found", block.body.replace("\\\n", " ")).splitlines()
     matches = (COMMAND.match(line) for line in lines)
     return [shlex.split(match["arguments"] or "", comments=True) for match in matches if match]
 
