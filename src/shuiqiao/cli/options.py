@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuiqiao.base.environment import HOME_VARIABLE
-from shuiqiao.cli.output import progress_on_stderr
 
 if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
-    from shuiqiao.node.institution import Institution
 
 
 class SuiteChoice(StrEnum):
@@ -51,24 +49,6 @@ Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-
 def command_group(words: str) -> typer.Typer:
     """Return an empty group of commands. words: its help, in both languages."""
     return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
-
-
-def open_home(folder: Path) -> Institution:
-    """Open a home to put something on the ledger; a validator's needs its running node. The caller closes it.
-
-    Raises what ``Institution.open`` raises::
-
-        with open_home(home) as institution:
-            institution.outbox.resend()
-    """
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.institution import Institution
-    from shuiqiao.node.server import require_not_served
-
-    home = HomeFolder(folder)
-    require_not_served(home)
-    with progress_on_stderr() as progress:
-        return Institution.open(home, needs_node=True, progress=progress)
 
 
 def read_home(folder: Path) -> AbstractContextManager[HomeReader]:
