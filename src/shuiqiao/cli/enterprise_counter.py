@@ -9,7 +9,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work
 from shuiqiao.cli.options import Home, Json
-from shuiqiao.cli.output import print_json, say, say_rows, show
+from shuiqiao.cli.output import joined, print_json, say, say_rows, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,5 +142,5 @@ def show_list(name: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
         print_json({name: rows})
         return
     for row in rows:
-        say("  ".join(str(value) for value in row.values()))
+        say("  ".join(map(joined, row.values())))
     say(f"{len(rows)} {name} 共 {len(rows)} 项")

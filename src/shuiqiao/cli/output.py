@@ -69,15 +69,26 @@ def say(line: str = "") -> None:
     _put(line + "\n")
 
 
-def say_rows(result: Mapping[str, Any], *, width: int = 16, words: Callable[[Any], str] = str) -> None:
+def joined(value: object, *, nothing: str = "nothing") -> str:
+    """Return a value in words: a list by commas, a table as NAME=VALUE, what is not there as a dash.
+
+    nothing: for an empty list.
+    """
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_compact(each)}" for name, each in value.items()) or nothing
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or nothing
+    return "-" if value is None else str(value)
+
+
+def _compact(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def say_rows(result: Mapping[str, Any], *, width: int = 16, words: Callable[[Any], str] = joined) -> None:
     """Write names and values, one pair a line. width: of the names. words: how a value is told."""
     for name, value in result.items():
         say(f"{name:{width}} {words(value)}")
-
-
-def joined(value: object, *, nothing: str = "nothing") -> str:
-    """Return a value in words, the items of a list with commas between. nothing: for an empty one."""
-    return (", ".join(map(str, value)) or nothing) if isinstance(value, list) else str(value)
 
 
 def show(result: Mapping[str, Any], *, as_json: bool, speak: Callable[[Mapping[str, Any]], None] = say_rows) -> None:
