@@ -9,9 +9,10 @@ import pytest
 
 from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, record_files
 from firms_world import OTHER_TAXPAYER, PASSPHRASE
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE
+from shuiqiao.client.http import HttpClient
 from shuiqiao.consent.codes import CodePurpose
 from shuiqiao.crypto.keyfile import save_key_file
 from shuiqiao.crypto.model import SuiteName
@@ -108,6 +109,23 @@ def decide(world, application):
             )
         )
         world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=Unavailable)
+
+
+def test_an_artefact_that_never_reached_the_bank_is_handed_over_by_the_enterprise(firm, world):
+    consent, bank = consented(firm), world.bank.running.institution
+    world.wait_for(lambda: bank.consent_file.artefact(consent))
+    with bank.database.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM consent_artefact WHERE consent = '{consent}'")
+    assert firm("apply", consent, "5000000", "--bank", world.bank_url)["consent"] == consent
+    assert bank.consent_file.artefact(consent).taxpayer == TAXPAYER
+
+
+def test_a_session_ends_with_what_it_was_for(world):
+    device = world.enrolled("ended.key", OTHER_TAXPAYER)
+    with device.at_bureau() as session:
+        assert session.get("/api/v1/me").status == 200
+    with HttpClient(world.bureau_url, token=session._token) as late, pytest.raises(Denied, match="unauthenticated"):
+        late.get("/api/v1/me")
 
 
 def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(firm, here, world, tmp_path):

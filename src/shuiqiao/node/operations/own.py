@@ -334,7 +334,10 @@ def own_consents(institution: Institution, scope: OwnScope) -> frozenset[OwnedId
 
 
 def first_own_index(institution: Institution, scope: OwnScope) -> int:
-    """Return a leaf index before which no entry is the enterprise's."""
+    """Return a leaf index before which no entry is the enterprise's.
+
+    LIMIT: a bank does not keep where a consent was granted, so there it is the beginning of the log.
+    """
     if scope.consent is not None:
         return 0
     granted = [row.granted_index for row in _consents(institution).artefacts_of(scope.taxpayer)]
