@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import pytest
 
 import consortium_world as worlds
-from serving_world import PASSPHRASE, passphrase_file, served_here
+from serving_world import PASSPHRASE, served_here
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.model import SuiteName
@@ -18,7 +18,7 @@ from shuiqiao.lending.model import ApplicantFile, Application
 from shuiqiao.members.genesis import encode_genesis
 from shuiqiao.members.model import Genesis, Role
 from shuiqiao.members.roster import Registration
-from shuiqiao.node.home.keys import MemberSeeds
+from shuiqiao.node.home.keys import MemberSeeds, keep_passphrase
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Institution
@@ -28,7 +28,7 @@ APPLICATION = bytes(range(16))
 
 
 @pytest.fixture(params=["opened", "served"])
-def bank(request, tmp_path, monkeypatch):
+def bank(request, tmp_path):
     """The home of a bank that is alone in its network, with one application that never reached the ledger.
 
     Its commands do the same whether its server runs or not.
@@ -55,8 +55,7 @@ def bank(request, tmp_path, monkeypatch):
         entropy=system_entropy,
         cost=worlds.CHEAP,
     )
-    passphrase_file(home).write_bytes(PASSPHRASE)
-    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(passphrase_file(home)))
+    keep_passphrase(home, PASSPHRASE)
     with Institution.open(home) as institution:
         application = Application(
             id=APPLICATION,

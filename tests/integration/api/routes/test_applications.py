@@ -14,9 +14,6 @@ import pytest
 
 import consortium_world as worlds
 from api_world import ALL, asked
-from shuiqiao.lending.model import Outcome
-from shuiqiao.lending.review import decode_review, propose_decision
-from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
 from shuiqiao.node.server import RunningInstitution
 
 PRODUCT = worlds.INVOICE_LOAN.id
@@ -49,21 +46,6 @@ def post(bank, path, message, *, token=ALL, key=None):
 post.sent = []
 
 
-def person(name, *permissions):
-    return Principal(kind=PrincipalKind.USER, id=name, name=name, person=name, permissions=frozenset(permissions))
-
-
-MAKER = person("m" * 32, *(rule.make for rule in act_rules().values()))
-CHECKER = person("c" * 32, *(rule.check for rule in act_rules().values()))
-
-
-def both(bank, name, body):
-    """What becomes of an act that one person proposes and another approves."""
-    approvals = bank.running.accounts.approvals
-    proposed = approvals.propose(MAKER, name, body)
-    return approvals.approve(CHECKER, proposed["approval"], digest=proposed["digest"])
-
-
 def work(bank):
     """Do what the server does by itself."""
     while bank.running.runner.run_one():
@@ -90,14 +72,20 @@ def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decid
     early = bank.get(f"/api/v1/decisions/{wanted['application']}")
     assert (early.status_code, early.json()["code"]) == (404, "lending.undecided")
 
-    file = world.bank.application_store.file(bytes.fromhex(wanted["application"]))
-    raw = propose_decision(file, product=worlds.INVOICE_LOAN, outcome=Outcome.APPROVED, reason="order book seen")
-    done = both(bank, ActName.DECIDE, decode_review(raw, file=file, product=worlds.INVOICE_LOAN))
+    maker = bank.tokens.issue("officer", "decisions.make", "applications.read")
+    checker = bank.tokens.issue("supervisor", "decisions.check", "applications.read")
+    draft = {"application": wanted["application"], "outcome": "approved", "reason": "order book seen"}
+    assert post(bank, "/approvals/decisions", draft, token=checker).status_code == 403
+    proposed = post(bank, "/approvals/decisions", draft, token=maker).json()
+    checked = {"approval": proposed["approval"], "digest": proposed["digest"]}
+    alone = post(bank, "/approvals/checks", checked, token=maker)
+    assert (alone.status_code, alone.json()["code"]) == (403, "node.permission_missing")
+    done = post(bank, "/approvals/checks", checked, token=checker).json()
     assert (done["state"], done["outcome"]["status"]) == ("done", "approved")
     (decision,) = bank.get("/api/v1/decisions", outcome="approved").json()["items"]
     assert (decision["maker"], decision["checker"], decision["limit_fen"]) == (
-        MAKER.id,
-        CHECKER.id,
+        "officer",
+        "supervisor",
         referral["offered_fen"],
     )
     explained = bank.get(f"/api/v1/decisions/{wanted['application']}").json()
@@ -159,7 +147,7 @@ def test_what_was_done_and_read_is_in_the_journal(bank):
 
 
 def test_products_are_shown_and_models_registered(bank):
-    maker = bank.tokens.issue("officer", "products.make", "models.make", "products.read", "models.read")
+    maker = bank.tokens.issue("product-officer", "products.make", "models.make", "products.read", "models.read")
     rules = bank.get(f"/api/v1/products/{PRODUCT}", token=maker).json()
     text = rules["rules"].replace('refer_above = "0.12"', 'refer_above = "0.11"')
     changed = post(bank, "/products/rules", {"product": PRODUCT, "rules": text}, token=maker).json()
