@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 
 import pytest
 import typer.main
@@ -27,6 +28,17 @@ def commands(command, path=()):
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
+WANT_MORE = {
+    ("verify",),
+    ("init",),
+    ("audit",),
+    ("request",),
+    ("enterprise", "used"),
+    ("approvals", "propose", "model"),
+}
+"""Commands some of whose options want another one beside them, which the line here does not give."""
+
+
 def is_path(parameter):
     return "Path" in str(parameter.type_descriptor.annotation)
 
@@ -35,6 +47,8 @@ def sound_words(parameter):
     """Words that a parameter takes."""
     if is_path(parameter):
         value = "absent"
+    elif parameter.type_descriptor.annotation is datetime:
+        value = "2026-01-31"
     elif parameter.type_descriptor.choices is not None:
         value = next(iter(parameter.type_descriptor.choices)).value
     else:
@@ -90,7 +104,7 @@ def test_a_path_is_taken_whatever_its_bytes(path, parameter, tmp_path, monkeypat
     (tmp_path / NO_UTF_8).mkdir()
     (tmp_path / NO_UTF_8 / "kept").touch()
     code, error = error_of(line(path, parameter=parameter, value=NO_UTF_8), capsys)
-    assert code in {0, 1, 3} or (path, code) == (("verify",), 2), "verify wants a file beside any of its options"
+    assert code in {0, 1, 3} or (path in WANT_MORE and code == 2), "a name is a name"
     assert "UTF-8" not in error.get("message", "")
 
 
