@@ -163,7 +163,7 @@ def test_a_consortium_admits_a_validator_and_lets_it_go(consortium):
 def test_a_validator_replaces_its_key_while_it_runs_and_others_are_suspended_and_frozen(consortium, tmp_path):
     rotated = consortium.call("bank-1", "rotate-key")
     keys = sorted(path.name for path in consortium.folder.home("bank-1").keys.glob("*.json"))
-    assert keys == ["sealing.key.json", "signing.key.json", "signing.retired-0001.key.json"]
+    assert keys == ["data.key.json", "sealing.key.json", "signing.key.json", "signing.retired-0001.key.json"]
     consortium.until(lambda: rotated["public_key"] == consortium.member("bank-1", seen_by="bureau")["signing_key"])
     # Without one of four the other three must cosign: bank-1 does by its new key, and was not started anew.
     consortium.network("kill", "bank-2")
