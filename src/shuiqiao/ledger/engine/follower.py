@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,6 +73,8 @@ class FollowerLedger(LocalLedger):
         self._alarm = self._alarm_file.load()
         self._accepted = copy.stored_checkpoint()
         self._trouble: ShuiqiaoError | None = None
+        self._public: Checkpoint | None = None
+        self._public_due = 0.0
         self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
         self._copier = LogCopier(
             copy, writer=writer, verifier=self._verifier, settings=settings, tell=self._listeners.tell
@@ -226,12 +229,18 @@ class FollowerLedger(LocalLedger):
         return found if found.root == self._copy.root_at(found.size) else None
 
     def public_log(self) -> LogSource | None:
-        """Return the log at its newest checkpoint with all its signatures, to be published; None before the first.
+        """Return the log at a checkpoint with all its signatures, to be published; None before the first.
 
-        Raises what asking the writer and ``verify_note`` raise.
+        The writer is asked for a newer one at most once in the time of a poll, for each file of the log asks this;
+        while it is away, the last one is shown. A log under an alarm is not. Raises what ``verify_note`` raises.
         """
-        found = self._newest_confirmed()
-        return None if found is None else log_of_copy(self._copy, found)
+        if self._alarm is not None:
+            return None
+        if time.monotonic() >= self._public_due:
+            self._public_due = time.monotonic() + self._settings.poll_interval_s
+            with suppress(Unavailable):
+                self._public = self._newest_confirmed() or self._public
+        return None if self._public is None else log_of_copy(self._copy, self._public)
 
     def _store_last_checkpoint(self) -> None:
         try:

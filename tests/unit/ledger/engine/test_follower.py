@@ -600,6 +600,38 @@ def test_a_writer_that_does_not_answer_is_trouble_and_no_alarm(house: House) -> 
     assert follower.alarm is None
 
 
+class UnconfirmingPeer(Peer):
+    """A writer that does not say what is confirmed while it is away."""
+
+    is_away = False
+
+    def newest_confirmed(self) -> Checkpoint | None:
+        if self.is_away:
+            raise Unavailable("test.unreachable", "away")
+        return super().newest_confirmed()
+
+
+def test_a_follower_shows_its_log_while_the_writer_is_away_and_none_under_an_alarm(house: House) -> None:
+    house.write(2)
+    peer = UnconfirmingPeer(house.writer)
+    follower = house.open_follower(peer=peer)
+    peer.is_away = True
+    assert follower.public_log() is None
+    peer.is_away, follower._public_due = False, 0.0
+    follower.sync()
+    source = follower.public_log()
+    assert source is not None
+    first = next(iter(house.writer.blocks(from_height=1))).transactions[0]
+    assert (source.checkpoint, [*source.leaves(0, 1)]) == (house.writer.newest_confirmed(), [first])
+    peer.is_away, follower._public_due = True, 0.0
+    again = follower.public_log()
+    assert again is not None
+    assert again.checkpoint == source.checkpoint
+    peer.engine = house.fork(shared=1, own=2)
+    assert code_of(follower.sync) == "ledger.fork_detected"
+    assert follower.public_log() is None
+
+
 def test_a_checkpoint_that_waits_is_stored_though_there_is_no_news(house: House) -> None:
     """[STORE-18]."""
     follower = house.open_follower(checkpoint_interval_s=0.2)
