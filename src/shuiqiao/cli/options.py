@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from shuiqiao.base.environment import HOME_VARIABLE
-
-if TYPE_CHECKING:
-    from shuiqiao.node.home_reader import HomeReader
 
 
 class SuiteChoice(StrEnum):
@@ -49,14 +45,3 @@ Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-
 def command_group(words: str) -> typer.Typer:
     """Return an empty group of commands. words: its help, in both languages."""
     return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
-
-
-def read_home(folder: Path) -> AbstractContextManager[HomeReader]:
-    """Open a home to read it, whether its node runs or not, without its keys and without a right to write.
-
-    Raises what ``home_reader.read_home`` raises.
-    """
-    from shuiqiao.node import home_reader
-    from shuiqiao.node.home.settings import Home as HomeFolder
-
-    return home_reader.read_home(HomeFolder(folder))

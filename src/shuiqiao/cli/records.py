@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.base.clock import SystemClock, iso_from_ms
+from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES
-from shuiqiao.cli.home import home_at_work, home_to_read, well_formed
+from shuiqiao.cli.home import all_items, home_at_work, home_to_read, well_formed
 from shuiqiao.cli.institution import show_ingest
-from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group, read_home
+from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
 from shuiqiao.cli.receipts import write_proof
 
@@ -80,19 +80,14 @@ def record_prove(
     json: Json = False,
 ) -> int:
     """Write a file that proves one record to a reader with the genesis; `verify` checks it offline 证明一条记录."""
+    from shuiqiao.client.resources.records import PROVE_RECORD, RecordChoice
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import is_evidence
-    from shuiqiao.vault.model import LeafRef
 
-    with read_home(home) as reader, reader.records() as vault:
-        data = vault.prove_to_outsider(
-            LeafRef(_hex(batch), leaf),
-            groups=group or ("core",),
-            ledger=reader.engine,
-            decode=reader.decode,
-            author=reader.member,
-        )
+    with home_to_read(home) as at_work:
+        chosen = RecordChoice(batch=_hex(batch).hex(), leaf=leaf, groups=tuple(group or ("core",)))
+        data = bytes.fromhex(at_work.perform(PROVE_RECORD, chosen).evidence)
     verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
     path = out or Path(f"{batch[:16]}-{leaf}.record")
     write_proof(path, data, is_one=is_evidence)
@@ -124,23 +119,19 @@ def record_amend(
 @record_app.command("changed")
 def record_changed(*, home: Home, json: Json = False) -> int:
     """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.records import LIST_CHANGED
     from shuiqiao.members.model import Role
-    from shuiqiao.node.home_reader import changed_records_at
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import load_settings
 
-    with read_home(home) as reader:
-        is_bank = reader.settings.role is Role.BANK
-        records = [
-            {
-                "taxpayer": entry.taxpayer,
-                "provider" if is_bank else "recipient": str(entry.other),
-                "request": entry.request.hex(),
-                "type": entry.standard,
-                "batch": entry.leaf.batch.hex(),
-                "leaf": entry.leaf.index,
-                "status": str(entry.status),
-            }
-            for entry in changed_records_at(reader, now_ms=SystemClock().now_ms())
-        ]
+    with home_to_read(home) as at_work:
+        changed = all_items(at_work, LIST_CHANGED, PageQuery())
+    other = "provider" if load_settings(HomeFolder(home)).role is Role.BANK else "recipient"
+    records = [
+        {"taxpayer": row.taxpayer, other: row.other, **row.model_dump(mode="json", exclude={"taxpayer", "other"})}
+        for row in changed
+    ]
     if json:
         print_json({"records": records})
         return EXIT_DONE

@@ -236,6 +236,10 @@ def test_records_are_taken_in_amended_and_destroyed(at_home, tmp_path, monkeypat
     assert at_home("record", "find").json["error"]["code"] == "vault.query_empty"
     assert at_home("record", "find", "--number", "none").code == 1
 
+    proven = at_home("record", "prove", anchored["batch"], "1", "--out", tmp_path / "one.record").json
+    assert (proven["status"], proven["groups"]) == ("superseded", ["core"])
+    assert at_home("record", "changed").json == {"records": []}
+
     erased = at_home("record", "erase", anchored["batch"], "0", "--reason", "taxpayer_request")
     assert erased.json == {"batch": anchored["batch"], "erased": [0], "reason": "taxpayer_request"}
 

@@ -24,6 +24,24 @@ def search_records(asked: api.RecordSearch, running: Running, caller: Caller) ->
 
 
 @records.perform(
+    api.PROVE_RECORD,
+    permission="records.read",
+    codes=("node.role_wrong", "vault.batch_unknown", "vault.leaf_unknown", "standards.group_unknown"),
+)
+def prove_record(chosen: api.RecordChoice, running: Running, caller: Caller) -> api.RecordEvidence:
+    """Make a file that proves one record to a reader with the genesis; `shuiqiao verify` checks it offline."""
+    return performed(running, caller, api.PROVE_RECORD, chosen)
+
+
+@records.perform(api.LIST_CHANGED, permission="requests.read", codes=("node.role_wrong",))
+def list_changed_records(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.ChangedPage:
+    """List records given to banks, or received by this bank, that were amended or erased since."""
+    return performed(running, caller, api.LIST_CHANGED, PageQuery(limit=limit, cursor=cursor))
+
+
+@records.perform(
     api.ERASE_RECORDS,
     permission="erasures.make",
     codes=("node.role_wrong", "vault.batch_unknown", "vault.busy"),

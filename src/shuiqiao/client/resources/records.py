@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
@@ -15,6 +15,9 @@ MAX_LEAVES: Final = 65_536
 
 MAX_VALUES: Final = 100
 """Most fields of one search."""
+
+MAX_EVIDENCE_DIGITS: Final = 8 * 1024 * 1024
+"""Of the longest file that proves a record, in hex."""
 
 ShortText = Annotated[str, Field(max_length=1_000)]
 Leaf = Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
@@ -94,6 +97,55 @@ class FoundRecords(Wire):
     records: tuple[RecordVersion, ...]
 
 
+class RecordChoice(Wire):
+    """Names a record by its leaf in a batch, and the disclosure groups of it to show."""
+
+    model_config = example(batch="5e" * 16, leaf=3, groups=["core"])
+
+    batch: Id
+    leaf: Leaf
+    groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_VALUES)] = ("core",)
+
+
+class RecordEvidence(Wire):
+    """A file that proves one record to a reader with the genesis."""
+
+    model_config = example(evidence="a2646b696e64")
+
+    evidence: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$", max_length=MAX_EVIDENCE_DIGITS)]
+
+
+_CHANGED = {
+    "taxpayer": "91440300MA5LEAKME7",
+    "other": "first-bank",
+    "request": "7a" * 16,
+    "type": "invoice_issued@2",
+    "batch": "5e" * 16,
+    "leaf": 3,
+    "status": "superseded",
+}
+
+
+class ChangedRecord(Wire):
+    """A record that an answer held and that is not live any more. other: the member at the other side of the answer."""
+
+    model_config = example(**_CHANGED)
+
+    taxpayer: Name
+    other: Name
+    request: Id
+    type: Name
+    batch: Id
+    leaf: Leaf
+    status: Name
+
+
+class ChangedPage(Page[ChangedRecord]):
+    """Records given to banks, or received by this bank, that were amended or erased since."""
+
+    model_config = example(items=[_CHANGED], next=None)
+
+
 class PendingChoice(Wire):
     """Which refused work to decide on: the beginning of exactly one id."""
 
@@ -146,6 +198,17 @@ SEARCH_RECORDS: Final = Operation(
     act="records.search",
     subject=_searched,
     shows_taxpayer=True,
+)
+PROVE_RECORD: Final = Operation(
+    path="/records/proofs",
+    sent=RecordChoice,
+    told=RecordEvidence,
+    act="records.prove",
+    subject=lambda chosen: f"record/{chosen.batch}/{chosen.leaf}",
+    shows_taxpayer=True,
+)
+LIST_CHANGED: Final = Operation(
+    method="GET", path="/records/changed", sent=PageQuery, told=ChangedPage, act="records.changed", shows_taxpayer=True
 )
 ERASE_RECORDS: Final = Operation(
     path="/records/erasures",

@@ -101,6 +101,8 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(disputes.LIST_DISPUTES, enterprises.list_disputes),
             _performed(disputes.ANSWER_DISPUTE, enterprises.answer_dispute),
             _performed(recorded.SEARCH_RECORDS, records.search_records),
+            _performed(recorded.PROVE_RECORD, records.prove_record),
+            _performed(recorded.LIST_CHANGED, records.list_changed),
             _performed(recorded.ERASE_RECORDS, records.erase_records),
             _performed(recorded.LIST_PENDING, records.list_pending),
             _performed(recorded.REDO_PENDING, records.redo_pending),

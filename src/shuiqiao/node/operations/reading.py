@@ -57,6 +57,8 @@ _OF_READERS: Final[Mapping[Operation[Any, Any], Callable[[HomeReader, Any], Any]
     **dict(
         [
             _of_reader(recorded.LIST_PENDING, records.list_pending_at),
+            _of_reader(recorded.PROVE_RECORD, records.prove_record_at),
+            _of_reader(recorded.LIST_CHANGED, records.list_changed_at),
             _of_reader(recorded.SEARCH_RECORDS, records.search_records_at),
             _of_reader(kept.AUDIT_LEDGER, audits.audit_at),
             _of_reader(journaled.VERIFY_JOURNAL, journal.verify_journal_at),

@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.ids import Uscc
 from shuiqiao.base.progress import no_progress
 from shuiqiao.client.resources import own_files, records
+from shuiqiao.members.model import Role
 from shuiqiao.node import pending
 from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.home_reader import changed_records_at
 from shuiqiao.node.operations.paging import page_after
 from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
-from shuiqiao.vault.model import ErasureReason
+from shuiqiao.vault.model import ErasureReason, LeafRef
 from shuiqiao.vault.search import RecordQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from shuiqiao.base.progress import Progress
     from shuiqiao.client.pages import PageQuery
+    from shuiqiao.exchange.changes import ChangedRecord
     from shuiqiao.ledger.model import StateView
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.member_copy import MemberCopy
     from shuiqiao.vault.model import IngestReport
     from shuiqiao.vault.search import FoundRecord
     from shuiqiao.vault.service import Vault
@@ -104,6 +108,57 @@ def _version(found: FoundRecord) -> records.RecordVersion:
         file=found.file,
         row=found.row,
     )
+
+
+def prove_record(institution: Institution, chosen: records.RecordChoice) -> records.RecordEvidence:
+    """Return a file that proves one record; raises what ``Vault.prove_to_outsider`` raises."""
+    return _evidence(chosen, vault=institution.vault, copy=institution)
+
+
+def prove_record_at(reader: HomeReader, chosen: records.RecordChoice) -> records.RecordEvidence:
+    """Return the same from the files of a home that is looked at."""
+    with reader.records() as vault:
+        return _evidence(chosen, vault=vault, copy=reader)
+
+
+def _evidence(chosen: records.RecordChoice, *, vault: Vault, copy: MemberCopy) -> records.RecordEvidence:
+    data = vault.prove_to_outsider(
+        LeafRef(bytes.fromhex(chosen.batch), chosen.leaf),
+        groups=chosen.groups,
+        ledger=copy.engine,
+        decode=copy.decode,
+        author=copy.member,
+    )
+    return records.RecordEvidence(evidence=data.hex())
+
+
+def list_changed(institution: Institution, asked: PageQuery) -> records.ChangedPage:
+    """Return the records of answers that were amended or erased since; raises Denied ``node.role_wrong``."""
+    is_bank = institution.settings.role is Role.BANK
+    changed = institution.recipient.changed_records() if is_bank else institution.provider.changed_records()
+    return _changed_page(changed, asked)
+
+
+def list_changed_at(reader: HomeReader, asked: PageQuery) -> records.ChangedPage:
+    """Return the same of a home that is looked at; raises what ``changed_records_at`` raises."""
+    return _changed_page(changed_records_at(reader, now_ms=reader.now_ms()), asked)
+
+
+def _changed_page(changed: Iterable[ChangedRecord], asked: PageQuery) -> records.ChangedPage:
+    rows = [
+        records.ChangedRecord(
+            taxpayer=entry.taxpayer,
+            other=entry.other,
+            request=entry.request.hex(),
+            type=entry.standard,
+            batch=entry.leaf.batch.hex(),
+            leaf=entry.leaf.index,
+            status=entry.status,
+        )
+        for entry in changed
+    ]
+    items, following = page_after(rows, asked, name=lambda row: f"{row.request}.{row.batch}.{row.leaf}")
+    return records.ChangedPage(items=items, next=following)
 
 
 def erase_records(institution: Institution, asked: records.RecordErasure) -> records.ErasedRecords:
