@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from patience import PATIENCE_S
+from shuiqiao.node.home.settings import Home
 
 COMMAND = Path(sys.executable).with_name("shuiqiao")
 GRADES = "uscc,year,grade\n91000000000000001A,2018,A\n"
@@ -136,7 +137,7 @@ def test_an_init_that_the_disk_refused_begins_anew(tmp_path, limit_bytes):
     home = tmp_path / "home"
     refused = run("init", "--home", home, "--json", limit_bytes=limit_bytes)
     assert (refused.returncode, "again" in json.loads(refused.stdout)["error"]["next_step"]) == (3, True)
-    assert [*home.rglob("*")] == []
+    assert ([*home.rglob("*")], Home(home).passphrase.exists()) == ([], False)
     assert run("init", "--home", home).returncode == 0
 
 

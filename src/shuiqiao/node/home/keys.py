@@ -403,7 +403,7 @@ def keep_passphrase(home: Home, passphrase: bytes) -> None:
             f"{path} is there already: it is the passphrase of a home that is made now or was here before",
             next_step=f"if nothing else is at work there and no home or backup needs it, remove {path}",
         ) from error
-    except OSError as error:
+    except PermissionError as error:
         raise Unavailable(
             "node.home_unwritable",
             f"the passphrase cannot be kept beside the home in {path}: {error.strerror}",
