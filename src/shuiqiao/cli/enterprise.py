@@ -360,10 +360,10 @@ def enterprise_disputes(
     from shuiqiao.client.pages import PageQuery, read_pages
     from shuiqiao.client.resources.disputes import LIST_OWN_DISPUTES
 
-    if key is None:
-        show_disputes_at(_required(home, "--home"), as_json=json)
+    if home is not None:
+        show_disputes_at(home, as_json=json)
         return
-    with _open_device(key).at_bureau(_optional_address(bureau)) as session:
+    with _open_device(_required(key, "--key")).at_bureau(_optional_address(bureau)) as session:
         pages = [*read_pages(session, LIST_OWN_DISPUTES, PageQuery())]
     show_list("disputes", [dispute_row(row) for page in pages for row in page.items], as_json=json)
 
