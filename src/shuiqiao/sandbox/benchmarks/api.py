@@ -2,7 +2,8 @@
 
 Measured, each on homes made for this run: how fast a follower on another process copies what it missed, beside one that
 has the writer in its own process; the memory of servers that have nothing to do; how long readers of lists and receipts
-wait who think a second between two questions. A figure that was not measured is None.
+wait who think a second between two questions; what grants and decisions take (``api_lending``). A figure that was not
+measured is None.
 
 All processes share the machine with the load client: a figure here is one of this machine and of everything on it.
 """
@@ -19,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,7 @@ from shuiqiao.node.peers.asking import PeerClient
 from shuiqiao.node.peers.directory import PeerDirectory
 from shuiqiao.node.peers.http_ledger import HttpLedger
 from shuiqiao.node.peers.message import MessageSigner
+from shuiqiao.sandbox.benchmarks.api_lending import LendingLoad, measure_lending, write_invoices
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
@@ -78,6 +80,7 @@ class ApiBench:
     missed: int = 20_000
     readers: int = 200
     seconds: float = 20.0
+    load: LendingLoad = field(default_factory=LendingLoad)
     folder: Path | None = None
     """Where the homes are made and removed again, None for the system's temporary folder."""
 
@@ -89,7 +92,7 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
     """
     with tempfile.TemporaryDirectory(dir=bench.folder, prefix="shuiqiao-bench-") as work:
         place = SandboxFolder(Path(work) / "sandbox")
-        make_sandbox(
+        data = make_sandbox(
             place,
             suite=SuiteName(bench.suite),
             taxpayers=TAXPAYERS,
@@ -98,23 +101,23 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
             entropy=system_entropy,
             progress=progress,
         )
+        write_invoices(place.data / "tax", data, firms=bench.load.firms)
         sandbox = Sandbox(place)
-        try:
+        with ExitStack() as stack:
+            stack.callback(sandbox.stop)
             rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
+            served = measure_servers(sandbox, bench, progress=progress)
             return {
                 "suite": bench.suite,
                 "engine": sandbox.plan.engine,
                 "servers": len(sandbox.servers),
-                "decision_ms": {"p50": None, "p99": None, "one_process_p50": None},
-                "grant_ms": {"p95": None, "per_s": None},
-                **measure_servers(sandbox, bench, progress=progress),
+                **measure_lending(sandbox, data, load=bench.load, progress=progress),
+                **served,
                 "follower_tx_per_s": round(rates.over_http),
                 "follower_ratio": round(rates.over_http / rates.in_process, 2),
                 "rss_growth_mb_30min": None,
             }
-        finally:
-            sandbox.stop()
 
 
 def measure_servers(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> dict[str, object]:
