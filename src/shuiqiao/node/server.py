@@ -123,7 +123,7 @@ def account_duties(accounts: InstitutionAccounts, institution: Institution) -> d
         return {"days": [row["day"] for row in accounts.journal.anchor(institution.outbox)]}
 
     duties = (
-        JobKind(name="approvals.resume", act=resume, every_ms=LEASE_MS),
+        JobKind(name="approvals.resume", act=resume, every_ms=LEASE_MS, resumes=True),
         JobKind(name="journal.anchor", act=anchor, every_ms=MS_PER_HOUR),
     )
     return {kind.name: kind for kind in duties}

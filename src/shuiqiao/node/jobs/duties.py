@@ -4,7 +4,7 @@
 |---|---|---|
 | ``vault.ingest`` | bureau, when asked | takes record files in, with progress |
 | ``lending.application`` | bank, when one comes in | takes it to its end, or to people who decide [LENDING-14] |
-| ``lending.applications`` | bank | goes on with every application that came to no end, whatever stopped it |
+| ``lending.applications`` | bank, also as its server starts | goes on with every application that came to no end |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
 | ``exchange.release`` | bureau | destroys kept answers that their banks took in |
 | ``consent.expiry`` | bureau, bank | names the consents that end within a week |
@@ -79,7 +79,7 @@ def job_kinds(institution: Institution) -> dict[str, JobKind]:
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
         kinds.append(JobKind(name=PROCESS_APPLICATION, act=duties.process_application))
-        kinds.append(JobKind(name="lending.applications", act=duties.process_open, every_ms=_OFTEN_MS))
+        kinds.append(JobKind(name="lending.applications", act=duties.process_open, every_ms=_OFTEN_MS, resumes=True))
     if role in {Role.TAX_BUREAU, Role.BANK}:
         kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
     if institution.publisher is not None:

@@ -114,6 +114,8 @@ class JobKind:
     max_attempts: int = 5
     every_ms: int | None = None
     """Of a duty."""
+    resumes: bool = False
+    """Whether a duty goes on with what a stopped process left: then it is due at once where a server starts."""
 
 
 class JobInterrupted(BaseException):

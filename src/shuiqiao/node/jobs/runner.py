@@ -137,9 +137,11 @@ class JobRunner:
 
     def start(self, *, is_alone: bool = False) -> None:
         """Begin. is_alone: nobody else does jobs of this home now, so what runs was left by a process that died."""
-        if is_alone:
-            self._store.end_leases(but=self.owner, now_ms=self._clock.now_ms())
         self._service.add_duties()
+        if is_alone:
+            now_ms = self._clock.now_ms()
+            self._store.end_leases(but=self.owner, now_ms=now_ms)
+            self._store.hasten([kind.name for kind in self._kinds.values() if kind.resumes], now_ms=now_ms)
         for thread in (*self._workers, self._keeper):
             thread.start()
 

@@ -122,6 +122,15 @@ _CLAIM = (
     .returning(_job)
 )
 _ORPHAN = update(_job).where(_RUNS, _job.c.owner != bindparam("of_owner")).values(lease_until_ms=bindparam("now_ms"))
+_HASTEN = (
+    update(_job)
+    .where(
+        _job.c.kind.in_(bindparam("kinds", expanding=True)),
+        _job.c.state == str(JobState.WAITING),
+        _job.c.due_ms > bindparam("now_ms"),
+    )
+    .values(due_ms=bindparam("now_ms"))
+)
 _LOST = select(_job).where(_LEASE_ENDED, or_(_job.c.attempts >= _job.c.max_attempts, _job.c.cancel_asked.is_(True)))
 _IS_MINE = and_(_IS_JOB, _RUNS, _job.c.owner == bindparam("of_owner"), _job.c.attempts == bindparam("of_attempt"))
 _RENEW = update(_job).where(_IS_MINE).values(lease_until_ms=bindparam("until_ms")).returning(_job.c.cancel_asked)
@@ -233,6 +242,11 @@ class JobStore:
                 return
         with self._engine.begin() as connection:
             connection.execute(_ORPHAN, {"of_owner": but, "now_ms": now_ms})
+
+    def hasten(self, kinds: Collection[str], *, now_ms: int) -> None:
+        """Have the jobs of some kinds that wait for their time be due now."""
+        with self._engine.begin() as connection:
+            connection.execute(_HASTEN, {"kinds": list(kinds), "now_ms": now_ms})
 
     def lost(self, *, now_ms: int) -> list[Job]:
         """Return jobs whose owner is gone and that are not tried again: attempts used up, or to be cancelled."""

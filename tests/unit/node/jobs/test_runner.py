@@ -348,6 +348,23 @@ def test_a_started_runner_does_what_is_asked(bench):
     assert not any(thread.is_alive() for thread in bench.runner._workers)
 
 
+@pytest.mark.parametrize(("is_alone", "again"), [(True, ["resuming"]), (False, [])])
+def test_a_duty_that_resumes_is_due_at_once_where_a_server_starts(bench, is_alone, again):
+    ran = list[str]()
+    bench.act = lambda running: {"times": ran.append(running.job.kind)}
+    bench.kinds["resuming"] = JobKind(name="resuming", act=bench.do, every_ms=EVERY_MS, resumes=True)
+    bench.service.add_duties()
+    while bench.runner.run_one():
+        pass
+    assert sorted(ran) == ["duty", "resuming"]
+    starting = bench.another()
+    starting.start(is_alone=is_alone)
+    starting.close(timeout_s=60)
+    while bench.runner.run_one():
+        pass
+    assert ran[2:] == again
+
+
 def test_what_a_job_names_is_encrypted(bench, tmp_path):
     bench.act = raising(Denied("a.b", "taxpayer 91440300MA5LEAKME7"))
     job = bench.service.ask("work", {"number": "91440300MA5LEAKME8"}).id
