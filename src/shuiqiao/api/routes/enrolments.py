@@ -1,6 +1,6 @@
 """``/enrolments``: one-time codes of a bureau, and what an enterprise that is not known yet shows one for.
 
-Enrolling and getting a key back need no token: the code is what is shown, and five wrong ones end it.
+Enrolling and getting a key back need no token: the code is what is shown, and a million wrong ones end it.
 """
 
 from __future__ import annotations
