@@ -5,9 +5,9 @@
 3. the bureau takes the code once and registers the key (``redeem``).
 
 The bureau never holds a private key. It may keep a backup that the enterprise encrypted on its own device, and gives
-that back for a fresh code of the other purpose. A code has 60 random bits, lives a day, is kept as a keyed digest, and a
-million wrong ones end it: nobody guesses it, and no stranger ends it by some wrong ones. Every wrong attempt has one
-answer, whether or not there is such a taxpayer or code.
+that back for a fresh code of the other purpose. A code has 60 random bits, lives a day, is kept as a keyed digest, and
+ends after a million wrong ones: nobody guesses it, and no stranger ends it by some wrong ones. Every wrong attempt has
+one answer, whether or not there is such a taxpayer or code.
 Rule: docs/spec/consent-exchange.md [CONSENT-20], [CONSENT-21], [CONSENT-22].
 """
 
@@ -37,7 +37,7 @@ CODE_LIFE_MS = MS_PER_DAY
 """How long a code may be used, in milliseconds."""
 
 MAX_ATTEMPTS = 1_000_000
-"""Wrong codes after which a code is worth nothing: too few to guess one of 2^60, too many for one caller in half a day."""
+"""Wrong codes after which a code is worth nothing: too few to guess one of 2^60, too many for a caller's half day."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Of Crockford's Base32: no letter looks like a digit."""
