@@ -26,7 +26,7 @@ serve: setup  ## start a bureau, three banks and a regulator as five servers on 
 	$(BIN)/shuiqiao sandbox up
 
 test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks and tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 test-long: setup-dev  ## run the long forms of tests: a bank killed 20 times while 100 applications come in
 	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/faults/lending/test_killed_server.py

@@ -17,7 +17,7 @@ LONG = {"e2e", "faults", "integration"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each of two workers begin with half of the long tests: what is left at the end can be shared in small pieces.
+    """Let each worker begin with its share of the long tests: what is left at the end can be shared in small pieces.
 
     The files stay whole, and their tests in order.
     """
@@ -26,11 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         files.setdefault(item.path, []).append(item)
     long = [path for path in files if path.relative_to(ROOT / "tests").parts[0] in LONG]
     short = [path for path in files if path not in set(long)]
-    first = [item for path in long[::2] for item in files[path]]
-    while short and len(first) + len(files[short[0]]) <= len(items) // 2:
-        first += files[short.pop(0)]
-    second = [item for path in (*long[1::2], *short) for item in files[path]]
-    items[:] = first + second
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        ordered += [item for path in long[worker::workers] for item in files[path]]
+        while short and len(ordered) + len(files[short[0]]) <= len(items) * (worker + 1) // workers:
+            ordered += files[short.pop(0)]
+    items[:] = ordered + [item for path in short for item in files[path]]
 
 
 @pytest.fixture(scope="session")

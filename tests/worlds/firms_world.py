@@ -140,7 +140,7 @@ class FirmsWorld:
         wanted = DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1])
         return bank.recipient.obtain(wanted, provider=bank.provider_at(BUREAU)).request.hex()
 
-    def wait_for(self, look: Any, *, while_raised: type[Exception] = Denied) -> Any:
+    def wait_for(self, look: Any, *, while_raised: type[Exception] | tuple[type[Exception], ...] = Denied) -> Any:
         """Return what is there once it is."""
         end = time.monotonic() + PATIENCE_S
         while True:

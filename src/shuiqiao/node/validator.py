@@ -169,6 +169,7 @@ class ValidatorNode:
             self._settle_key()
             if self._process is not None:
                 self._process.start()
+                self._wait_until_it_takes_part()
                 return
         raise Unavailable(
             "node.cometbft_elsewhere",
@@ -188,6 +189,19 @@ class ValidatorNode:
                         next_step="see that more than two thirds of the validators run, then give the same command "
                         "again",
                     )
+                time.sleep(_POLL_S)
+
+    def _wait_until_it_takes_part(self) -> None:
+        """Return once the node takes transactions again: it takes none while it catches up, nor while it starts.
+
+        One that does not within KEY_TIMEOUT_S has its new key all the same, and its status says what is wrong.
+        """
+        end = time.monotonic() + KEY_TIMEOUT_S
+        with closing(self._rpc()) as rpc:
+            while time.monotonic() < end:
+                with contextlib.suppress(ShuiqiaoError):
+                    if not rpc.status().is_catching_up:
+                        return
                 time.sleep(_POLL_S)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, record_files
 from firms_world import OTHER_TAXPAYER, PASSPHRASE
-from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE
 from shuiqiao.client.http import HttpClient
@@ -108,7 +108,7 @@ def decide(world, application):
                 regulator=REGULATOR,
             )
         )
-        world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=Unavailable)
+        world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=(Unavailable, Conflict))
 
 
 def test_an_artefact_that_never_reached_the_bank_is_handed_over_by_the_enterprise(firm, world):

