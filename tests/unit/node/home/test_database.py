@@ -41,13 +41,14 @@ def test_connections_that_make_the_file_at_once_wait_for_one_another(tmp_path):
     # SQLite itself answers such a switch to WAL mode at once: "database is locked".
     together = threading.Barrier(6)
 
-    def connect(number: int) -> None:
+    def connect(number: int) -> str:
         together.wait(PATIENCE_S)
         engine = create_engine(f"sqlite:///{tmp_path}/{number // 6}.db")
         event.listen(engine, "connect", _prepare_sqlite)
         try:
             with engine.begin() as connection:
                 connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS thing (digit INTEGER)")
+                return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
         except BaseException:
             together.abort()
             raise
@@ -55,7 +56,7 @@ def test_connections_that_make_the_file_at_once_wait_for_one_another(tmp_path):
             engine.dispose()
 
     with ThreadPoolExecutor(max_workers=6) as pool:
-        list(pool.map(connect, range(240)))
+        assert list(pool.map(connect, range(240))) == ["wal"] * 240
 
 
 @pytest.mark.parametrize("url", ["", "nothing", "mysql://u:hidden@h/d", "oracle://u:hidden@h/d", "sqlite"])

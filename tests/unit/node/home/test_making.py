@@ -70,7 +70,9 @@ def test_a_passphrase_is_kept_beside_the_folder_that_a_link_leads_to(tmp_path):
     made = make(tmp_path / "home")
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "mine").symlink_to(made.home.folder)
-    load_keys(made.home, passphrase=find_passphrase(Home(tmp_path / "links" / "mine")))
+    found = find_passphrase(Home(tmp_path / "links" / "mine"))
+    assert found == read_passphrase(made.home.passphrase)
+    load_keys(made.home, passphrase=found)
 
 
 def test_a_passphrase_of_an_earlier_release_opens_and_is_told_to_be_moved(tmp_path, capsys):
