@@ -10,7 +10,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header -q
 
-.PHONY: help demo serve test lint bench fuzz mutants docs clean lock setup setup-dev setup-tests cometbft skewed-cometbft test-engines
+.PHONY: help demo serve test lint lint-pyright lint-others bench fuzz mutants docs clean lock setup setup-dev setup-tests cometbft skewed-cometbft test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,8 +41,13 @@ test-engines: setup-dev  ## run the consensus tests against every CometBFT versi
 lint: setup-dev  ## style, types, import layers, dead code, dependencies; installs nothing from Debian
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint-pyright lint-others
+
+# Two at once: each reads the whole tree, and the types take longest.
+lint-pyright:
 	$(BIN)/pyright --warnings
+lint-others:
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/deptry src

@@ -22,7 +22,7 @@ Application = Annotated[
 ]
 Status = Annotated[api.StatusName, Query(description="Those that stand so alone")]
 Product = Annotated[str, Query(pattern=r"^[a-z][a-z0-9-]{1,31}$", description="Those for this product alone")]
-Outcome = Annotated[api.OutcomeName, Query(description="Those that came out so alone")]
+AskedOutcome = Annotated[api.OutcomeName, Query(description="Those that came out so alone")]
 
 _OF_LIST = ("node.role_wrong", "api.cursor_unknown")
 _OF_ONE = ("node.role_wrong", "node.application_unclear")
@@ -113,7 +113,7 @@ def list_referrals(
 def list_decisions(
     running: Running,
     caller: Caller,
-    outcome: Outcome | None = None,
+    outcome: AskedOutcome | None = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor | None = None,
 ) -> api.DecisionPage:
