@@ -23,7 +23,7 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 
 @jobs_app.command("list")
 def list_jobs(*, home: Home, json: Json = False) -> None:
-    """List jobs, the newest first 列出."""
+    """List jobs: the duties, then all others, the newest first 列出."""
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.resources.jobs import LIST_JOBS
 

@@ -273,21 +273,27 @@ class Recipient:
     def record_erasures(self) -> int:
         """Say on the ledger what was destroyed and is not known to stand there; return how much that was now.
 
-        [EXCHANGE-23]. After a crash in between it goes on with the next one. Raises what the ledger refuses with.
+        [EXCHANGE-23]. After a crash in between it goes on with the next one. Raises what the ledger refuses with; once
+        all others are said, IntegrityError ``exchange.erasure_unpaired`` for one whose request the ledger does not have
+        as answered.
         """
         unrecorded = self._store.unrecorded_erasures(at_most=MAX_RECORDED_AT_ONCE)
+        unpaired: IntegrityError | None = None
         for erasure in unrecorded:
             entry = self._submitter.state().get(request_key(owned_id(self._submitter.member, erasure.request)))
             if entry is None or entry["status"] not in _RECEIVED:
-                raise IntegrityError(
+                unpaired = unpaired or IntegrityError(
                     "exchange.erasure_unpaired",
                     f"request {erasure.request.hex()} was answered and its answer destroyed here; on the ledger it is "
                     f"{'absent' if entry is None else entry['status']}",
                 )
+                continue
             if entry["status"] != RequestStatus.DESTROYED:
                 body = AccessDestroyBody(request=erasure.request, answer_digest=entry["answer_digest"])
                 self._submitter.submit(DESTROY, body)
             self._store.mark_recorded(erasure.request, now_ms=self._submitter.now_ms())
+        if unpaired is not None:
+            raise unpaired
         return len(unrecorded)
 
     @property

@@ -51,12 +51,13 @@ _ENDED = frozenset(
     {
         "consent.revoked", "consent.expired", "consent.not_covered", "consent.ceiling_exceeded",
         "consent.recipient_wrong", "consent.purpose_wrong", "lending.consent_not_ours", "exchange.data_life_over",
-        "exchange.mode_unsupported",
+        "exchange.mode_unsupported", "lending.evidence_missing",
     }
 )  # fmt: skip
-"""Codes after which no decision can be reached on an application: its consent will never carry one."""
+"""Codes after which no decision can be reached on an application: its consent, or an answer that was destroyed at the
+end of its data life, will never carry one."""
 
-
+_TAKEN_IN = frozenset({RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED})
 _DECIDING = frozenset({Step.DECIDED, Step.HANDED_IN, Step.CLOSED})
 
 
@@ -211,7 +212,8 @@ class ApplicationProcess:
         with self._failing(file, Step.REQUESTED, *taken):
             sent = self._recipient.request(self._wanted(file), request=request)
         taken.append(self._entry(Step.REQUESTED, index=sent.index))
-        if self._recipient.status(request) is RequestStatus.ACKNOWLEDGED:
+        if self._recipient.status(request) in _TAKEN_IN:
+            # Of one that was destroyed since, its data life being over, this says so, and the file ends.
             with self._failing(file, Step.PROVEN, *taken):
                 received = self._recipient.load(request)
             taken += [self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]

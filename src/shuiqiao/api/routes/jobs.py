@@ -24,7 +24,7 @@ JobId = Annotated[
 def list_jobs(
     running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> api.JobPage:
-    """List the jobs, the newest first."""
+    """List the jobs: the duties, then all others, the newest first."""
     return performed(running, caller, api.LIST_JOBS, PageQuery(limit=limit, cursor=cursor))
 
 

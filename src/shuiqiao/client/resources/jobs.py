@@ -69,7 +69,7 @@ class JobRecord(Wire):
 
 
 class JobPage(Page[JobRecord]):
-    """Jobs, the newest first."""
+    """Jobs: the duties, then all others, the newest first."""
 
     model_config = example(items=[_JOB], next=None)
 

@@ -21,6 +21,9 @@ from typing import Any, Final, Protocol
 MAX_PARAMETERS_BYTES: Final = 16_384
 """Of a job's parameters, and of its result, as JSON: they name what is worked on and how it ended."""
 
+MAX_CAUSE_CHARS: Final = 2_000
+"""Of the words that say why a job failed or waits; what an error says beyond them is not kept."""
+
 
 class JobState(StrEnum):
     """Where a job is."""

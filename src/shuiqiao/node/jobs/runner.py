@@ -17,9 +17,11 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
@@ -27,7 +29,7 @@ from shuiqiao.node.jobs.model import MAX_PARAMETERS_BYTES, ConfirmationWanted, J
 from shuiqiao.node.jobs.store import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
@@ -50,6 +52,8 @@ TELL_EVERY_S: Final = 0.5
 
 KEPT_MS: Final = 30 * 86_400_000
 """Jobs that ended are forgotten after 30 days."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shuiqiao")
 
 _RENEWALS: Final = 3
 """A lease is renewed this often within its time."""
@@ -181,13 +185,14 @@ class JobRunner:
             with self._wake:
                 self._runs.pop(job.id, None)
         self._store.end(job, ending, now_ms=self._clock.now_ms())
+        if ending.code:
+            log.warning("jobs.run_failed", job=job.id.hex(), code=ending.code)
         return True
 
     def _work(self) -> None:
         while not self._is_closing:
             is_done = False
-            # The database may be away for a while: nothing is lost by that, and the next look finds what is due.
-            with suppress(ShuiqiaoError):
+            with _going_on():
                 is_done = self.run_one()
             with self._wake:
                 if not is_done and not self._is_closing:
@@ -196,7 +201,7 @@ class JobRunner:
     def _keep(self) -> None:
         pause_s = self._lease_ms / 1000 / _RENEWALS
         while not self._is_closing:
-            with suppress(ShuiqiaoError):
+            with _going_on():
                 self.tend()
             with self._wake:
                 if not self._is_closing:
@@ -293,6 +298,20 @@ class JobRunner:
             result=result,
             finished_ms=now_ms,
         )
+
+
+@contextmanager
+def _going_on() -> Generator[None]:
+    """Let a worker live whatever meets it: jobs wait in the table, and the next look finds what is due.
+
+    The database may be away for a while, which is told elsewhere; what nobody foresaw is logged.
+    """
+    try:
+        yield
+    except ShuiqiaoError as error:
+        log.warning("jobs.worker_failed", code=error.code)
+    except Exception as error:  # noqa: BLE001 - a worker that ended would leave all jobs undone, and nobody would know
+        log.error("jobs.worker_failed", error_type=type(error).__name__)  # noqa: TRY400 - its text may hold values
 
 
 def _require_bounded(job: Job, result: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.encoding import encode_json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MAX_LISTED: Final = 1000
 _SHORTEST_NAME: Final = 4
 _ID_BYTES: Final = 16
+_ID_BEGINNING: Final = re.compile(r"[0-9a-f]{1,32}")
 
 
 class JobService:
@@ -68,19 +70,26 @@ class JobService:
                 self._store.add(_new_job(kind, id=duty_id(kind.name), parameters={}, now_ms=self._clock.now_ms()))
 
     def jobs(self, *, at_most: int = MAX_LISTED) -> list[Job]:
-        """Return jobs, the newest first."""
+        """Return jobs: the duties, then all others, the newest first."""
         return self._store.jobs(at_most=min(at_most, MAX_LISTED))
 
     def find(self, name: str) -> Job:
         """Return the one job whose id begins with a name; raises InvalidInput ``jobs.name_unclear``."""
-        found = [job for job in self.jobs() if job.id.hex().startswith(name.lower())]
+        found = self._beginning_with(name.lower())
         if len(name) < _SHORTEST_NAME or len(found) != 1:
             raise InvalidInput(
                 "jobs.name_unclear",
-                f"{name[:64]!r} begins the id of {len(found)} jobs; {_SHORTEST_NAME} or more of its characters that "
-                "begin no other are needed",
+                f"{name[:64]!r} begins the id of {'no job' if not found else 'more than one job'}; {_SHORTEST_NAME} or "
+                "more of its characters that begin no other are needed",
             )
         return found[0]
+
+    def _beginning_with(self, name: str) -> list[Job]:
+        """Return the jobs whose ids begin so, two at most."""
+        if not _ID_BEGINNING.fullmatch(name):
+            return []
+        first, last = (bytes.fromhex(name.ljust(2 * _ID_BYTES, digit)) for digit in "0f")
+        return self._store.named(first=first, last=last, at_most=2)
 
     def cancel(self, name: str) -> Job:
         """Cancel a job, or ask whoever runs it to end it; a duty passes over this time only.

@@ -39,12 +39,12 @@ from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.crypto.column_cipher import EncryptedColumns
-from shuiqiao.node.jobs.model import ENDED, MAX_PARAMETERS_BYTES, Job, JobState
+from shuiqiao.node.jobs.model import ENDED, MAX_CAUSE_CHARS, MAX_PARAMETERS_BYTES, Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Engine, RowMapping, Update
+    from sqlalchemy import Engine, RowMapping, Select, Update
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
 
@@ -174,7 +174,16 @@ _CONFIRM = (
     .where(_IS_JOB, _job.c.state == str(JobState.HELD))
     .values(state=str(JobState.WAITING), confirmed=bindparam("new_confirmed"), due_ms=bindparam("now_ms"), attempts=0)
 )
-_LIST = select(_job).order_by(_job.c.created_ms.desc(), _job.c.id).limit(bindparam("at_most"))
+# Duties are the oldest, for they never end: however many jobs came after them, they are in the list.
+_LIST = (
+    select(_job).order_by(_job.c.every_ms.is_(None), _job.c.created_ms.desc(), _job.c.id).limit(bindparam("at_most"))
+)
+_NAMED = (
+    select(_job)
+    .where(_job.c.id >= bindparam("first", type_=LargeBinary), _job.c.id <= bindparam("last", type_=LargeBinary))
+    .order_by(_job.c.id)
+    .limit(bindparam("at_most"))
+)
 _IS_ENDED = _job.c.state.in_([str(state) for state in ENDED])
 _FORGET = delete(_job).where(_IS_ENDED, _job.c.finished_ms < bindparam("before_ms"))
 
@@ -217,9 +226,16 @@ class JobStore:
         return None if row is None else self._job(row)
 
     def jobs(self, *, at_most: int) -> list[Job]:
-        """Return jobs, the newest first."""
+        """Return jobs: the duties, then all others, the newest first."""
+        return self._jobs(_LIST, {"at_most": at_most})
+
+    def named(self, *, first: bytes, last: bytes, at_most: int) -> list[Job]:
+        """Return the jobs whose ids lie between two, both included."""
+        return self._jobs(_NAMED, {"first": first, "last": last, "at_most": at_most})
+
+    def _jobs(self, wanted: Select[Any], values: Mapping[str, Any]) -> list[Job]:
         with self._engine.connect() as connection:
-            return [self._job(row) for row in connection.execute(_LIST, {"at_most": at_most}).mappings()]
+            return [self._job(row) for row in connection.execute(wanted, values).mappings()]
 
     def claim(self, *, owner: str, kinds: Collection[str], now_ms: int, until_ms: int) -> Job | None:
         """Take the next job that is due, one of a lease that ended included; None where there is none.
@@ -250,8 +266,7 @@ class JobStore:
 
     def lost(self, *, now_ms: int) -> list[Job]:
         """Return jobs whose owner is gone and that are not tried again: attempts used up, or to be cancelled."""
-        with self._engine.connect() as connection:
-            return [self._job(row) for row in connection.execute(_LOST, {"now_ms": now_ms}).mappings()]
+        return self._jobs(_LOST, {"now_ms": now_ms})
 
     def renew(self, job: Job, *, until_ms: int) -> bool | None:
         """Put off the end of a lease; tell whether the job is to be cancelled, None where another owner has it."""
@@ -263,7 +278,9 @@ class JobStore:
 
     def end(self, job: Job, ending: Ending, *, now_ms: int) -> bool:
         """Note how a run ended; tell whether the job was its owner's still: else this changed nothing."""
-        row = self._encrypted({"id": job.id} | {name: getattr(ending, name) for name in Ending.__slots__})
+        told = None if ending.message is None else _told_cause(ending.message)
+        fields = {name: getattr(ending, name) for name in Ending.__slots__} | {"message": told}
+        row = self._encrypted({"id": job.id} | fields)
         values = {f"new_{name}": value for name, value in row.items() if name != "id"}
         with self._engine.begin() as connection:
             claim = {**_claim_of(job), "new_state": str(ending.state), "now_ms": now_ms}
@@ -311,6 +328,11 @@ class JobStore:
                 found[name] = decode_json(found[name], max_bytes=MAX_PARAMETERS_BYTES)
         found["state"], found["message"] = JobState(found["state"]), found["message"] or ""
         return Job(**found)
+
+
+def _told_cause(message: str) -> str:
+    """Return what is kept of the words of a cause: as many as are shown, and nothing that is no text in UTF-8."""
+    return message[:MAX_CAUSE_CHARS].encode(errors="backslashreplace").decode()
 
 
 def _claim_of(job: Job) -> dict[str, Any]:

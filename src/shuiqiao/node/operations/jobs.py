@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def list_jobs(institution: Institution, asked: PageQuery) -> jobs.JobPage:
-    """Return the jobs, the newest first."""
+    """Return the jobs: the duties, then all others, the newest first."""
     items, following = page_after(_service(institution).jobs(), asked, name=lambda job: job.id.hex())
     return jobs.JobPage(items=tuple(map(_record, items)), next=following)
 

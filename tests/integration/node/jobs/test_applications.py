@@ -8,6 +8,8 @@ import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.exchange.model import RequestStatus
+from shuiqiao.exchange.store import RecipientStore
 from shuiqiao.lending.file import Step
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.review import propose_decision
@@ -96,3 +98,28 @@ def test_a_server_takes_over_at_once_what_a_dead_one_left(world, bank):
     store.end_leases(but=alive.owner, now_ms=now_ms)
     assert alive.run_one()
     assert service.find(application.hex()).result["status"] == "referred"
+
+
+def destroyed(bank, application):
+    """Let the data life of an application's answer be over, and the ledger say so."""
+    store = RecipientStore(bank.database, cipher=bank.cipher)
+    request = bank.application_store.file(application).request_id(bank.suite)
+    store.erase_due(now_ms=store.received(request).erase_after_ms)
+    bank.recipient.record_erasures()
+    assert bank.recipient.status(request) is RequestStatus.DESTROYED
+
+
+@pytest.mark.parametrize(
+    ("until", "code"), [(Step.PROVEN, "exchange.data_life_over"), (Step.CLOSED, "lending.evidence_missing")]
+)
+def test_a_file_whose_data_was_destroyed_before_it_was_decided_ends_with_the_cause(world, bank, until, code):
+    """[LENDING-10]: neither one that waited for a model, nor one that waited for people, is tried for ever."""
+    application = world.applied(world.consent(), product=worlds.INVOICE_LOAN).id
+    file = bank.applications.process(application, until=until).file
+    destroyed(bank, application)
+    if until is Step.CLOSED:
+        raw = propose_decision(file, product=worlds.INVOICE_LOAN, outcome=Outcome.REFUSED, reason="no order book")
+        bank.lending.review(application, raw, product=worlds.INVOICE_LOAN, maker="li", checker="wu")
+    ended = bank.applications.process(application).file
+    assert (str(ended.status), ended.timeline[-1].code, ended.decision) == ("closed", code, None)
+    assert application not in bank.application_store.open_applications()

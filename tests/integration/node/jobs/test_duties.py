@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
@@ -121,6 +122,26 @@ def test_a_bank_destroys_by_block_time_tells_the_ledger_and_asks_where_it_is_muc
     assert (held.state, held.code) == (JobState.HELD, "jobs.confirmation_needed")
     assert (held.result["due"], held.result["until_ms"]) == (30, block_ms)
     assert store.count_due(now_ms=block_ms).due == 30
+
+
+def test_data_goes_at_its_end_though_the_ledger_cannot_be_told_of_an_erasure_before(world, bank, clock):
+    """[EXCHANGE-15], [EXCHANGE-23]: one erasure that has no request on the ledger keeps nothing else back."""
+    jobs, store = Jobs(bank, clock), RecipientStore(bank.database, cipher=bank.cipher)
+    jobs.service.cancel(duty_id(DESTROY).hex())
+    with bank.database.begin() as connection:
+        connection.execute(text("DELETE FROM exchange_received"))
+    keep(bank, 1, erase_after_ms=1)
+    (foreign,) = store.erase_due(now_ms=1)
+    request = world.evidence(world.consent())
+    with bank.database.begin() as connection:
+        connection.execute(text("UPDATE exchange_received SET erase_after_ms = 1"))
+    clock.advance(MS_PER_HOUR)
+    jobs.all_done()
+    assert jobs.duty(DESTROY).code == "exchange.erasure_unpaired"
+    assert (store.is_received(request), store.is_erased(request)) == (False, True)
+    assert bank.engine.state().get(request_key(owned_id(bank.member, request)))["status"] == "destroyed"
+    assert [row.request for row in store.unrecorded_erasures(at_most=100)] == [foreign.request]
+    store.mark_recorded(foreign.request, now_ms=1)
 
 
 def test_a_bureau_releases_what_banks_took_in_and_both_name_consents_that_end(world, clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.node.home.database import open_database
-from shuiqiao.node.jobs.model import ConfirmationWanted, JobInterrupted, JobKind, JobState
+from shuiqiao.node.jobs.model import MAX_CAUSE_CHARS, ConfirmationWanted, JobInterrupted, JobKind, JobState
 from shuiqiao.node.jobs.runner import FIRST_RETRY_MS, KEPT_MS, LAST_RETRY_MS, LEASE_MS, JobRunner
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import Ending, JobStore
@@ -375,3 +376,54 @@ def test_what_a_job_names_is_encrypted(bench, tmp_path):
     assert b"node_job" in data
     assert b"91440300MA5LEAKME" not in data
     assert replace(bench.job(job), message="").as_json()["cause"] == {"code": "a.b", "message": ""}
+
+
+def test_a_duty_is_listed_and_found_however_many_jobs_came_after_it(bench, monkeypatch):
+    """A bank takes thousands of applications in a month, and its held duty waits for a person all the same."""
+    monkeypatch.setattr("shuiqiao.node.jobs.service.MAX_LISTED", 2)
+    duty = bench.duty()
+    for number in range(3):
+        bench.clock.advance(1)
+        last = bench.asked(number)
+    assert [job.id for job in bench.service.jobs()] == [duty, last]
+    assert bench.service.find(duty.hex()).kind == "duty"
+    assert bench.service.find(duty.hex()[:9].upper()).kind == "duty"
+    for unclear in ("", duty.hex()[:3], "zzzz", "0" * 33, "0" * 32):
+        with pytest.raises(InvalidInput, match=r"^jobs\.name_unclear"):
+            bench.service.find(unclear)
+
+
+def test_the_words_of_a_cause_are_kept_as_text_and_not_without_end(bench):
+    bench.act = raising(ValueError("\udcff" + "x" * 20_000))
+    job = bench.asked()
+    assert bench.runner.run_one()
+    assert bench.job(job).code == "jobs.act_broken"
+    assert bench.job(job).message.startswith("ValueError: \\udcffxx")
+    assert len(bench.job(job).message) < MAX_CAUSE_CHARS + 10
+
+
+def test_a_worker_outlives_what_nobody_foresaw(bench):
+    class Clock(ManualClock):
+        """Fails where a worker begins with it, a few times."""
+
+        left = 2
+
+        def now_ms(self):
+            if self.left:
+                self.left -= 1
+                raise ZeroDivisionError
+            return super().now_ms()
+
+    job = bench.asked()
+    runner = JobRunner(
+        bench.store,
+        service=bench.service,
+        kinds=bench.kinds,
+        clock=Clock(NOW_MS),
+        entropy=system_entropy,
+        threads=1,
+    )
+    runner.start()
+    while bench.job(job).state is not JobState.DONE:
+        time.sleep(0.02)
+    runner.close(timeout_s=5)
