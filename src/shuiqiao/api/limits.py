@@ -8,6 +8,7 @@ and for each address of those that are not.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -153,6 +154,21 @@ class Rate:
 
 KNOWN_RATE: Final = Rate(burst=400, per_s=200.0)
 UNKNOWN_RATE: Final = Rate(burst=60, per_s=20.0)
+
+
+def address_of(host: str, *, forwarded: str) -> str:
+    """Return the address of a caller that nobody knows. forwarded: its header ``X-Forwarded-For``, empty for none.
+
+    All callers of a reverse proxy on this machine come from the same address, and one of them would use up what all may
+    ask: such a proxy is believed in what it says last, for what stands before that is the caller's own word. LIMIT: any
+    program on this machine can say so too; it may ask more often, and nothing else follows from an address.
+    """
+    named = forwarded.rpartition(",")[2].strip()
+    try:
+        is_near = ipaddress.ip_address(host).is_loopback
+        return str(ipaddress.ip_address(named)) if is_near and named else host
+    except ValueError:
+        return host
 
 
 class RequestRates:

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER
 from shuiqiao.api.forms import CSV, WireResponse, formed
-from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
@@ -203,7 +203,9 @@ def _admit(request: Request, *, door: Door, permission: str) -> Principal | None
     """Return who calls, if it may and does not call too often."""
     caller = require_access(request, callers=door.callers, permission=permission)
     if caller is None:
-        door.rates.count(request.client.host if request.client else "", rate=UNKNOWN_RATE)
+        host = request.client.host if request.client else ""
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+        door.rates.count(address_of(host, forwarded=forwarded), rate=UNKNOWN_RATE)
     else:
         door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
     return caller

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +25,11 @@ from shuiqiao.cli.output import (
 
 if TYPE_CHECKING:
     from shuiqiao.client.resources.own_files import TakenIn
+
+_STOP_FIRST: Final = (
+    "stop the server, e.g. systemctl stop shuiqiao; change the passphrase; name its file where the server is started; "
+    "start it again, which shows that it opens the keys"
+)
 
 keys_app = command_group("Show and check a home's keys 密钥.")
 
@@ -88,16 +93,17 @@ def keys_change_passphrase(
     to: Annotated[Path, typer.Option("--to", help="File that holds the new passphrase 新口令文件.")],
     json: Json = False,
 ) -> None:
-    """Wrap a home's keys by another passphrase; the keys stay as they are 更换口令."""
+    """Wrap a home's keys by another passphrase while no server of it runs; the keys stay as they are 更换口令."""
     from shuiqiao.node.home.keys import change_passphrase, find_passphrase, read_passphrase
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.home.settings import load_settings
-    from shuiqiao.node.server import require_not_served
+    from shuiqiao.node.server import not_served
 
     folder, after = HomeFolder(home), read_passphrase(to)
     load_settings(folder)
-    require_not_served(folder)
-    count = change_passphrase(folder, before=find_passphrase(folder), after=after, entropy=system_entropy)
+    before = find_passphrase(folder)
+    with not_served(folder, next_step=_STOP_FIRST):
+        count = change_passphrase(folder, before=before, after=after, entropy=system_entropy)
     show({"home": str(home), "keys_wrapped": count}, as_json=json, speak=partial(say_rows, width=13))
     if not json:
         say(f"next      name {to} in SHUIQIAO_PASSPHRASE_FILE; backups of before open by the passphrase of then")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -451,8 +451,11 @@ def _show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, 
     if as_json:
         print_json({name: list(rows)})
     elif form is ListForm.CSV:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([list(rows[0]), *(list(map(_cell, row.values())) for row in rows)] if rows else [])
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if rows:
+            writer.writerows([list(rows[0]), *(list(map(_cell, row.values())) for row in rows)])
+            say(text.getvalue().removesuffix("\n"))
     else:
         for row in rows:
             say("  ".join(str(_cell(value)) for value in row.values()))

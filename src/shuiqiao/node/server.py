@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -44,15 +44,18 @@ STOPPING_JOBS_S: Final = 10.0
 class ServerLock:
     """The right to serve a home, from construction until ``release``."""
 
-    def __init__(self, home: Home) -> None:
-        """Take it; raises Conflict ``node.server_running`` while another process serves this home."""
+    def __init__(self, home: Home, *, next_step: str = "") -> None:
+        """Take it; raises Conflict ``node.server_running`` while another process serves this home.
+
+        next_step: what to do then, where this caller knows more than the error.
+        """
         self._descriptor = open_descriptor(home.server_lock, flags=os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = _pid_in(self._descriptor)
             os.close(self._descriptor)
-            raise _served(home, holder) from error
+            raise _served(home, holder, next_step=next_step) from error
         except OSError:
             os.close(self._descriptor)
             raise
@@ -92,8 +95,22 @@ def require_not_served(home: Home) -> None:
         raise _served(home, pid)
 
 
-def _served(home: Home, pid: int) -> Conflict:
-    return Conflict("node.server_running", f"process {pid or 'unknown'} serves {home.folder} already")
+@contextmanager
+def not_served(home: Home, *, next_step: str) -> Generator[None]:
+    """Let nobody serve a home while something is done inside that a running server would not learn of.
+
+    Raises Conflict ``node.server_running`` while somebody does. next_step: what to do then.
+    """
+    lock = ServerLock(home, next_step=next_step)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _served(home: Home, pid: int, *, next_step: str = "") -> Conflict:
+    message = f"process {pid or 'unknown'} serves {home.folder} already"
+    return Conflict("node.server_running", message, next_step=next_step)
 
 
 def _pid_in(descriptor: int) -> int:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
 
 from api_world import ALL, NOTHING
 from shuiqiao.api.access import ANY_CALLER, OPEN, OWNER_ONLY
-from shuiqiao.api.limits import KNOWN_RATE
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
 from shuiqiao.api.routing import ACT_FIELD, PERMISSION_FIELD
 
 
@@ -110,6 +111,20 @@ def test_the_owner_of_a_home_needs_a_token_for_all_but_what_its_key_gives(bureau
         permission = operation[PERMISSION_FIELD]
         answer = bureau.home.request(method, address(path, operation))
         assert (answer.status_code == 403) == (permission not in {OPEN, OWNER_ONLY, ANY_CALLER}), path
+
+
+def test_one_stranger_behind_a_proxy_uses_up_nobody_elses_requests(bureau):
+    """[API-4]"""
+    bureau.leaps.step_s = 0.0
+    proxy, asked = TestClient(bureau.public.app, client=("127.0.0.1", 1)), {"X-Forwarded-For": "198.51.100.7"}
+    try:
+        for _ in range(UNKNOWN_RATE.burst):
+            bureau.rates.count("198.51.100.7", rate=UNKNOWN_RATE)
+        refused = proxy.get("/healthz", headers=asked)
+        other = proxy.get("/healthz", headers=asked | {"X-Forwarded-For": "198.51.100.7, 198.51.100.8"})
+    finally:
+        bureau.leaps.step_s = 1_000.0
+    assert (refused.status_code, other.status_code) == (429, 200)
 
 
 def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):

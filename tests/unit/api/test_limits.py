@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates
+from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates, address_of
 from shuiqiao.base.errors import Unavailable
 
 LIMITS = {"/small": 10, "/large/": 1_000}
@@ -83,3 +83,20 @@ def test_requests_are_counted_for_each_caller_and_come_back_with_time():
     rates.count("one", rate=rate)
     with pytest.raises(Unavailable):
         rates.count("one", rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("host", "forwarded", "address"),
+    [
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("::1", "10.0.0.1, 2001:db8::7", "2001:db8::7"),
+        ("127.0.0.1", "198.51.100.7,", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "x" * 9_000, "127.0.0.1"),
+        ("203.0.113.9", "198.51.100.7", "203.0.113.9"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_unknown_callers_of_a_proxy_on_this_machine_are_told_apart_by_what_it_says_last(host, forwarded, address):
+    """[API-4]: else one of them would use up what all together may ask."""
+    assert address_of(host, forwarded=forwarded) == address
