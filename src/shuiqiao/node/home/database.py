@@ -35,6 +35,10 @@ BACKENDS = ("sqlite", "postgresql")
 BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another before it gives up, in milliseconds."""
 
+_POOL = {"pool_size": 8, "max_overflow": 48}
+"""Connections that stay, and further ones for a while: a server's 32 requests at once, its jobs, what it sends to eight
+members, and a second one for whoever reads a list row by row, so that none of them waits for another's."""
+
 _BUSY_PAUSE_S = 0.01
 _PRIMARY_CODE = 0xFF
 """The bits of SQLite's extended codes that say what kind of failure it is."""
@@ -137,7 +141,8 @@ def _engine(url: str | Path) -> Engine:
         if parsed.drivername == "postgresql":
             # As libpq and its tools write it, e.g. pg_dump; SQLAlchemy would take it for another driver than ours.
             parsed = parsed.set(drivername="postgresql+psycopg")
-        pool = {} if parsed.get_backend_name() == "sqlite" else {"pool_size": 8, "max_overflow": 8}
+        # A database in memory is one connection's.
+        pool = _POOL if parsed.database or parsed.get_backend_name() != "sqlite" else {}
         return create_engine(parsed, **pool)
     except ArgumentError as error:
         raise InvalidInput("node.database_url_invalid", f"{DATABASE_URL_VARIABLE} is not a database URL") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, insert, select
@@ -158,3 +158,12 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
         open_database(f"sqlite:///{tmp_path}/a.db")
     assert caught.value.code == "node.database_unavailable"
+
+
+def test_as_many_have_a_connection_at_once_as_a_server_has_threads(tmp_path):
+    """None of them waits for another's, though it has a second one while it reads a list."""
+    engine = open_database(tmp_path / "node.db")
+    with ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(engine.connect())
+    engine.dispose()

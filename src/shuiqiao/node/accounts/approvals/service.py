@@ -5,9 +5,10 @@
 3. whoever registered the act carries those bytes out, once; after a crash it is taken up again;
 4. what it returned, or what refused it, is kept with it.
 
-Never the same person: not under another name, and not through a program that the person answers for. Makers and
-checkers are told apart by ids, which never change. A program checks nothing. Each step is an entry of the journal in
-one transaction with what it changes.
+Never the same user: not under another name, and not through a program that the user answers for. Makers and checkers
+are told apart by ids, which never change. A program checks nothing. Each step is an entry of the journal in one
+transaction with what it changes. LIMIT: a person who was given two accounts is two users here; who manages users gives
+each person one.
 """
 
 from __future__ import annotations
@@ -181,14 +182,22 @@ class ApprovalService:
         return self._row(self._found(identifier))
 
     def resume(self) -> list[dict[str, Any]]:
-        """Carry out what was approved and not finished, e.g. after a crash; return what became of each act."""
+        """Carry out what was approved and not finished, e.g. after a crash; return what became of each act.
+
+        What nobody foresaw of one is raised once all others were taken up: that one stays approved.
+        """
         resumed: list[dict[str, Any]] = []
+        broken: Exception | None = None
         for approval in self._store.in_states([ApprovalState.APPROVED], at_most=MAX_WAITING):
             try:
                 resumed.append(self._carry_out(approval.id))
             except Unavailable:
                 # Somebody else has it, or what it needs is away: it stays approved.
                 resumed.append(self._row(self._found(approval.id)))
+            except Exception as error:  # noqa: BLE001 - raised below
+                broken = broken or error
+        if broken is not None:
+            raise broken
         return resumed
 
     def _carry_out(self, identifier: str) -> dict[str, Any]:

@@ -193,6 +193,21 @@ def test_after_a_crash_it_is_taken_up_again_once_nobody_can_be_at_it(bank):
     assert len(bank.carried_out) == 1
 
 
+def test_an_act_that_breaks_keeps_no_other_from_being_taken_up(bank):
+    approved = []
+    for application in ("a1", "a2"):
+        bank.fails = [Unavailable("ledger.commit_late", "no block yet")]
+        row = bank.propose(application=application)
+        with pytest.raises(Unavailable, match=r"^ledger\.commit_late"):
+            bank.approvals.approve(bank.checker, row["approval"], digest=row["digest"])
+        approved.append(row["approval"])
+    bank.fails = [ZeroDivisionError("by zero")]
+    with pytest.raises(ZeroDivisionError):
+        bank.approvals.resume()
+    states = {bank.approvals.row(bank.maker, each)["state"] for each in approved}
+    assert (states, len(bank.carried_out)) == ({"approved", "done"}, 1)
+
+
 def test_of_two_checkers_at_once_one_decides(bank):
     other = bank.world.checker(bank.admin, "wu", "credit_supervisor")
     proposed, told = bank.propose(), []
