@@ -47,12 +47,17 @@ class AccountsWorld:
         )
         self.service = self.accounts(self.cost)
 
-    def accounts(self, cost):
-        """The same accounts by a program of another cost of hashing."""
+    def accounts(self, cost, *, when_hashed=lambda: None):
+        """The same accounts by a program of another cost of hashing. when_hashed: done before a new hash is made."""
+
+        def salted(count):
+            when_hashed()
+            return system_entropy(count)
+
         return AccountService(
             self.store,
             journal=self.journal,
-            hashing=PasswordHashing(entropy=system_entropy, cost=cost),
+            hashing=PasswordHashing(entropy=salted, cost=cost),
             clock=self.clock,
             entropy=system_entropy,
             member=MemberId("bank-east"),

@@ -216,12 +216,23 @@ class AccountService:
     def _keep(
         self, connection: Connection, by: Principal, user: User, *, act: str, request: str = "", **changes: Any
     ) -> User:
-        """Keep what became of a user, with its entry; a new password or a disabled user ends all tokens."""
-        changed = replace(user, **changes)
+        """Keep what became of a user, with its entry; a new password or a disabled user ends all tokens.
+
+        Others may have changed the user since it was looked at: only what is named here is changed, and what its user
+        proved by a password that counts no longer is refused. Raises Denied ``node.login_refused``.
+        """
+        # The entry first: it locks the journal, so that of two who change a user neither undoes what the other did.
+        self._journal.append(connection, by, act=act, subject=f"user/{user.id}", request=request)
+        found = self._store.user(user.id, connection)
+        if found is None or (by.person == user.id and _proof_of(found) != _proof_of(user)):
+            raise _refused()
+        changed = replace(found, **changes)
         self._store.change_user(connection, changed)
         if changes.keys() & {"password", "is_disabled"}:
             self._tokens.revoke_all(connection, PrincipalKind.USER, user.id)
-        self._journal.append(connection, by, act=act, subject=f"user/{user.id}", request=request)
+        if "is_disabled" in changes:
+            for client in self._store.clients_of(connection, user.id):
+                self._tokens.revoke_all(connection, PrincipalKind.MACHINE, client.id)
         return changed
 
     def _user(self, name: str) -> User:
@@ -359,8 +370,7 @@ class AccountService:
     def _renew_hash(self, user: User, password: str) -> None:
         """Hash a password anew whose hash is of weaker parameters than today's; nothing else of its user changes."""
         if self._hashing.is_outdated(user.password):
-            with self._store.begin() as connection:
-                self._store.change_user(connection, replace(user, password=self._hashing.hash(password)))
+            self._store.renew_hash(user.id, seen=user.password, now=self._hashing.hash(password))
 
     def _admit(self, name: str) -> None:
         """Count an attempt before it is looked at, so that many at once are no more than many one after another.
@@ -485,6 +495,11 @@ def _require_name(name: str) -> str:
             f"{name[:40]!r} is no name: 2 to 32 of a-z, 0-9, dot, dash and underscore, a letter first",
         )
     return name
+
+
+def _proof_of(user: User) -> tuple[object, ...]:
+    """Return all of a user that an act on one's own account rests on."""
+    return user.password, user.secret, user.is_secret_confirmed, user.is_disabled
 
 
 def _attempts_of(user: str) -> str:

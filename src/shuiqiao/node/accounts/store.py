@@ -109,7 +109,13 @@ _USE_STEP = (
     .where(and_(_user.c.id == bindparam("of_id"), _user.c.last_step < bindparam("step")))
     .values(last_step=bindparam("step"))
 )
+_RENEW_HASH = (
+    update(_user)
+    .where(and_(_user.c.id == bindparam("of_id"), _user.c.password == bindparam("seen")))
+    .values(password=bindparam("now"))
+)
 _CLIENTS = select(_client).order_by(_client.c.name)
+_CLIENTS_OF = _CLIENTS.where(_client.c.owner == bindparam("of_owner"))
 _CLIENT_BY_ID = select(_client).where(_client.c.id == bindparam("of_id"))
 _CLIENT_BY_NAME = select(_client).where(_client.c.name == bindparam("of_name"))
 _ATTEMPT = select(_attempt).where(_attempt.c.name == bindparam("of_name"))
@@ -238,9 +244,17 @@ class AccountStore:
         """Return the user of a name, or None."""
         return self._user(_USER_BY_NAME, {"of_name": name})
 
-    def user(self, identifier: str) -> User | None:
-        """Return the user of an id, or None."""
-        return self._user(_USER_BY_ID, {"of_id": identifier})
+    def user(self, identifier: str, connection: Connection | None = None) -> User | None:
+        """Return the user of an id, or None. connection: of the transaction that is to see it."""
+        if connection is None:
+            return self._user(_USER_BY_ID, {"of_id": identifier})
+        row = connection.execute(_USER_BY_ID, {"of_id": identifier}).mappings().first()
+        return None if row is None else self._to_user(row)
+
+    def renew_hash(self, identifier: str, *, seen: str, now: str) -> None:
+        """Keep another hash of a user's password, unless another password was kept meanwhile."""
+        with self._engine.begin() as connection:
+            connection.execute(_RENEW_HASH, {"of_id": identifier, "seen": seen, "now": now})
 
     def users(self) -> list[User]:
         """Return every user there ever was, by name."""
@@ -294,6 +308,10 @@ class AccountStore:
         """Return every machine client there ever was, by name."""
         with self._engine.connect() as connection:
             return [_to_client(row) for row in connection.execute(_CLIENTS).mappings()]
+
+    def clients_of(self, connection: Connection, owner: str) -> list[MachineClient]:
+        """Return every machine client that a user answers for, by the user's id."""
+        return [_to_client(row) for row in connection.execute(_CLIENTS_OF, {"of_owner": owner}).mappings()]
 
     def _client(self, statement: Any, parameters: Mapping[str, Any]) -> MachineClient | None:
         with self._engine.connect() as connection:

@@ -112,6 +112,64 @@ def test_a_user_without_the_permission_manages_nobody(bank):
             act()
 
 
+class Meanwhile:
+    """Lets somebody else act once in the midst of an act: when a new hash is made for it."""
+
+    def __init__(self, world):
+        self.act = None
+        self.service = world.accounts(CHEAP, when_hashed=self)
+
+    def __call__(self):
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+
+
+def test_roles_that_are_taken_while_a_password_is_changed_stay_taken(world):
+    admin, meanwhile = world.administrator(), Meanwhile(world)
+    chen = world.user(admin, "chen", "operator")
+    meanwhile.act = lambda: world.service.give_roles(admin, "chen", roles=["internal_auditor"])
+    meanwhile.service.change_password(chen, old=PASSWORD, new="another word of mine")
+    assert Permission.KEYS_ROTATE not in world.log_in("chen", password="another word of mine").permissions
+
+
+def test_who_is_disabled_or_reset_while_changing_a_password_stays_so(world):
+    admin, meanwhile = world.administrator(), Meanwhile(world)
+    chen, wang = (world.user(admin, name, "operator") for name in ("chen", "wang"))
+    meanwhile.act = lambda: world.service.disable(admin, "chen")
+    with pytest.raises(Denied, match=r"^node\.login_refused"):
+        meanwhile.service.change_password(chen, old=PASSWORD, new="another word of mine")
+    first = []
+    meanwhile.act = lambda: first.append(world.service.reset(admin, "wang"))
+    with pytest.raises(Denied, match=r"^node\.login_refused"):
+        meanwhile.service.change_password(wang, old=PASSWORD, new="another word of mine")
+    rows = {row["user"]: row for row in world.service.users(admin)}
+    assert rows["chen"]["is_disabled"]
+    assert rows["wang"]["must_change_password"]
+    assert world.log_in("wang", password=first[0])
+
+
+def test_a_hash_that_is_renewed_undoes_no_reset(bank):
+    admin, meanwhile = bank.administrator(), Meanwhile(bank)
+    bank.user(admin, "chen", "operator")
+    old = bank.accounts(PassphraseCost(memory_kib=128, passes=1, lanes=1), when_hashed=meanwhile)
+    first = []
+    meanwhile.act = lambda: first.append(bank.service.reset(admin, "chen"))
+    old.log_in("chen", password=PASSWORD)
+    assert bank.log_in("chen", password=first[0]).permissions == frozenset()
+
+
+def test_tokens_of_the_programs_of_a_disabled_user_end_for_good(bank):
+    admin = bank.administrator()
+    bank.user(admin, "chen", "operator")
+    client, secret = bank.service.add_client(admin, "core", owner="chen", roles=["operator"])
+    token = bank.service.log_in_client(client, secret=secret).token
+    bank.service.disable(admin, "chen")
+    bank.service.enable(admin, "chen")
+    with pytest.raises(Denied, match=r"^node\.token_invalid"):
+        bank.service.authenticate(token)
+
+
 def test_a_disabled_user_is_out_at_once_until_enabled(world):
     admin = world.administrator()
     world.user(admin, "chen", "credit_officer")
