@@ -93,20 +93,18 @@ def unauthenticated() -> Denied:
     return Denied("api.unauthenticated", "this needs a valid token, and none was sent")
 
 
-def require_access(request: Request, *, callers: Callers, permission: str) -> Principal | None:
-    """Return who calls, None for nobody at an open route.
+def require_access(caller: Principal | None, *, permission: str) -> None:
+    """Return if a caller, None for nobody, has what a route asks for.
 
     Raises Denied ``api.unauthenticated`` or ``api.forbidden``.
     """
     if permission == OPEN:
-        return None
-    caller = callers.caller_of(request)
+        return
     if caller is None:
         raise unauthenticated()
     if not _may(caller, permission):
         who = "the owner of the home without a user's token" if caller.kind is PrincipalKind.OWNER else "this caller"
         raise Denied("api.forbidden", f"this needs the permission {permission}, which {who} does not have")
-    return caller
 
 
 def _may(caller: Principal, permission: str) -> bool:

@@ -200,14 +200,21 @@ def _require_known(request: Request, names: AbstractSet[str]) -> None:
 
 
 def _admit(request: Request, *, door: Door, permission: str) -> Principal | None:
-    """Return who calls, if it may and does not call too often."""
-    caller = require_access(request, callers=door.callers, permission=permission)
-    if caller is None:
-        host = request.client.host if request.client else ""
-        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-        door.rates.count(address_of(host, forwarded=forwarded), rate=UNKNOWN_RATE)
-    else:
-        door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
+    """Return who calls, if it may and does not call too often.
+
+    Every request is counted before anything of it is refused: whoever shows a token that is none is a stranger.
+    """
+    caller: Principal | None = None
+    try:
+        caller = None if permission == OPEN else door.callers.caller_of(request)
+    finally:
+        if caller is None:
+            host = request.client.host if request.client else ""
+            forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+            door.rates.count(address_of(host, forwarded=forwarded), rate=UNKNOWN_RATE)
+        else:
+            door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
+    require_access(caller, permission=permission)
     return caller
 
 

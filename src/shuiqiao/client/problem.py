@@ -8,9 +8,10 @@ would show its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.visible import visible_line
@@ -23,6 +24,10 @@ MAX_PROBLEM_BYTES: Final = 65_536
 
 MAX_DETAIL: Final = 2_000
 """Longest message, in characters."""
+
+CODE_FORM: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+", re.ASCII)
+MAX_CODE: Final = 80
+"""Longest code, in characters: as an entry of the journal has it."""
 
 MAX_RETRY_S: Final = 86_400
 """Longest wait that a server may ask for, in seconds."""
@@ -157,11 +162,11 @@ def error_of(body: bytes, *, status: int, place: str) -> ShuiqiaoError:
     found = _object(body)
     kind, code, detail = found.get("kind"), found.get("code"), found.get("detail")
     known = _CLASSES.get(kind) if isinstance(kind, str) else None
-    if known is None or not isinstance(code, str) or not isinstance(detail, str):
+    if known is None or not _is_code(code) or not isinstance(detail, str):
         return Unavailable(
             "client.answer_foreign", f"{place} answered {status} and not in the form of this product's refusals"
         )
-    code, detail, step = visible_line(code)[:100], visible_line(detail)[:MAX_DETAIL], found.get("next_step")
+    detail, step = visible_line(detail)[:MAX_DETAIL], found.get("next_step")
     next_step = visible_line(step)[:MAX_DETAIL] if isinstance(step, str) else ""
     if known is Unavailable:
         return Unavailable(code, detail, next_step=next_step, retry_after_s=_seconds(found.get("retry_after_s")))
@@ -174,6 +179,10 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_code(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= MAX_CODE and CODE_FORM.fullmatch(value) is not None
 
 
 def _seconds(value: object) -> float | None:

@@ -141,3 +141,16 @@ def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):
         bureau.leaps.step_s = 1_000.0
     assert (refused.status_code, refused.json()["code"]) == (429, "api.too_many_requests")
     assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_who_shows_tokens_that_are_none_is_counted_as_a_stranger(bureau):
+    bureau.leaps.step_s = 0.0
+    try:
+        codes = [
+            bureau.get("/api/v1/network", token="nobody-has-this").json()["code"] for _ in range(UNKNOWN_RATE.burst + 1)
+        ]
+        opened = bureau.get("/api/v1/network", token=ALL).status_code
+    finally:
+        bureau.leaps.step_s = 1_000.0
+    assert codes == ["api.unauthenticated"] * UNKNOWN_RATE.burst + ["api.too_many_requests"]
+    assert opened == 200

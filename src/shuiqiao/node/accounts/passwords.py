@@ -2,7 +2,7 @@
 
 A stored hash says its parameters; one of weaker parameters than today's is made anew when its user logs in next. A
 password is compared in one Unicode form (NFKC), so that two keyboards write the same. At most a few are hashed at a
-time, for each takes tens of megabytes: whoever would wait longer than some seconds is told so.
+time, for each takes tens of megabytes: a few more wait, no longer than some seconds, and all others are told so at once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ MAX_PASSWORD_CHARACTERS: Final = 128
 """A password is typed or generated, not a document; longer ones would let a stranger make this machine work."""
 
 HASHED_AT_A_TIME: Final = 2
+WAITING_AT_A_TIME: Final = 6
+"""Callers that wait for one of these; a further one is refused at once, or strangers would take every thread."""
+
 MAX_WAIT_S: Final = 10.0
 
 _SALT_BYTES: Final = 16
@@ -57,6 +60,7 @@ class PasswordHashing:
             salt_len=_SALT_BYTES,
         )
         self._room = threading.BoundedSemaphore(HASHED_AT_A_TIME)
+        self._places = threading.BoundedSemaphore(HASHED_AT_A_TIME + WAITING_AT_A_TIME)
         # The form of a hash of today's cost which no password is known to have.
         salt, digest = (_unpadded(entropy(size)) for size in (_SALT_BYTES, _HASH_BYTES))
         self._nobodys = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}${salt}${digest}"
@@ -96,16 +100,21 @@ class PasswordHashing:
 
     @contextmanager
     def _one_of_few(self) -> Generator[None]:
-        if not self._room.acquire(timeout=MAX_WAIT_S):
-            raise Unavailable(
-                "node.login_busy",
-                f"more than {HASHED_AT_A_TIME} passwords were being compared for {MAX_WAIT_S} s",
-                retry_after_s=MAX_WAIT_S,
-            )
+        if not self._places.acquire(blocking=False):
+            raise _busy(f"{HASHED_AT_A_TIME + WAITING_AT_A_TIME} passwords are being compared or wait for it")
         try:
-            yield
+            if not self._room.acquire(timeout=MAX_WAIT_S):
+                raise _busy(f"more than {HASHED_AT_A_TIME} passwords were being compared for {MAX_WAIT_S:g} s")
+            try:
+                yield
+            finally:
+                self._room.release()
         finally:
-            self._room.release()
+            self._places.release()
+
+
+def _busy(why: str) -> Unavailable:
+    return Unavailable("node.login_busy", why, retry_after_s=MAX_WAIT_S)
 
 
 def _normalised(password: str) -> str:

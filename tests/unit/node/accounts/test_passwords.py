@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+
 import argon2
 import pytest
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from patience import PATIENCE_S
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.keyfile import PassphraseCost
-from shuiqiao.node.accounts.passwords import PASSWORD_COST, PasswordHashing
+from shuiqiao.node.accounts.passwords import (
+    HASHED_AT_A_TIME,
+    PASSWORD_COST,
+    WAITING_AT_A_TIME,
+    PasswordHashing,
+)
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
 CHEAPER = PassphraseCost(memory_kib=32, passes=1, lanes=1)
@@ -40,6 +49,34 @@ def test_two_hashes_of_one_password_differ(hashing):
 def test_two_ways_to_write_a_character_are_one_password(hashing):
     stored = hashing.hash("Z\u00fcrich und Gen\u00e8ve")
     assert hashing.is_right(stored, "Zu\u0308rich und Gene\u0300ve")
+
+
+def test_callers_beyond_a_few_are_refused_at_once_and_take_no_thread():
+    refused, go_on = queue.SimpleQueue(), threading.Event()
+    others = 4
+
+    def salted(count):
+        if threading.current_thread() is not threading.main_thread():
+            go_on.wait(PATIENCE_S)
+        return system_entropy(count)
+
+    hashing = PasswordHashing(entropy=salted, cost=CHEAP)
+
+    def hash_one():
+        try:
+            hashing.hash(PASSWORD)
+        except Unavailable as error:
+            refused.put(error.code)
+
+    threads = [threading.Thread(target=hash_one) for _ in range(HASHED_AT_A_TIME + WAITING_AT_A_TIME + others)]
+    for thread in threads:
+        thread.start()
+    codes = [refused.get(timeout=PATIENCE_S) for _ in range(others)]
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert codes == ["node.login_busy"] * others
+    assert refused.empty()
 
 
 @pytest.mark.parametrize("password", ["", "a" * 11, "a" * 129])

@@ -28,7 +28,7 @@ from shuiqiao.node.accounts.journal.entry import (
     encode_entry,
     entry_hash,
 )
-from shuiqiao.node.accounts.journal.store import JournalStore
+from shuiqiao.node.accounts.journal.store import Head, JournalStore
 from shuiqiao.node.accounts.model import OWNER
 
 if TYPE_CHECKING:
@@ -147,35 +147,41 @@ class Journal:
     def verify(self, *, state: StateView | None, member: MemberId) -> VerifiedJournal:
         """Return if every entry is what was written, none is missing and none was put in.
 
-        state: of the ledger, whose roots of days are compared; None compares none. Raises IntegrityError
-        ``node.journal_broken`` or ``node.journal_anchor_differs``.
+        Others may write entries meanwhile. state: of the ledger, whose roots of days are compared; None compares none.
+
+        Raises IntegrityError ``node.journal_broken`` or ``node.journal_anchor_differs``.
         """
-        previous, expected, last_ms = FIRST_PREVIOUS, 1, 0
+        before = self._store.head()
+        last = met = Head(seq=0, ms=0, hash=FIRST_PREVIOUS)
         days: dict[int, Frontier] = {}
         for stored in self._store.stored():
-            self._verify_entry(stored, expected=expected, previous=previous, last_ms=last_ms)
-            previous, expected, last_ms = stored.hash, stored.seq + 1, stored.ms
+            self._verify_entry(stored, after=last)
+            last = Head(seq=stored.seq, ms=stored.ms, hash=stored.hash)
+            met = last if last.seq == before.seq else met
             days.setdefault(stored.day, Frontier(hash_name=self._hash_name)).append([stored.hash])
-        head = self._store.head()
-        if (head.seq, head.hash, head.ms) != (expected - 1, previous, last_ms):
-            raise _broken(expected, f"the journal ends at entry {expected - 1}, its head says {head.seq}")
+        after = self._store.head()
+        # More may have come after what was read here; less than was read there cannot be.
+        if before != met or (after.seq <= last.seq and after != last):
+            head = before if before != met else after
+            raise _broken(last.seq + 1, f"the journal ends at entry {last.seq}, its head says {head.seq}")
         anchored = 0 if state is None else _verify_roots(days, state=state, member=member)
-        return VerifiedJournal(entries=expected - 1, days=len(days), anchored=anchored)
+        return VerifiedJournal(entries=last.seq, days=len(days), anchored=anchored)
 
-    def _verify_entry(self, stored: StoredEntry, *, expected: int, previous: bytes, last_ms: int) -> None:
+    def _verify_entry(self, stored: StoredEntry, *, after: Head) -> None:
+        expected = after.seq + 1
         if stored.seq != expected:
             raise _broken(expected, f"entry {stored.seq} follows entry {expected - 1}")
         if entry_hash(stored.entry, hash_name=self._hash_name) != stored.hash:
             raise _broken(expected, "its bytes have another hash than its row says")
         entry = decode_entry(stored.entry)
-        if entry.previous != previous:
+        if entry.previous != after.hash:
             raise _broken(expected, "it does not name the hash of the entry before")
         told = (entry.seq, entry.day, entry.ms, entry.act)
         tags = (self._store.tag("who", entry.who), self._store.tag("object", entry.object))
         if (stored.seq, stored.day, stored.ms, stored.act) != told or (stored.who_tag, stored.object_tag) != tags:
             raise _broken(expected, "what stands beside it is not what it says")
-        if entry.ms < last_ms:
-            raise _broken(expected, f"it is of {iso_from_ms(entry.ms)}, the entry before of {iso_from_ms(last_ms)}")
+        if entry.ms < after.ms:
+            raise _broken(expected, f"it is of {iso_from_ms(entry.ms)}, the entry before of {iso_from_ms(after.ms)}")
 
     def day_rows(self, *, state: StateView, member: MemberId, after: int) -> list[dict[str, Any]]:
         """Return the days after one that have entries as JSON objects, each with its root on the ledger or None."""

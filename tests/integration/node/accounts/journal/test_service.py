@@ -6,7 +6,7 @@ import hashlib
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from accounts_world import NOW_MS
 from log_world import root_from_leaf_hashes
@@ -110,6 +110,34 @@ def test_an_inserted_entry_is_found(world):
         "WHERE seq = 3",
     )
     with pytest.raises(IntegrityError, match=r"^node\.journal_broken: .*entry 4"):
+        verify(world)
+
+
+def test_entries_that_come_while_the_journal_is_verified_break_nothing(world):
+    write(world, 3)
+    coming, is_writing = [1, 1], []
+
+    def come(_connection, _cursor, statement, *_more):
+        if "FROM journal_" in statement and coming and not is_writing:
+            is_writing.append(True)
+            write(world, coming.pop())
+            is_writing.clear()
+
+    event.listen(world.database, "after_cursor_execute", come)
+    try:
+        assert verify(world).entries >= 3
+    finally:
+        event.remove(world.database, "after_cursor_execute", come)
+    assert coming == []
+    assert verify(world).entries == 5
+
+
+def test_a_head_that_was_moved_back_to_an_entry_is_found(world):
+    write(world, 3)
+    with world.database.connect() as connection:
+        second = connection.execute(text("SELECT seq, ms, hash FROM journal_entry WHERE seq = 2")).one()
+    change(world, "UPDATE journal_head SET seq = :seq, ms = :ms, hash = :hash", **second._mapping)
+    with pytest.raises(IntegrityError, match=r"^node\.journal_broken: .*its head says 2"):
         verify(world)
 
 
