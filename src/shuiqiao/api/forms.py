@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ETAG_BYTES: Final = 16
 _MAX_ACCEPTED: Final = 20
 

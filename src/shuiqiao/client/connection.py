@@ -191,7 +191,7 @@ class Stream(httpcore2.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore2 asks of a connection."""
         if info == "is_readable":
-            return self._link.fileno() < 0 or bool(select.select([self._link], [], [], 0)[0])
+            return self._link.fileno() < 0 or _is_readable(self._link)
         if info == "ssl_object":
             return self._link if isinstance(self._link, ssl.SSLSocket) else None
         return self._link if info == "socket" else None
@@ -229,6 +229,13 @@ def key_pin(certificate: bytes) -> bytes:
     except ValueError as error:
         raise IntegrityError("client.certificate_malformed", f"the certificate cannot be read: {error}") from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def _is_readable(link: socket.socket) -> bool:
+    """Tell whether a connection has something to read or has ended; ``select`` knows no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from starlette.requests import Request
 
@@ -51,6 +54,13 @@ def test_where_none_is_accepted_that_is_said(accepted):
     with pytest.raises(InvalidInput) as refused:
         chosen_form(accepted, (JSON, CSV))
     assert refused.value.code == "api.not_acceptable"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_a_cell_that_a_spreadsheet_takes_for_a_formula_begins_with_an_apostrophe(first):
+    page = RowPage(items=(Row(name=f"{first}1+1", count=None, tags=()),), next=None)
+    table = list(csv.reader(io.StringIO(formed(ask(accept="text/csv"), WireResponse(page)).body.decode(), newline="")))
+    assert table[1][0] == f"'{first}1+1"
 
 
 def test_a_table_has_a_column_for_each_field_and_no_formulas():

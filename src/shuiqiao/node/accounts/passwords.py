@@ -2,7 +2,7 @@
 
 A stored hash says its parameters; one of weaker parameters than today's is made anew when its user logs in next. A
 password is compared in one Unicode form (NFKC), so that two keyboards write the same. At most a few are hashed at a
-time, for each takes tens of megabytes: a few more wait, no longer than some seconds, and all others are told so at once.
+time, for each takes tens of megabytes: a few more wait, no longer than some seconds, and others are told so at once.
 """
 
 from __future__ import annotations

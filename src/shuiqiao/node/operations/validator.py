@@ -45,7 +45,8 @@ def standing_of(institution: Institution, node: ValidatorNode) -> ValidatorStand
         note_size=0 if note is None else note.size,
         cosigners=() if note is None else _cosigners(note, origin=institution.parameters.origin),
         validator_key=(validator_of(application.view(), institution.member) or b"").hex(),
-        named={name: words[:_MAX_WORDS] for name, words in application.named.items()},
+        # A copy first, which is one act: the node goes on naming meanwhile.
+        named={name: words[:_MAX_WORDS] for name, words in dict(application.named).items()},
         faults=tuple(f"{fault.code}: {fault.message}"[:_MAX_WORDS] for fault in node.ledger.faults[-MAX_FAULTS_TOLD:]),
         is_node_running=node.is_running,
         node_ended=None if ended is None else _trouble(ended),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
     from shuiqiao.node.accounts.approvals.store import ApprovalStore
     from shuiqiao.node.accounts.journal.service import Journal
-    from shuiqiao.node.accounts.model import Principal
+    from shuiqiao.node.accounts.model import ActRule, Principal
 
 LEASE_MS: Final = 5 * 60_000
 """How long whoever carries an act out has it for itself: after a crash it is taken up again this much later."""
@@ -129,15 +129,20 @@ class ApprovalService:
         """Return acts that the caller may make or check as JSON objects, the newest first, and where the list goes on.
 
         only_for_me: what waits, was not made by the caller's person, and which the caller may check. after: where the
-        page before says that the list goes on. at_most: acts that are looked at, of which the caller may see fewer.
+        page before says that the list goes on. Of others' acts not even how many there are is told.
         """
         self._store.expire(now_ms=self._clock.now_ms())
-        states = [ApprovalState.WAITING] if only_for_me else [*ApprovalState]
-        found = self._store.in_states(states, at_most=at_most + 1, after=_place_of(after))
-        looked_at = found[:at_most]
-        following = _cursor_of(looked_at[-1]) if len(found) > at_most else None
-        is_shown = self._waits_for if only_for_me else _is_seen_by
-        return [self._row(each) for each in looked_at if is_shown(by, each)], following
+        found = self._store.in_states(
+            [ApprovalState.WAITING] if only_for_me else [*ApprovalState],
+            at_most=at_most + 1,
+            after=_place_of(after),
+            acts=[name for name, rule in act_rules().items() if _concerns(by, rule, only_for_me=only_for_me)],
+            of_person="" if only_for_me else by.person,
+            but_person=by.person if only_for_me else "",
+        )
+        shown = found[:at_most]
+        following = _cursor_of(shown[-1]) if len(found) > at_most else None
+        return [self._row(each) for each in shown], following
 
     def rows(self, by: Principal, *, only_for_me: bool = False, at_most: int = 200) -> list[dict[str, Any]]:
         """Return the newest acts that the caller may make or check; see ``page``."""
@@ -259,10 +264,6 @@ class ApprovalService:
             raise _closed(approval.id, f"is {approval.state}")
         return approval
 
-    def _waits_for(self, by: Principal, approval: Approval) -> bool:
-        may = by.may(act_rules()[ActName(approval.act)].check)
-        return may and by.kind is PrincipalKind.USER and by.person != approval.maker_person
-
     def _registered(self, name: ActName) -> RegisteredAct[Any]:
         act = self._acts.get(name)
         if act is None:
@@ -307,7 +308,14 @@ def _place_of(cursor: str | None) -> tuple[int, str] | None:
 
 def _is_seen_by(by: Principal, approval: Approval) -> bool:
     rule = act_rules()[ActName(approval.act)]
-    return by.may(rule.make) or by.may(rule.check) or by.person == approval.maker_person
+    return _concerns(by, rule, only_for_me=False) or by.person == approval.maker_person
+
+
+def _concerns(by: Principal, rule: ActRule, *, only_for_me: bool) -> bool:
+    """Tell whether a caller may check acts of a kind, or may make them where not only what it checks is meant."""
+    if only_for_me:
+        return by.may(rule.check) and by.kind is PrincipalKind.USER
+    return by.may(rule.make) or by.may(rule.check)
 
 
 def _subject(approval: Approval) -> str:

@@ -5,7 +5,7 @@ A change of state names the state that it expects, so that of two who decide at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from shuiqiao.crypto.column_cipher import EncryptedColumns
 from shuiqiao.node.accounts.approvals.model import Approval, ApprovalState
+from shuiqiao.node.accounts.model import ActName
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -67,6 +68,11 @@ _IN_STATES = (
     .where(
         and_(
             _approval.c.state.in_(bindparam("states", expanding=True)),
+            or_(
+                _approval.c.act.in_(bindparam("acts", expanding=True)),
+                _approval.c.maker_person == bindparam("of_person"),
+            ),
+            _approval.c.maker_person != bindparam("but_person"),
             or_(
                 _approval.c.proposed_ms < bindparam("after_ms"),
                 and_(_approval.c.proposed_ms == bindparam("after_ms"), _approval.c.id > bindparam("after_id")),
@@ -126,11 +132,29 @@ class ApprovalStore:
         return None if row is None else self._opened(row)
 
     def in_states(
-        self, states: Sequence[ApprovalState], *, at_most: int, after: tuple[int, str] | None = None
+        self,
+        states: Sequence[ApprovalState],
+        *,
+        at_most: int,
+        after: tuple[int, str] | None = None,
+        acts: Iterable[ActName] = ActName,
+        of_person: str = "",
+        but_person: str = "",
     ) -> list[Approval]:
-        """Return acts in some states, the newest first. after: when the one before them was proposed, and its id."""
+        """Return acts in some states, the newest first. after: when the one before them was proposed, and its id.
+
+        acts: those of these names, and those that of_person made; none that but_person made.
+        """
         after_ms, after_id = after or _BEFORE_ALL
-        asked = {"states": [*map(str, states)], "at_most": at_most, "after_ms": after_ms, "after_id": after_id}
+        asked = {
+            "states": [*map(str, states)],
+            "at_most": at_most,
+            "after_ms": after_ms,
+            "after_id": after_id,
+            "acts": [*map(str, acts)],
+            "of_person": of_person,
+            "but_person": but_person,
+        }
         with self._engine.connect() as connection:
             rows = connection.execute(_IN_STATES, asked).mappings()
             return [self._opened(row) for row in rows]

@@ -78,6 +78,19 @@ def test_what_one_proposes_another_approves_and_it_is_carried_out_once(bank):
     assert acts == ["approvals.approve", "approvals.propose"]
 
 
+def test_who_neither_makes_nor_checks_learns_not_even_that_something_waits(bank):
+    for number in range(3):
+        bank.propose(application=f"a{number}")
+    stranger = bank.world.user(bank.admin, "wu", "operator")
+    assert bank.approvals.page(stranger, at_most=1) == ([], None)
+    assert bank.approvals.page(bank.maker, only_for_me=True, at_most=1) == ([], None)
+    rows, following = bank.approvals.page(bank.checker, only_for_me=True, at_most=2)
+    assert len(rows) == 2
+    assert following is not None
+    rows, following = bank.approvals.page(bank.checker, only_for_me=True, at_most=2, after=following)
+    assert (len(rows), following) == (1, None)
+
+
 def test_nobody_checks_what_they_made_whatever_roles_they_hold(bank):
     bank.world.service.give_roles(bank.admin, "li", roles=["credit_officer", "credit_supervisor"])
     secret = bank.world.store.user_named("li").secret
