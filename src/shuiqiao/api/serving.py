@@ -40,8 +40,9 @@ from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
 from shuiqiao.base.unix_socket import listen_at
+from shuiqiao.node.home.server_lock import require_not_served
 from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
-from shuiqiao.node.server import RunningInstitution, require_not_served
+from shuiqiao.node.server import RunningInstitution
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -67,7 +67,7 @@ def _server(home: HomeFolder) -> Iterator[Finding]:
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.home import HomeStatus
     from shuiqiao.node.doctor.finding import Finding, finding_of_error
-    from shuiqiao.node.server import serving_process
+    from shuiqiao.node.home.server_lock import serving_process
 
     if serving_process(home) is None:
         return

@@ -28,6 +28,7 @@ from shuiqiao.base.environment import HOME_VARIABLE
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import owner_only
 from shuiqiao.base.visible import visible
+from shuiqiao.base.without_pandas import do_without_pandas
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, STANDARD_OUTPUT, show_error, speak_to_any_terminal
 
 INSIST_S: Final = 0.5
@@ -43,6 +44,7 @@ _STORES: Final = frozenset({"lmdb", "sqlalchemy", "sqlite3"})
 
 def main() -> None:
     """Run the command line and exit with its code; an interruption counts from here on."""
+    do_without_pandas()
     with interruptible():
         run()
 

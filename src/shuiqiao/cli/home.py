@@ -310,8 +310,8 @@ def require_token_file(token_file: Path | None) -> Path:
 
 def is_served(folder: Path) -> bool:
     """Tell whether a server of this home runs."""
+    from shuiqiao.node.home.server_lock import serving_process
     from shuiqiao.node.home.settings import Home
-    from shuiqiao.node.server import serving_process
 
     return serving_process(Home(folder)) is not None
 

@@ -95,9 +95,9 @@ def keys_change_passphrase(
 ) -> None:
     """Wrap a home's keys by another passphrase while no server of it runs; the keys stay as they are 更换口令."""
     from shuiqiao.node.home.keys import change_passphrase, find_passphrase, read_passphrase
+    from shuiqiao.node.home.server_lock import not_served
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.home.settings import load_settings
-    from shuiqiao.node.server import not_served
 
     folder, after = HomeFolder(home), read_passphrase(to)
     load_settings(folder)

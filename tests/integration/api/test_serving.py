@@ -16,7 +16,7 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.resources.home import HomeStatus
-from shuiqiao.node.server import serving_process
+from shuiqiao.node.home.server_lock import serving_process
 
 
 @pytest.fixture(scope="module")

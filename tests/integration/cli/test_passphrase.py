@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shuiqiao.node.home.server_lock import ServerLock, not_served, serving_process
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.server import ServerLock, not_served, serving_process
 
 
 def test_the_passphrase_of_a_home_is_changed(here, home, tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from serving_world import PASSPHRASE, make_served_home, served, served_here
 from shuiqiao.base.errors import Denied
 from shuiqiao.client.resources.governance import KeyRotation
 from shuiqiao.node.accounts.opening import open_accounts
+from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.operations.governance import rotate_key
-from shuiqiao.node.server import serving_process
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from shuiqiao.base.progress import no_progress
 from shuiqiao.cli.door import run
 from shuiqiao.client.resources.sessions import CallerRecord
 from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, permissions_of, roles_of
-from shuiqiao.node.server import serving_process
+from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.sandbox.benchmarks.api import ApiBench, measure_followers, measure_servers
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.running import Sandbox

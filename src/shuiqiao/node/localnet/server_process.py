@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from shuiqiao.base.environment import DATABASE_URL_VARIABLE, PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, last_lines
-from shuiqiao.node.server import serving_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,13 +12,11 @@ make them.
 from __future__ import annotations
 
 import pickle
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.without_pandas import do_without_pandas
 from shuiqiao.base.worker_process import WorkerProcess, begin_worker
 from shuiqiao.standards.columns import binary_list, encode_group
 from shuiqiao.standards.model import RecordType
@@ -205,25 +204,12 @@ class _Worker:
         self._source.close()
 
 
-class _WithoutPandas(MetaPathFinder):
-    """Says that pandas is not there.
-
-    Arrow looks for it at its first conversion and would load it into every worker: over half a second of processor
-    time and 50 MB, for nothing that a worker does.
-    """
-
-    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
-        """Return None for every module but one."""
-        if fullname == "pandas":
-            raise ModuleNotFoundError("a worker of the ingest does without pandas", name=fullname)
-
-
 def run_worker(hash_name: str) -> None:
     """Prepare chunks until there are no more: the main function of a worker process."""
     read_from, write_to = begin_worker()
     source: Connection[Any, Any] = Connection(read_from, writable=False)
     sink: Connection[Any, Any] = Connection(write_to, readable=False)
-    sys.meta_path.insert(0, _WithoutPandas())
+    do_without_pandas()
     pa.set_cpu_count(1)
     with suppress(EOFError, OSError):
         while True:

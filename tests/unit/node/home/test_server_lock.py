@@ -8,8 +8,8 @@ import os
 import pytest
 
 from shuiqiao.base.errors import Conflict
+from shuiqiao.node.home.server_lock import ServerLock, require_not_served, serving_process
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.server import ServerLock, require_not_served, serving_process
 
 
 def test_a_home_is_served_from_the_moment_its_lock_is_held(tmp_path):
