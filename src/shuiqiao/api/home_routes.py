@@ -18,7 +18,16 @@ from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.resources.home import HomeStatus
-from shuiqiao.client.resources.own_files import AMEND_BY_FILE, TAKE_IN_FILES, OwnFile, OwnFiles, TakenIn, path_from_root
+from shuiqiao.client.resources.jobs import JobRecord
+from shuiqiao.client.resources.own_files import (
+    AMEND_BY_FILE,
+    ASK_INGEST,
+    TAKE_IN_FILES,
+    OwnFile,
+    OwnFiles,
+    TakenIn,
+    path_from_root,
+)
 from shuiqiao.client.resources.upkeep import PUBLISH_LOG, PublicationFolder, Published
 from shuiqiao.client.resources.users import (
     ADD_FIRST_USER,
@@ -63,6 +72,16 @@ def take_in_files(named: OwnFiles, running: Running, caller: Caller) -> TakenIn:
     for text in named.files:
         path_from_root(text)
     return performed(running, caller, TAKE_IN_FILES, named)
+
+
+@home.perform(
+    ASK_INGEST,
+    permission="ingest.write",
+    codes=("client.path_invalid", "node.role_wrong", "jobs.parameters_too_large"),
+)
+def ask_ingest(named: OwnFiles, running: Running, caller: Caller) -> JobRecord:
+    """Have files of this machine taken in as a job, which goes on by itself: jobs tell how far it is."""
+    return performed(running, caller, ASK_INGEST, named)
 
 
 @home.perform(AMEND_BY_FILE, permission="ingest.write", codes=_OF_FILES)

@@ -11,11 +11,13 @@ import typer
 
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.cli.home import home_at_work, home_files
+from shuiqiao.cli.jobs import show_job
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
     print_json,
+    program,
     progress_on_stderr,
     say,
     say_rows,
@@ -41,9 +43,14 @@ def ingest(
     record_type: Annotated[
         str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")
     ] = None,
+    background: Annotated[
+        bool, typer.Option("--background", help="As a job of this home's server, which `jobs show` tells of 后台入库.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
+    if background:
+        return _ask_ingest(files, home=home, record_type=record_type, as_json=json)
     from shuiqiao.client.resources.own_files import TAKE_IN_FILES, OwnFiles
 
     with home_at_work(home) as at_work, progress_on_stderr() as progress:
@@ -55,6 +62,19 @@ def ingest(
         warn(taken.refused)
     show_ingest(taken, as_json=json)
     return EXIT_DONE if taken.records_ingested or taken.anchors else EXIT_REFUSED
+
+
+def _ask_ingest(files: list[Path], *, home: Path, record_type: str | None, as_json: bool) -> int:
+    """Leave files to the server of a home, which takes them in where and when it can."""
+    from shuiqiao.client.resources.own_files import ASK_INGEST, OwnFiles, path_text
+
+    with home_at_work(home) as at_work:
+        named = OwnFiles(files=tuple(path_text(file.absolute()) for file in files), record_type=record_type)
+        job = at_work.perform(ASK_INGEST, named)
+    show_job(job, as_json=as_json)
+    if not as_json:
+        say(f"next      {program()} jobs show {job.id[:16]}: the home's server does it")
+    return EXIT_DONE
 
 
 def show_ingest(taken: TakenIn, *, as_json: bool) -> None:

@@ -41,7 +41,7 @@ def list_jobs(*, home: Home, json: Json = False) -> None:
 
 
 @jobs_app.command("show")
-def show_job(job: _Id, *, home: Home, json: Json = False) -> None:
+def read_job(job: _Id, *, home: Home, json: Json = False) -> None:
     """Show one job: progress, cause of failure, result 查看."""
     from shuiqiao.client.resources.jobs import READ_JOB
 
@@ -69,6 +69,11 @@ def _act(operation: Operation[JobChoice, JobRecord], name: str, *, home: Path, a
 
     with home_at_work(home) as at_work:
         job = at_work.perform(operation, JobChoice(job=name))
+    show_job(job, as_json=as_json)
+
+
+def show_job(job: JobRecord, *, as_json: bool) -> None:
+    """Show a job as it stands."""
     if as_json:
         print_json(job.model_dump(mode="json"))
         return

@@ -21,7 +21,7 @@ from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
 from shuiqiao.lending.openings import DecisionOpening
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
-from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
+from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody, alarm_key
 from shuiqiao.oversight.model import Release
 from shuiqiao.oversight.statistics import LEAST_FIRMS, MIN_LEAST_FIRMS, tabulate
 from shuiqiao.oversight.store import ReleaseStore
@@ -63,6 +63,11 @@ class AlarmService:
             evidence_digest=digest,
         )
         return self._submitter.submit(ALARM, body)
+
+    def stands(self, evidence: bytes) -> bool:
+        """Tell whether this member's alarm over this evidence is on the ledger."""
+        alarm = self._suite.digest(evidence)[:ID_BYTES]
+        return self._submitter.state().get(alarm_key(self._submitter.member, alarm)) is not None
 
 
 class StatisticsService:

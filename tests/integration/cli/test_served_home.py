@@ -244,6 +244,37 @@ def test_records_are_taken_in_amended_and_destroyed(at_home, tmp_path, monkeypat
     assert erased.json == {"batch": anchored["batch"], "erased": [0], "reason": "taxpayer_request"}
 
 
+def test_an_ingest_goes_on_without_its_command_as_a_job_of_the_server(made, here, tmp_path, monkeypatch):
+    """What is asked for while no server runs waits for the next one."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def ask(name, number):
+        invoices(tmp_path / name, number)
+        arguments = ("ingest", name, "--type", "invoice_issued", "--background")
+        asked.append(here(*arguments, "--home", made.folder, "--json"))
+        assert asked[-1].code == 0, asked[-1].out
+
+    ask("march 三月.csv", 1)
+    assert (asked[0].json["kind"], asked[0].json["state"]) == ("vault.ingest", "waiting")
+    with served_here(made):
+        ask("april.csv", 2)
+        for each in asked:
+            while (job := here("jobs", "show", each.json["id"], "--home", made.folder, "--json").json)[
+                "state"
+            ] != "done":
+                assert job["cause"] is None, job
+            assert job["result"]["records_ingested"] == 1
+        assert (
+            len(
+                here("record", "find", "--taxpayer", "9199000000000001X0", "--home", made.folder, "--json").json[
+                    "records"
+                ]
+            )
+            == 2
+        )
+
+
 def test_what_cannot_be_taken_in_is_refused_in_the_same_words(at_home, tmp_path):
     codes = {
         ("ingest", str(tmp_path / "absent.csv")): "standards.file_missing",

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.client.operation import Operation
+from shuiqiao.client.resources.jobs import JobRecord
 from shuiqiao.client.wire import Count, Id, Name, Wire, example
 
 MAX_FILES: Final = 10_000
@@ -114,6 +115,7 @@ INGEST_TIMEOUT_S: Final = 6 * 3_600.0
 TAKE_IN_FILES: Final = Operation(
     prefix="/home", path="/ingests", sent=OwnFiles, told=TakenIn, timeout_s=INGEST_TIMEOUT_S, act="ingest.take_in"
 )
+ASK_INGEST: Final = Operation(prefix="/home", path="/ingest-jobs", sent=OwnFiles, told=JobRecord, act="ingest.ask")
 AMEND_BY_FILE: Final = Operation(
     prefix="/home", path="/amendments", sent=OwnFile, told=TakenIn, timeout_s=INGEST_TIMEOUT_S, act="ingest.amend"
 )

@@ -23,6 +23,7 @@ from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.members.model import Role
 from shuiqiao.node.jobs.model import JobKind
+from shuiqiao.oversight.contract import ALARM
 from shuiqiao.oversight.watch import watch_requests
 
 if TYPE_CHECKING:
@@ -117,9 +118,14 @@ def _accuse(institution: Institution) -> None:
     if witness is None:
         return
     evidence = witness.evidence(parameters.origin)
-    if evidence is not None:
-        with suppress(ShuiqiaoError):
-            # A writer that forked may take nothing any more; what stands here is told all the same.
+    if evidence is None or institution.alarms.stands(evidence):
+        return
+    with suppress(ShuiqiaoError):
+        # A writer that forked may take nothing any more; what stands here is told all the same.
+        if any(row.kind == ALARM for row in institution.outbox.rows()):
+            # What an earlier look signed is on its way: each look would keep another one until the writer is back.
+            institution.outbox.resend()
+        else:
             institution.alarms.accuse_of_fork(parameters.operator, evidence=evidence)
 
 

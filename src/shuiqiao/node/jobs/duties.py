@@ -2,7 +2,7 @@
 
 | kind | who | does |
 |---|---|---|
-| ``vault.ingest`` | bureau, when asked | takes record files in, with progress |
+| ``vault.ingest`` | bureau, when asked (``ingest --background``) | takes record files in, with progress |
 | ``lending.application`` | bank, when one comes in | takes it to its end, or to people who decide [LENDING-14] |
 | ``lending.applications`` | bank, also as its server starts | goes on with every application that came to no end |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -29,6 +28,7 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.client.resources.own_files import path_of
 from shuiqiao.consent.service import ending_consents
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
@@ -57,9 +57,9 @@ MAX_NAMED: Final = 100
 
 
 class IngestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an ingest is asked with: files on this machine, by their absolute paths, and the record type of all."""
+    """What an ingest is asked with: files on this machine, as messages name them, and the record type of all."""
 
-    files: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=4096)], ...], msgspec.Meta(min_length=1)]
+    files: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=3 * 4096)], ...], msgspec.Meta(min_length=1)]
     record_type: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
@@ -106,7 +106,7 @@ class Duties:
             raise InvalidInput("jobs.parameters_invalid", f"an ingest cannot be asked so: {error}") from error
         known = None if wanted.record_type is None else institution.catalogue.get(wanted.record_type)
         report = institution.vault.ingest(
-            [Path(file) for file in wanted.files],
+            [path_of(file) for file in wanted.files],
             anchor=institution.outbox,
             record_type=known,
             progress=running.progress,

@@ -1,18 +1,38 @@
-"""Shows an institution's jobs, cancels and confirms them, for a message of the API."""
+"""Asks for an ingest, and shows an institution's jobs, cancels and confirms them, for a message of the API."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from shuiqiao.client.resources import jobs
+from shuiqiao.client.resources.own_files import path_from_root
+from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import JobStore
 from shuiqiao.node.operations.paging import page_after
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.own_files import OwnFiles
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.jobs.model import Job
+    from shuiqiao.node.jobs.model import Job, JobKind
+
+
+def ask_ingest(institution: Institution, named: OwnFiles) -> jobs.JobRecord:
+    """Keep an ingest of files of this machine as a job, which this home's server does; again is another job.
+
+    Raises Denied ``node.role_wrong``, InvalidInput ``client.path_invalid``, ``jobs.parameters_too_large``.
+    """
+    from shuiqiao.node.jobs.duties import INGEST, job_kinds
+
+    require_role(institution.settings, Role.TAX_BUREAU)
+    for text in named.files:
+        path_from_root(text)
+    service = _service(institution, kinds=job_kinds(institution))
+    return _record(service.ask(INGEST, {"files": [*named.files], "record_type": named.record_type}))
 
 
 def list_jobs(institution: Institution, asked: PageQuery) -> jobs.JobPage:
@@ -36,11 +56,11 @@ def confirm_job(institution: Institution, chosen: jobs.JobChoice) -> jobs.JobRec
     return _record(_service(institution).confirm(chosen.job))
 
 
-def _service(institution: Institution) -> JobService:
-    """Return what looks at jobs and decides on them; here none is asked for."""
+def _service(institution: Institution, *, kinds: Mapping[str, JobKind] | None = None) -> JobService:
+    """Return what looks at jobs and decides on them. kinds: of those that are asked for here."""
     around = institution.dependencies
     store = JobStore(institution.database, cipher=institution.cipher)
-    return JobService(store, kinds={}, clock=around.clock, entropy=around.entropy)
+    return JobService(store, kinds=kinds or {}, clock=around.clock, entropy=around.entropy)
 
 
 def _record(job: Job) -> jobs.JobRecord:

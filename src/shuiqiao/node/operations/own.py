@@ -27,7 +27,7 @@ from shuiqiao.consent.store import ConsentStore, StoredArtefact
 from shuiqiao.exchange.dispute_statement import decode_dispute
 from shuiqiao.exchange.model import request_key
 from shuiqiao.lending.contract import application_key
-from shuiqiao.lending.file import MAX_KEPT_BYTES
+from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, RuleCode
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.lending.file import ApplicationFile, KeptDecision
-    from shuiqiao.lending.store import ApplicationRow
     from shuiqiao.node.institution import Institution
 
 MAX_REASONS = 4
@@ -237,7 +236,8 @@ def list_applications(institution: Institution, scope: OwnScope, asked: PageQuer
         asked,
         place=lambda row: time_place(row.application.submitted_ms, row.application.id.hex()),
     )
-    return api.OwnApplicationPage(items=tuple(map(_application, rows)), next=following)
+    files = (institution.application_store.file(row.application.id) for row in rows)
+    return api.OwnApplicationPage(items=tuple(map(_application, files)), next=following)
 
 
 def read_application(institution: Institution, scope: OwnScope, application: bytes) -> api.OwnApplicationFile | None:
@@ -256,16 +256,31 @@ def _proven(institution: Institution, scope: OwnScope) -> OwnedId:
     return scope.consent
 
 
-def _application(row: ApplicationRow) -> api.OwnApplication:
-    found = row.application
+def _application(file: ApplicationFile) -> api.OwnApplication:
+    found = file.application
     return api.OwnApplication(
         application=found.id.hex(),
         consent=found.consent,
         product=found.product,
         amount_fen=found.amount_fen,
         submitted_ms=found.submitted_ms,
-        status=row.status,
+        status=_status(file),
     )
+
+
+def _status(file: ApplicationFile) -> ApplicationStatus:
+    """Return where an application stands for its applicant: it is decided once the ledger has the decision.
+
+    Until then the ledger may refuse what the bank keeps, and the application would be open again.
+    """
+    if file.decision is None or _is_decided(file):
+        return file.status
+    return ApplicationStatus.SUBMITTED if file.review is None else ApplicationStatus.REFERRED
+
+
+def _is_decided(file: ApplicationFile) -> bool:
+    # One that an earlier release took to its end has no timeline.
+    return file.has(Step.DECIDED) or file.closed_ms is not None
 
 
 def _file(file: ApplicationFile) -> api.OwnApplicationFile:
@@ -273,20 +288,20 @@ def _file(file: ApplicationFile) -> api.OwnApplicationFile:
 
     What failed on the way is the bank's own matter, and what the rules said before two people decided is no decision.
     """
-    found = file.application
+    found, decision = file.application, file.decision if _is_decided(file) else None
     return api.OwnApplicationFile(
         application=found.id.hex(),
         consent=found.consent,
         product=found.product,
         amount_fen=found.amount_fen,
         submitted_ms=found.submitted_ms,
-        status=file.status,
+        status=_status(file),
         timeline=tuple(
             api.OwnStep(step=entry.step, time_ms=entry.time_ms, entry=entry.entry_index)
             for entry in file.timeline
             if not entry.code
         ),
-        decision=None if file.decision is None else _decision(file.decision, by_people=file.review is not None),
+        decision=None if decision is None else _decision(decision, by_people=file.review is not None),
     )
 
 

@@ -94,6 +94,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(governing.PUBLISH_ENDPOINT, governance.publish_endpoint),
             _performed(governing.ROTATE_KEY, governance.rotate_key),
             _performed_long(own_files.TAKE_IN_FILES, records.take_in_files),
+            _performed(own_files.ASK_INGEST, jobs.ask_ingest),
             _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
             _performed(enrolments.ISSUE_CODE, enterprises.issue_code),
             _performed(consents.FILE_ARTEFACT, enterprises.file_artefact),

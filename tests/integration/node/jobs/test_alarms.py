@@ -116,7 +116,7 @@ def test_a_clock_behind_the_newest_block_is_told(tmp_path):
         assert "this machine's clock shows" in found.says
 
 
-def test_a_fork_that_a_witness_saw_stands_and_goes_onto_the_ledger_once(world):
+def test_a_fork_that_a_witness_saw_stands_and_goes_onto_the_ledger_once(world, monkeypatch):
     bureau, regulator = world.bureau, world.regulator
     policy = regulator.parameters.policy
     size, origin = bureau.engine.checkpoint().size, policy.origin
@@ -129,9 +129,15 @@ def test_a_fork_that_a_witness_saw_stands_and_goes_onto_the_ledger_once(world):
     assert caught.value.code == "ledger.fork_detected"
 
     look = Look(regulator)
+    with monkeypatch.context() as away:
+        away.setattr(regulator.outbox, "_engine", worlds.LossyEngine(regulator.engine, reaches_the_ledger=False))
+        for _ in range(3):
+            assert AlarmKind.FORK in {each.kind for each in look.again()}
+        assert [row.kind for row in regulator.outbox.rows()] == ["oversight.alarm"]
     for _ in range(2):
         [found] = [each for each in look.again() if each.kind is AlarmKind.FORK]
         assert found.about == bureau.member
+    assert regulator.outbox.rows() == []
     accused = [tx for tx in map(regulator.decode, world.transactions()) if tx.kind == "oversight.alarm"]
     assert [(tx.author, tx.body.accused, tx.body.subject) for tx in accused] == [
         (regulator.member, bureau.member, "fork")

@@ -8,6 +8,7 @@ import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.client.pages import PageQuery
 from shuiqiao.exchange.model import RequestStatus
 from shuiqiao.exchange.store import RecipientStore
 from shuiqiao.lending.file import Step
@@ -17,6 +18,7 @@ from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, Duties, job_kinds
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.node.operations import own
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,26 @@ def test_a_file_whose_data_was_destroyed_before_it_was_decided_ends_with_the_cau
     ended = bank.applications.process(application).file
     assert (str(ended.status), ended.timeline[-1].code, ended.decision) == ("closed", code, None)
     assert application not in bank.application_store.open_applications()
+
+
+def test_an_applicant_is_told_a_decision_once_the_ledger_has_it(world):
+    """[API-13]: the ledger may refuse what the bank keeps until then, and the application is open again."""
+    bank, consent = world.bank, world.consent()
+    application = world.applied(consent, product=worlds.INVOICE_LOAN).id
+    scope = own.OwnScope(consent=consent)
+
+    def told():
+        [row] = own.list_applications(bank, scope, PageQuery()).items
+        file = own.read_application(bank, scope, application)
+        assert row.status == file.status
+        return file.status, None if file.decision is None else file.decision.outcome
+
+    with world.assessor(points=worlds.APPROVED_POINTS) as assessor:
+        process = world.process(assessor)
+        file = process.process(application, until=Step.ASSESSED).file
+        prepared = bank.lending.prepare(file.application, judgement=file.judgement, regulator=worlds.REGULATOR)
+        bank.application_store.add_decision(prepared)
+        assert bank.application_store.file(application).status == "approved"
+        assert told() == ("submitted", None)
+        process.process(application)
+    assert told() == ("approved", "approved")

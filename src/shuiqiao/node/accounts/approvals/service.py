@@ -144,10 +144,6 @@ class ApprovalService:
         following = _cursor_of(shown[-1]) if len(found) > at_most else None
         return [self._row(each) for each in shown], following
 
-    def rows(self, by: Principal, *, only_for_me: bool = False, at_most: int = 200) -> list[dict[str, Any]]:
-        """Return the newest acts that the caller may make or check; see ``page``."""
-        return self.page(by, only_for_me=only_for_me, at_most=at_most)[0]
-
     def row(self, by: Principal, identifier: str) -> dict[str, Any]:
         """Return one act; raises InvalidInput ``node.approval_unknown`` also for one that the caller may not see."""
         found = self._found(identifier)

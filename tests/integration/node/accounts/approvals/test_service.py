@@ -66,7 +66,7 @@ def test_what_one_proposes_another_approves_and_it_is_carried_out_once(bank):
     assert proposed["state"] == "waiting"
     assert proposed["what"] == {"application": "a1", "limit_fen": 50_000_000}
     assert bank.carried_out == []
-    assert [row["approval"] for row in bank.approvals.rows(bank.checker, only_for_me=True)] == [proposed["approval"]]
+    assert [row["approval"] for row in bank.approvals.page(bank.checker, only_for_me=True)[0]] == [proposed["approval"]]
     done = bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
     assert (done["state"], done["outcome"], done["checker"]) == ("done", {"decision": "a1"}, bank.checker.id)
     assert [(body.application, height) for _, body, height in bank.carried_out] == [("a1", 7)]
@@ -97,7 +97,7 @@ def test_nobody_checks_what_they_made_whatever_roles_they_hold(bank):
     bank.world.clock.advance(60_000)
     both = bank.world.log_in("li", code=bank.world.code(secret))
     proposed = bank.propose(by=both)
-    assert bank.approvals.rows(both, only_for_me=True) == []
+    assert bank.approvals.page(both, only_for_me=True)[0] == []
     with pytest.raises(Denied, match=r"^node\.same_person"):
         bank.approvals.approve(both, proposed["approval"], digest=proposed["digest"])
     bank.world.service.rename(bank.admin, "li", to="li.new")
@@ -133,7 +133,7 @@ def test_who_may_not_make_proposes_nothing_and_who_may_not_check_approves_nothin
 
 def test_an_act_is_hidden_from_who_neither_makes_nor_checks_it(bank):
     proposed = bank.propose()
-    assert bank.approvals.rows(bank.admin) == []
+    assert bank.approvals.page(bank.admin)[0] == []
     for read in (
         lambda: bank.approvals.row(bank.admin, proposed["approval"]),
         lambda: bank.approvals.approve(bank.admin, proposed["approval"], digest=proposed["digest"]),
