@@ -231,6 +231,17 @@ def applications_ask_anew(*, application: ApplicationName, home: Home, json: Jso
     show(file.model_dump(), as_json=json, speak=_speak_file)
 
 
+@applications_app.command("hand-in")
+def applications_hand_in(*, home: Home, json: Json = False) -> None:
+    """Hand every sealed opening in at the regulator once more, which may have lost them 重新报送."""
+    from shuiqiao.client.resources.applications import HAND_IN_OPENINGS
+    from shuiqiao.client.wire import Nothing
+
+    with home_at_work(home) as bank:
+        handed = bank.perform(HAND_IN_OPENINGS, Nothing())
+    show(handed.model_dump(), as_json=json, speak=partial(say_rows, width=12))
+
+
 @models_app.command("develop")
 def models_develop(
     *,

@@ -298,23 +298,14 @@ class LendingService:
             self._store.withdraw_decision(application.id)
             raise
 
-    def sealed_openings(self) -> dict[bytes, bytes]:
-        """Return application id to what is to be handed in to the regulator; again changes nothing."""
-        return self._store.sealed_openings()
-
-    def hand_in_openings(self, regulator: OpeningService) -> int:
-        """Give a regulator every opening that was sealed to it and return how many; again changes nothing.
-
-        Its copy of the ledger must have the decisions. Raises what ``OpeningService.receive`` raises.
-        """
+    def openings_for(self, regulator: MemberId) -> dict[bytes, bytes]:
+        """Return application id to what was sealed to a regulator, of each decision that the ledger has [LENDING-5]."""
         state, bank = self._submitter.state(), self._submitter.member
-        handed = 0
-        for application, sealed in self.sealed_openings().items():
-            recorded = state.get(decision_key(bank, application))
-            if recorded is not None and recorded["regulator"] == regulator.member:
-                regulator.receive(application, bank=bank, sealed=sealed)
-                handed += 1
-        return handed
+        return {
+            application: sealed
+            for application, sealed in self._store.sealed_openings().items()
+            if (entry := state.get(decision_key(bank, application))) is not None and entry["regulator"] == regulator
+        }
 
     def _put_once(
         self,
@@ -386,7 +377,7 @@ class OpeningService:
 
     Example::
 
-        bank.lending.hand_in_openings(regulator.openings)
+        regulator.openings.receive(application.id, bank=bank.member, sealed=recorded.sealed_opening)
     """
 
     def __init__(self, *, submitter: LedgerSubmitter, store: OpeningStore, suite: CipherSuite) -> None:

@@ -14,6 +14,8 @@ from shuiqiao.members.model import Role
 from shuiqiao.members.roster import roster
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shuiqiao.ledger.model import LedgerEngine, StateView
     from shuiqiao.lending.store import LendingStore
     from shuiqiao.node.peers.delivery import Deliveries
@@ -36,6 +38,17 @@ class DeliveredOpenings:
         from shuiqiao.node.peers.message import Act
 
         self.deliveries.send(self.regulator, Act.OPENING, opening_body(application, sealed, engine=self.engine))
+
+    def hand_in_again(self, openings: Mapping[bytes, bytes]) -> int:
+        """Keep openings for a regulator that lost them; return how many, without those that wait for it already."""
+        from shuiqiao.node.peers.exchange_link import opened_application
+        from shuiqiao.node.peers.message import Act
+
+        waiting = {opened_application(each.body) for each in self.deliveries.waiting() if each.act is Act.OPENING}
+        lost = {application: sealed for application, sealed in openings.items() if application not in waiting}
+        for application, sealed in lost.items():
+            self.hand_in(application, sealed)
+        return len(lost)
 
 
 def regulator_of(state: StateView) -> MemberId:

@@ -17,8 +17,8 @@ from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.jobs.alarms import ALARMS
-from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, job_kinds
-from shuiqiao.node.jobs.model import JobKind
+from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, PROCESS_OPEN, job_kinds
+from shuiqiao.node.jobs.model import ENDED, JobKind
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService, duty_id
 from shuiqiao.node.jobs.store import JobStore
@@ -144,8 +144,14 @@ class RunningInstitution:
         self.close()
 
     def process_soon(self, application: bytes) -> None:
-        """Have an application of this bank taken to its end in the background; once is enough, however often asked."""
-        self.jobs.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+        """Have an application of this bank taken to its end in the background; once is enough, however often asked.
+
+        Its job may have ended, with the application waiting for something that is there now: the duty that goes on with
+        all applications takes it up then.
+        """
+        job = self.jobs.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+        if job.state in ENDED:
+            self.jobs.hasten(PROCESS_OPEN)
         self.runner.wake()
 
     def end_waiting(self) -> None:

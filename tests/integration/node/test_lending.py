@@ -14,6 +14,7 @@ from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.base.money import MAX_FEN
+from shuiqiao.client.wire import Nothing
 from shuiqiao.crypto.column_cipher import EncryptedColumns
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
@@ -21,6 +22,8 @@ from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
+from shuiqiao.node.operations.applications import hand_in_openings
+from shuiqiao.node.peers.message import Act
 from shuiqiao.oversight.openings import AuditProblem, indexed_transactions, open_decisions
 from shuiqiao.oversight.statistics import transactions_by_kind
 
@@ -267,7 +270,7 @@ def test_an_opening_sealed_to_a_regulator_is_taken_in_by_nobody_else(world):
     elsewhere = OpeningService(submitter=bank.outbox, store=OpeningStore(bank.database), suite=world.suite)
     terms = {"bank": bank.member, "sealed": recorded.sealed_opening}
     assert code_of(lambda: elsewhere.receive(recorded.decision.application, **terms)) == "lending.opening_not_ours"
-    assert bank.lending.hand_in_openings(elsewhere) == 0
+    assert bank.lending.openings_for(bank.member) == {}
     assert elsewhere.all() == {}
 
 
@@ -279,19 +282,30 @@ def test_a_bank_hands_in_again_what_it_sealed(world):
     assessment = world.assessment(world.evidence(consent))
     judgement = late.judge(application, product=worlds.PRODUCT, assessment=assessment)
     code_of(lambda: late.decide(application, judgement=judgement, regulator=REGULATOR), Unavailable)
-    sealed = bank.lending.sealed_openings()
+    sealed = LendingStore(bank.database, cipher=bank.cipher).sealed_openings()
     assert sealed[recorded.decision.application] == recorded.sealed_opening
     state = bank.engine.state()
-    on_ledger = {
-        owned_id(bank.member, at): raw for at, raw in sealed.items() if state.get(decision_key(bank.member, at))
-    }
+    on_ledger = {at: raw for at, raw in sealed.items() if state.get(decision_key(bank.member, at))}
     # A decision that the ledger may still get stands in nobody's copy yet, so no regulator would take its opening in.
     assert 0 < len(on_ledger) < len(sealed)
     emptied = OpeningService(submitter=regulator.outbox, store=OpeningStore(bank.database), suite=world.suite)
+    assert bank.lending.openings_for(REGULATOR) == on_ledger
     for openings in (regulator.openings, emptied, emptied):
-        assert bank.lending.hand_in_openings(openings) == len(on_ledger)
-        assert on_ledger.items() <= openings.all().items()
-    assert emptied.all() == on_ledger
+        for at, raw in on_ledger.items():
+            openings.receive(at, bank=bank.member, sealed=raw)
+    assert emptied.all() == {owned_id(bank.member, at): raw for at, raw in on_ledger.items()}
+
+
+def test_a_regulator_that_lost_its_openings_is_handed_them_again_each_once(world):
+    """[LENDING-5]: those that wait for it already are not kept a second time, however often a bank is asked."""
+    world.decided()
+    bank = world.bank
+    count = len(bank.lending.openings_for(REGULATOR))
+    told = [hand_in_openings(bank, Nothing()).count for _ in range(2)]
+    waiting = [each for each in bank.deliveries.waiting() if each.act is Act.OPENING]
+    for each in waiting:
+        bank.deliveries.abandon(each.id)
+    assert (told, len(waiting)) == ([count, 0], count)
 
 
 def test_anybody_counts_transactions_by_kind(world):

@@ -122,6 +122,8 @@ def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_fir
     assert work.code == "lending.decision_repeated"
     abandon(bank, work.id)
     assert pending_work(bank) == []
-    assert bank.lending.sealed_openings() == {recorded.decision.application: recorded.sealed_opening}
+    assert LendingStore(bank.database, cipher=bank.cipher).sealed_openings() == {
+        recorded.decision.application: recorded.sealed_opening
+    }
     (row,) = LendingStore(bank.database, cipher=bank.cipher).applications()
     assert (row.application.id, row.status) == (recorded.decision.application, "approved")

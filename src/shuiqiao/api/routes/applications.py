@@ -14,6 +14,7 @@ from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import applications as api
+from shuiqiao.client.wire import Nothing
 
 applications = Routes("applications")
 
@@ -99,6 +100,14 @@ def ask_anew(asked: api.ApplicationQuestion, running: Running, caller: Caller) -
     file = performed(running, caller, api.ASK_ANEW, asked)
     running.process_soon(bytes.fromhex(file.application))
     return file
+
+
+@applications.perform(
+    api.HAND_IN_OPENINGS, permission="jobs.manage", codes=("node.role_wrong", "node.regulator_unclear")
+)
+def hand_in_openings(running: Running, caller: Caller) -> api.HandedInOpenings:
+    """Hand every decision's sealed opening in at the regulator once more, which may have lost what it had."""
+    return performed(running, caller, api.HAND_IN_OPENINGS, Nothing())
 
 
 @applications.perform(api.LIST_REFERRALS, permission="applications.read", codes=_OF_LIST)

@@ -11,7 +11,7 @@ from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.resources.answers import ConsentName
 from shuiqiao.client.resources.models import Date
 from shuiqiao.client.resources.products import ProductId
-from shuiqiao.client.wire import MAX_EXACT, Count, Id, Name, Wire, example
+from shuiqiao.client.wire import MAX_EXACT, Count, Id, Name, Nothing, Wire, example
 
 MAX_PAPERS: Final = 1_000
 """Papers that one applicant hands in; as ``lending.file``."""
@@ -277,6 +277,14 @@ class ExplainedDecision(DecisionRecord):
     rules: tuple[dict[str, str], ...]
 
 
+class HandedInOpenings(Wire):
+    """How many sealed openings are on their way to the regulator, those that wait already left out."""
+
+    model_config = example(count=12)
+
+    count: Count
+
+
 HAND_IN: Final = Operation(
     path="/applications",
     sent=HandedInApplication,
@@ -322,6 +330,9 @@ ASK_ANEW: Final = Operation(
     told=ApplicationFileRecord,
     act="applications.ask_anew",
     subject=lambda asked: f"application/{asked.application}",
+)
+HAND_IN_OPENINGS: Final = Operation(
+    path="/decisions/openings", sent=Nothing, told=HandedInOpenings, act="decisions.hand_in"
 )
 LIST_REFERRALS: Final = Operation(
     method="GET", path="/referrals", sent=PageQuery, told=ReferralPage, act="applications.list", shows_taxpayer=True

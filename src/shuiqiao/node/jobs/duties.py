@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 DESTROY: Final = "exchange.destroy"
 INGEST: Final = "vault.ingest"
 PROCESS_APPLICATION: Final = "lending.application"
+PROCESS_OPEN: Final = "lending.applications"
 
 _OFTEN_MS: Final = 10 * 60 * MS_PER_SECOND
 NOTICE_MS: Final = 7 * MS_PER_DAY
@@ -79,7 +80,7 @@ def job_kinds(institution: Institution) -> dict[str, JobKind]:
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
         kinds.append(JobKind(name=PROCESS_APPLICATION, act=duties.process_application))
-        kinds.append(JobKind(name="lending.applications", act=duties.process_open, every_ms=_OFTEN_MS, resumes=True))
+        kinds.append(JobKind(name=PROCESS_OPEN, act=duties.process_open, every_ms=_OFTEN_MS, resumes=True))
     if role in {Role.TAX_BUREAU, Role.BANK}:
         kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
     if institution.publisher is not None:

@@ -63,6 +63,10 @@ class JobService:
             return before
         return job
 
+    def hasten(self, duty: str) -> None:
+        """Have a duty that waits for its time be due now."""
+        self._store.hasten([duty], now_ms=self._clock.now_ms())
+
     def add_duties(self) -> None:
         """Keep the duties that are not kept yet, each due at once."""
         for kind in self._kinds.values():

@@ -13,10 +13,11 @@ from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.resources import applications as api
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
-from shuiqiao.node.applications import find_application
+from shuiqiao.node.applications import DeliveredOpenings, find_application, regulator_of
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.wire import Nothing
     from shuiqiao.lending.store import ApplicationRow, DecisionRow
     from shuiqiao.node.institution import Institution
 
@@ -104,6 +105,17 @@ def ask_anew(institution: Institution, asked: api.ApplicationQuestion) -> api.Ap
     name = find_application(institution.application_store, asked.application)
     institution.applications.ask_anew(name, wait_s=WAIT_S)
     return _told(institution, name)
+
+
+def hand_in_openings(institution: Institution, _asked: Nothing) -> api.HandedInOpenings:
+    """Hand every opening in once more, for a regulator that lost what it had [LENDING-5].
+
+    Raises Denied ``node.role_wrong``, ``node.regulator_unclear``.
+    """
+    lending, engine = institution.lending, institution.engine
+    regulator = regulator_of(engine.state())
+    link = DeliveredOpenings(deliveries=institution.deliveries, regulator=regulator, engine=engine)
+    return api.HandedInOpenings(count=link.hand_in_again(lending.openings_for(regulator)))
 
 
 def list_referrals(institution: Institution, asked: PageQuery) -> api.ReferralPage:

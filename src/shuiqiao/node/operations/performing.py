@@ -125,6 +125,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(applied.PROCESS, applications.process),
             _performed(applied.CLOSE, applications.close),
             _performed(applied.ASK_ANEW, applications.ask_anew),
+            _performed(applied.HAND_IN_OPENINGS, applications.hand_in_openings),
             _performed(applied.LIST_REFERRALS, applications.list_referrals),
             _performed(applied.LIST_DECISIONS, applications.list_decisions),
             _performed(applied.READ_DECISION, applications.read_decision),

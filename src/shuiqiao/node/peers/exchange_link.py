@@ -130,6 +130,11 @@ def opening_body(application: bytes, sealed: bytes, *, engine: LedgerEngine) -> 
     return encode_wire(acts.Opening(application=application, sealed=sealed, height=engine.last_block()[0]))
 
 
+def opened_application(body: bytes) -> bytes:
+    """Return whose opening such a body holds."""
+    return acts.decode_wire(body, acts.Opening, max_bytes=Act.OPENING.max_message_bytes).application
+
+
 def relay_body(transaction: bytes) -> bytes:
     """Return what hands on what an enterprise signed."""
     return encode_wire(acts.Relayed(transaction=transaction))

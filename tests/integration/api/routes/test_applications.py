@@ -14,6 +14,9 @@ import pytest
 
 import consortium_world as worlds
 from api_world import ALL, asked
+from shuiqiao.node.jobs.duties import PROCESS_OPEN
+from shuiqiao.node.jobs.model import JobState
+from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.server import RunningInstitution
 
 PRODUCT = worlds.INVOICE_LOAN.id
@@ -57,6 +60,18 @@ def handed_in(world, bank, number, **more):
     answer = post(bank, "/applications", wanted | more)
     assert answer.status_code == 200, answer.text
     return wanted, answer.json()
+
+
+def test_an_application_whose_job_ended_is_taken_up_at_once_where_it_is_asked_for_again(world, bank):
+    """[LENDING-14]: e.g. where data is asked for anew."""
+    wanted, _ = handed_in(world, bank, 0xA0)
+    work(bank)
+    application = bytes.fromhex(wanted["application"])
+    duty = bank.running.jobs.find(duty_id(PROCESS_OPEN).hex())
+    assert bank.running.jobs.find(application.hex()).state is JobState.DONE
+    bank.running.process_soon(application)
+    assert bank.running.jobs.find(duty.id.hex()).due_ms <= bank.running.institution.now_ms() < duty.due_ms
+    bank.running.institution.applications.close(application, reason="withdrawn")
 
 
 def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decided_by_two(world, bank):
