@@ -75,12 +75,18 @@ def bench_api(
     missed: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions that a follower misses.")] = 20_000,
     readers: Annotated[int, typer.Option(min=1, max=1_000, help="Readers of lists and receipts at a time.")] = 200,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each load, in seconds.")] = 20,
+    firms: Annotated[int, typer.Option(min=1, max=25, help="Firms that apply.")] = 25,
+    records: Annotated[int, typer.Option(min=1, max=100_000, help="Invoices of each firm.")] = 5_000,
+    applications: Annotated[int, typer.Option(min=1, max=1_000, help="Applications one at a time.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0, max=600, help="How long memory is watched; 0: not at all.")] = 30,
     json: Json = False,
 ) -> None:
     """Measure five servers of a sandbox over HTTP, the load client beside them 五个服务的接口性能测试."""
     from shuiqiao.sandbox.benchmarks.api import ApiBench, run_api_bench
+    from shuiqiao.sandbox.benchmarks.api_lending import LendingLoad
 
-    bench = ApiBench(suite=suite.value, missed=missed, readers=readers, seconds=seconds)
+    load = LendingLoad(firms=firms, records=records, alone=applications, seconds=seconds)
+    bench = ApiBench(suite=suite.value, missed=missed, readers=readers, seconds=seconds, minutes=minutes, load=load)
     with progress_on_stderr() as progress:
         figures = run_api_bench(bench, progress=progress)
     _show_figures(figures, as_json=json)

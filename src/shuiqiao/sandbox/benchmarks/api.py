@@ -1,9 +1,9 @@
 """What five servers of a sandbox do over HTTP on this machine, the load client beside them.
 
 Measured, each on homes made for this run: how fast a follower on another process copies what it missed, beside one that
-has the writer in its own process; the memory of servers that have nothing to do; how long readers of lists and receipts
-wait who think a second between two questions; what grants and decisions take (``api_lending``). A figure that was not
-measured is None.
+has the writer in its own process; the memory of servers that have nothing to do, and whether it grows (``api_memory``);
+how long readers of lists and receipts wait who think a second between two questions; what grants and decisions take
+(``api_lending``). A figure that was not measured is None.
 
 All processes share the machine with the load client: a figure here is one of this machine and of everything on it.
 """
@@ -44,7 +44,14 @@ from shuiqiao.node.peers.asking import PeerClient
 from shuiqiao.node.peers.directory import PeerDirectory
 from shuiqiao.node.peers.http_ledger import HttpLedger
 from shuiqiao.node.peers.message import MessageSigner
-from shuiqiao.sandbox.benchmarks.api_lending import LendingLoad, measure_lending, write_invoices
+from shuiqiao.sandbox.benchmarks.api_lending import (
+    LendingBench,
+    LendingLoad,
+    measure_in_one_process,
+    measure_lending,
+    write_invoices,
+)
+from shuiqiao.sandbox.benchmarks.api_memory import APPLICATIONS_PER_S, largest_mb, measure_growth
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
@@ -63,6 +70,9 @@ SETTLE_S: Final = 3.0
 """How long servers are left alone before their memory is read."""
 
 THINKING_S: Final = 1.0
+LONG_READERS: Final = 10
+"""Readers while memory is watched."""
+
 _P95: Final = 0.95
 _PAGE: Final = 20
 _RECEIPT_OF: Final = 2
@@ -74,12 +84,17 @@ _SEED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiBench:
-    """What is measured. missed: transactions that a follower copies. readers, seconds: of the questions."""
+    """What is measured.
+
+    missed: transactions that a follower copies. readers, seconds: of the questions. minutes: for how long memory is
+    watched under load, 0 for not at all.
+    """
 
     suite: str
     missed: int = 20_000
     readers: int = 200
     seconds: float = 20.0
+    minutes: float = 30.0
     load: LendingLoad = field(default_factory=LendingLoad)
     folder: Path | None = None
     """Where the homes are made and removed again, None for the system's temporary folder."""
@@ -101,22 +116,28 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
             entropy=system_entropy,
             progress=progress,
         )
-        write_invoices(place.data / "tax", data, firms=bench.load.firms)
+        write_invoices(place.data / "tax", data, load=bench.load)
         sandbox = Sandbox(place)
         with ExitStack() as stack:
             stack.callback(sandbox.stop)
             rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
             served = measure_servers(sandbox, bench, progress=progress)
+            with LendingBench.opened(sandbox, data, load=bench.load, progress=progress) as lending:
+                lent = measure_lending(lending, progress=progress)
+                grown_mb = _growth(sandbox, lending, bench, progress=progress)
+            sandbox.stop()
+            here = measure_in_one_process(lending, progress=progress)
             return {
                 "suite": bench.suite,
                 "engine": sandbox.plan.engine,
                 "servers": len(sandbox.servers),
-                **measure_lending(sandbox, data, load=bench.load, progress=progress),
+                "decision_ms": {**lent.decision_ms, "one_process_p50": here},
+                "grant_ms": lent.grant_ms,
                 **served,
                 "follower_tx_per_s": round(rates.over_http),
                 "follower_ratio": round(rates.over_http / rates.in_process, 2),
-                "rss_growth_mb_30min": None,
+                "rss_growth_mb_30min": grown_mb,
             }
 
 
@@ -124,7 +145,7 @@ def measure_servers(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = n
     """Return what is measured of running servers that are left alone, and then read."""
     progress("idle 空闲", 0, None)
     time.sleep(SETTLE_S)
-    idle_mb = max(_rss_mb(server.pid or 0) for server in sandbox.servers.values())
+    idle_mb = largest_mb(sandbox)
     progress("readers 读取", 0, None)
     return {"read_ms": _read_load(sandbox, bench), "idle_rss_mb": round(idle_mb, 1)}
 
@@ -243,36 +264,46 @@ def _copied(bureau: Institution, writer: LedgerPeer, *, height: int, folder: Pat
 # Servers with nothing to do, and with readers
 
 
-def _rss_mb(pid: int) -> float:
-    """Return the memory of a process that lies in RAM, in megabytes."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmRSS":
-            return int(value.split()[0]) * 1024 / 1e6
-    raise AssertionError(f"process {pid} tells nothing of its memory")
+def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progress: Progress) -> float | None:
+    """Return how much memory grows while some read, and some apply one after the other."""
+    if not bench.minutes:
+        return None
+
+    def read(ending: threading.Event) -> None:
+        _read_until(sandbox, ending, readers=LONG_READERS)
+
+    def lend(ending: threading.Event) -> int:
+        return lending.lend_until(ending, per_s=APPLICATIONS_PER_S)
+
+    return round(measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress), 1)
 
 
 def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
     """Let readers ask for lists and receipts, at all institutions, with a second of thinking before each question."""
-    waits: list[float] = []
     ending = threading.Event()
-    with ExitStack() as stack:
-        clients = [stack.enter_context(client) for client in _reading_clients(sandbox)]
-        with ThreadPoolExecutor(max_workers=bench.readers) as pool:
-            done = [
-                pool.submit(_read, clients[number % len(clients)], number, waits=waits, ending=ending)
-                for number in range(bench.readers)
-            ]
-            time.sleep(bench.seconds)
-            ending.set()
-            for each in done:
-                each.result()
-    ordered = sorted(waits)
+    ends = threading.Timer(bench.seconds, ending.set)
+    ends.start()
+    ordered = sorted(_read_until(sandbox, ending, readers=bench.readers))
     return {
         "p95": round(1000 * ordered[math.ceil(_P95 * len(ordered)) - 1], 1),
         "readers": bench.readers,
         "per_s": round(len(ordered) / bench.seconds),
     }
+
+
+def _read_until(sandbox: Sandbox, ending: threading.Event, *, readers: int) -> list[float]:
+    """Let so many read until they are to end; return how long each question took, in seconds."""
+    waits: list[float] = []
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client) for client in _reading_clients(sandbox)]
+        with ThreadPoolExecutor(max_workers=readers) as pool:
+            done = [
+                pool.submit(_read, clients[number % len(clients)], number, waits=waits, ending=ending)
+                for number in range(readers)
+            ]
+            for each in done:
+                each.result()
+    return waits
 
 
 def _reading_clients(sandbox: Sandbox) -> Iterator[HttpClient]:

@@ -1,6 +1,6 @@
 """Loads of consents and applications between the servers of a sandbox, and the same applications in one process.
 
-Every firm here has RECORDS invoices in the period of its consents. A grant is timed from the moment at which it was to
+Every firm here has so many invoices in the period of its consents. A grant is timed from the moment at which it was to
 be asked for, an application from there to the time of its durable decision, so a server that falls behind is seen to.
 The scorecard gives every firm the same points: what is measured is the way from an application to its decision, not
 whom it suits.
@@ -9,16 +9,17 @@ whom it suits.
 from __future__ import annotations
 
 import csv
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import OwnedId, system_entropy
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
     from shuiqiao.sandbox.scenario.population import RunData
     from shuiqiao.sandbox.servers.running import Sandbox
 
-RECORDS: Final = 5_000
-"""Invoices of a firm within the period of its consents."""
-
 PRODUCT: Final = "invoice-loan"
 ITEMS: Final = {"invoice_issued@2": ["core", "amounts"]}
 GRANTS_PER_S: Final = 30.0
@@ -71,19 +69,27 @@ _COLUMNS: Final = (
     "amount_fen",
     "tax_fen",
     "total_fen",
-    "counterparty_id",
-    "counterparty_name",
+    "buyer_id",
+    "buyer_name",
 )
 _PARTNER: Final = ("91310000MA1PARTNR9", "沪上交易对方样例公司")
 _AT_ONCE: Final = 32
+_LOOK_S: Final = 0.25
+"""How often an applicant looks for its decision, whose time the bank's own time line tells."""
+
 _AMOUNT_FEN: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LendingLoad:
-    """What is measured. firms: with RECORDS invoices each. alone: decisions one at a time, here and in one process."""
+    """What is measured.
 
-    firms: int = 12
+    firms: with so many invoices (records) each within the period of their consents. alone: decisions one at a time,
+    here and in one process. seconds: of the load of grants, and of that of applications.
+    """
+
+    firms: int = 25
+    records: int = 5_000
     alone: int = 20
     seconds: float = 20.0
 
@@ -106,18 +112,18 @@ class Waits:
         return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
 
-def write_invoices(folder: Path, data: RunData, *, firms: int) -> Path:
-    """Write RECORDS invoices for each of so many firms into a file that the bureau takes in; return it."""
+def write_invoices(folder: Path, data: RunData, *, load: LendingLoad) -> Path:
+    """Write the invoices of each firm of a load into a file that the bureau takes in; return it."""
     path = folder / "invoices_of_load.csv"
     last = data.population.as_of
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for place, applicant in enumerate(islice(data.population.applicants, firms)):
-            for number in range(RECORDS):
+        for place, applicant in enumerate(islice(data.population.applicants, load.firms)):
+            for number in range(load.records):
                 amount = 1_000_000 + 7 * number
                 day, tax = last - timedelta(days=number % _DAYS), amount * 13 // 100
-                number_text = f"{26_970_000_000_000_000_000 + place * RECORDS + number:020d}"
+                number_text = f"{26_970_000_000_000_000_000 + place * load.records + number:020d}"
                 first = (applicant.uscc, number_text, day.isoformat(), "valid", "false")
                 writer.writerow((*first, amount, tax, amount + tax, *_PARTNER))
     return path
@@ -140,6 +146,16 @@ class LendingBench:
         for firm in self.firms:
             stack.callback(firm.close)
         put_in_use(bank, data, product=PRODUCT)
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, sandbox: Sandbox, data: RunData, *, load: LendingLoad, progress: Progress = no_progress
+    ) -> Generator[Self]:
+        """Give a bench whose firms are logged in inside."""
+        progress("enrol the firms of the load 登记", 0, None)
+        with ExitStack() as stack:
+            yield cls(sandbox, data, load=load, stack=stack)
 
     def _enrolled(self, data: RunData, place: int, *, bureau: Office) -> Firm:
         firm = Firm(
@@ -193,8 +209,17 @@ class LendingBench:
         firm = self.firms[number % len(self.firms)]
         began_ms = self._clock.now_ms()
         handed_in = firm.apply(self._bank_url, consent, OwnApplying(amount_fen=_AMOUNT_FEN))
-        file = settled(firm, self._bank_url, consent, handed_in.application)
+        file = settled(firm, self._bank_url, consent, handed_in.application, look_s=_LOOK_S)
+        firm.leave(consent)
         return next(step.time_ms for step in file.timeline if step.step == "decided") - began_ms
+
+    def lend_until(self, ending: threading.Event, *, per_s: float) -> int:
+        """Let firms consent and apply, one after the other, until they are to end; return how many were decided."""
+        done = 0
+        while not ending.wait(1 / per_s):
+            self._decided_ms(self._consented(done), done)
+            done += 1
+        return done
 
     def decisions_in_one_process(self) -> Waits:
         """Let the same firms apply in one process, over the same homes, whose servers have ended."""
@@ -277,29 +302,30 @@ def _at_rate(act: Callable[[int], float], *, per_s: float, seconds: float) -> Wa
     return Waits(milliseconds=waits, seconds=time.perf_counter() - began)
 
 
-def measure_lending(
-    sandbox: Sandbox, data: RunData, *, load: LendingLoad, progress: Progress = no_progress
-) -> dict[str, object]:
-    """Return what grants and decisions take; the servers have ended then.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LendingFigures:
+    """What grants and decisions take over HTTP, in milliseconds.
 
-    decision_ms: p50 one at a time over HTTP, p99 at APPLICATIONS_PER_S, p50 one at a time in one process.
+    decision_ms: p50 of one at a time, p99 at APPLICATIONS_PER_S.
     """
-    with ExitStack() as stack:
-        progress("enrol the firms of the load 登记", 0, None)
-        bench = LendingBench(sandbox, data, load=load, stack=stack)
-        progress("grants 授权", 0, None)
-        grants = bench.grants()
-        progress("decisions 审批", 0, None)
-        alone, at_rate = bench.decisions_alone(), bench.decisions_at_rate()
-        stack.close()
-        sandbox.stop()
-        progress("decisions in one process 本进程审批", 0, None)
-        here = bench.decisions_in_one_process()
-    return {
-        "decision_ms": {
-            "p50": round(median(alone.milliseconds), 1),
-            "p99": at_rate.percentile(0.99),
-            "one_process_p50": round(median(here.milliseconds), 1),
-        },
-        "grant_ms": {"p95": grants.percentile(0.95), "per_s": round(grants.per_s, 1)},
-    }
+
+    grant_ms: dict[str, float]
+    decision_ms: dict[str, float]
+
+
+def measure_lending(bench: LendingBench, *, progress: Progress = no_progress) -> LendingFigures:
+    """Return what grants and decisions take between the servers."""
+    progress("grants 授权", 0, None)
+    grants = bench.grants()
+    progress("decisions 审批", 0, None)
+    alone, at_rate = bench.decisions_alone(), bench.decisions_at_rate()
+    return LendingFigures(
+        grant_ms={"p95": grants.percentile(0.95), "per_s": round(grants.per_s, 1)},
+        decision_ms={"p50": round(median(alone.milliseconds), 1), "p99": at_rate.percentile(0.99)},
+    )
+
+
+def measure_in_one_process(bench: LendingBench, *, progress: Progress = no_progress) -> float:
+    """Return the median of decisions in this process over the same homes, whose servers have ended."""
+    progress("decisions in one process 本进程审批", 0, None)
+    return round(median(bench.decisions_in_one_process().milliseconds), 1)

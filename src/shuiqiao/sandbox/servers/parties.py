@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from shuiqiao.base.clock import MS_PER_DAY
@@ -40,6 +41,7 @@ from shuiqiao.sandbox.servers.logging_in import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy, MemberId, OwnedId
@@ -116,6 +118,14 @@ class Office:
         return perform(self.person(role), operation, message)
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A session of an enterprise, and what ends it."""
+
+    client: HttpClient
+    stack: ExitStack
+
+
 class Firm:
     """An enterprise without a node: its key on its own device, its sessions at its bureau and its banks."""
 
@@ -135,13 +145,25 @@ class Firm:
             EnterpriseKeys(entropy(SEED_BYTES), suite=suite), known, entropy=entropy, clock=clock
         )
         self._bureau_url = bureau_url
-        self._stack = ExitStack()
-        self._sessions: dict[str, HttpClient] = {}
+        self._sessions: dict[str, _Session] = {}
         self._identity: IdentityCheck | None = None
 
     def close(self) -> None:
         """End its sessions."""
-        self._stack.close()
+        for name in list(self._sessions):
+            self.leave(name)
+
+    def leave(self, name: str) -> None:
+        """End its session at a bank under a consent, or at its bureau (named by nothing), if there is one."""
+        if (found := self._sessions.pop(name, None)) is not None:
+            found.stack.close()
+
+    def _session(self, name: str, opened: Callable[[], AbstractContextManager[HttpClient]]) -> HttpClient:
+        if name not in self._sessions:
+            stack = ExitStack()
+            client = patiently(lambda: stack.enter_context(opened()))
+            self._sessions[name] = _Session(client, stack)
+        return self._sessions[name].client
 
     def enrol(self, code: str) -> EnrolmentRecord:
         """Enrol at the bureau by a one-time code; raises what the bureau refuses with."""
@@ -153,18 +175,11 @@ class Firm:
 
     def at_bureau(self) -> HttpClient:
         """Return its session at the bureau."""
-        if "" not in self._sessions:
-            self._sessions[""] = patiently(lambda: self._stack.enter_context(self.device.at_bureau()))
-        return self._sessions[""]
+        return self._session("", self.device.at_bureau)
 
     def at_bank(self, url: str, consent: OwnedId) -> HttpClient:
         """Return its session at a bank, by the key of one consent."""
-        if consent not in self._sessions:
-            address = endpoint_of_text(url)
-            self._sessions[consent] = patiently(
-                lambda: self._stack.enter_context(self.device.at_bank(address, consent=consent))
-            )
-        return self._sessions[consent]
+        return self._session(consent, lambda: self.device.at_bank(endpoint_of_text(url), consent=consent))
 
     def consent(self, wanted: ConsentWanted) -> OwnConsent:
         """Sign a consent and hand it to the bureau, which hands it to the bank; raises what refuses it."""

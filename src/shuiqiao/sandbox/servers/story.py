@@ -228,16 +228,22 @@ def lend(story: ServedStory, firm: Firm, *, bank: MemberId = LEAD_BANK) -> Lent:
     )
 
 
-def settled(firm: Firm, url: str, consent: OwnedId, application: str) -> OwnApplicationFile:
+def settled(firm: Firm, url: str, consent: OwnedId, application: str, *, look_s: float = _LOOK_S) -> OwnApplicationFile:
     """Return an application once it is decided or waits for people; raises Denied ``sandbox.application_ended``."""
     until = time.monotonic() + DECISION_PATIENCE_S
     while True:
         file = firm.application(url, consent, application)
-        if file.status in _SETTLED:
+        if _is_settled(file):
             return file
         if time.monotonic() > until:
             raise Denied("sandbox.application_ended", f"application {application} is {file.status} still")
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
+
+
+def _is_settled(file: OwnApplicationFile) -> bool:
+    """Tell whether people decide on it, or it ended, or the ledger has its decision, which is kept before it has."""
+    is_on_ledger = any(step.step == "decided" for step in file.timeline)
+    return file.status in _SETTLED and (is_on_ledger or file.status not in _DECIDED)
 
 
 def _decided_ms(file: OwnApplicationFile, *, began_ms: int) -> float | None:
