@@ -16,7 +16,7 @@ from shuiqiao.api.home_routes import home
 from shuiqiao.api.limits import BodyLimits
 from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
-from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
+from shuiqiao.api.peer_routes import PEER_LIMITS, PeerDoor
 from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.applications import applications
 from shuiqiao.api.routes.approvals import approvals
@@ -115,8 +115,7 @@ def home_api() -> FastAPI:
 
 def peers_app(running: RunningInstitution, *, metrics: Metrics) -> ASGIApp:
     """Return the app of the address for other members: signed messages, and that the server is there."""
-    app = _new_app(title="Shuiqiao 税桥 peers")
-    add_peer_routes(app, running.institution.peer_service)
+    app = PeerDoor(running.institution.peer_service)
     return Observing(BodyLimits(app, limits=PEER_LIMITS), door="peers", metrics=metrics)
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.api.problems import not_found, response_of
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.node.peers.asking import ANSWER_TYPE, PEER_PATH
 from shuiqiao.node.peers.message import Act
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
     from shuiqiao.node.peers.service import PeerService
 
@@ -31,22 +33,51 @@ _QUEUE: Final = 256
 
 _RETRY_S: Final = 1.0
 
+_ROOT: Final = f"{PEER_PATH}/"
+
+
+class _Route:
+    """What the log calls the route."""
+
+    path = f"{PEER_PATH}/{{act}}"
+
+
+_ROUTE: Final = _Route()
+
 PEER_LIMITS: Final = {f"{PEER_PATH}/{act}": act.max_message_bytes for act in Act}
 """The longest body of each act's path."""
 
 
-def add_peer_routes(app: FastAPI, service: PeerService) -> None:
-    """Let an app answer the messages of other members."""
-    news, slow, quick = (CapacityLimiter(most) for most in (WAITING_FOR_NEWS, WAITING_FOR_BLOCKS, QUICK))
+class PeerDoor:
+    """An app of the one route, without a framework around it: members ask many small things in a second."""
 
-    async def answer_peer(act: str, request: Request) -> Response:
-        limiter = news if act == Act.NEWS else slow if act in _SLOW else quick
+    def __init__(self, service: PeerService) -> None:
+        self._service = service
+        self._news = CapacityLimiter(WAITING_FOR_NEWS)
+        self._slow = CapacityLimiter(WAITING_FOR_BLOCKS)
+        self._quick = CapacityLimiter(QUICK)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a message, or tell why not as problem+json."""
+        try:
+            response = await self._answer(scope, receive)
+        except ShuiqiaoError as error:
+            response = response_of(error)
+        await response(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        path, method = scope["path"], scope["method"]
+        act = path.removeprefix(_ROOT)
+        if act == path or not act or "/" in act:
+            raise not_found()
+        scope["route"] = _ROUTE
+        if method != "POST":
+            refused = response_of(InvalidInput("api.method_wrong", f"{method[:20]} is not a method of this address"))
+            refused.headers["Allow"] = "POST"
+            return refused
+        limiter = self._news if act == Act.NEWS else self._slow if act in _SLOW else self._quick
         if limiter.statistics().tasks_waiting >= _QUEUE:
             raise Unavailable("peer.busy", f"{_QUEUE} messages wait already, as many as may", retry_after_s=_RETRY_S)
-        raw = await request.body()
-        answer = await to_thread.run_sync(service.handle, act, raw, limiter=limiter)
+        raw = await Request(scope, receive).body()
+        answer = await to_thread.run_sync(self._service.handle, act, raw, limiter=limiter)
         return Response(answer, media_type=ANSWER_TYPE)
-
-    app.add_api_route(
-        f"{PEER_PATH}/{{act}}", answer_peer, methods=["POST"], include_in_schema=False, response_model=None
-    )

@@ -38,10 +38,12 @@ MAX_PROBLEM_BYTES: Final = 16_384
 """Of a refusal that stands in an answer beside others."""
 
 _SMALL_ANSWER_BYTES: Final = 65_536
+# A page that was not full yet, and behind it the longest block that a writer closes (8 MiB and a transaction).
+_MAX_PAGE_BYTES: Final = PAGE_BYTES + 10 * 1024 * 1024
 _MAX_ANSWER_BYTES: Final = {
     Act.SUBMIT: MAX_SUBMITTED * (MAX_PROBLEM_BYTES + 64),
-    # A page that was not full yet, and behind it the longest block that a writer closes (8 MiB and a transaction).
-    Act.BLOCKS: PAGE_BYTES + 10 * 1024 * 1024,
+    Act.BLOCKS: _MAX_PAGE_BYTES,
+    Act.FOLLOW: _MAX_PAGE_BYTES + MAX_SIGNED_NOTE_BYTES,
     Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
 }
 
@@ -156,6 +158,13 @@ class BlockPage(_Wire, frozen=True):
     """Blocks in order, none where there are no more."""
 
     blocks: Annotated[list[WireBlock], Meta(max_length=PAGE_BLOCKS)]
+
+
+class Followed(_Wire, frozen=True):
+    """A page of blocks, and a checkpoint that covers them, as its note."""
+
+    blocks: Annotated[list[WireBlock], Meta(max_length=PAGE_BLOCKS)]
+    note: _Note
 
 
 class SignedNote(_Wire, frozen=True):

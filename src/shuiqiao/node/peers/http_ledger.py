@@ -1,9 +1,10 @@
 """The writer as a follower on another machine reaches it: a ``LedgerPeer`` over signed messages [PEER-8].
 
 What is submitted at the same time goes together, up to 64 transactions in a message and several messages on their way.
-Blocks come by pages, the next one while the last one is executed. News come by a question that the writer leaves
-open until there is a block. Nothing that is answered is believed here or there: sizes are bounded before they are read,
-heights follow each other, and the follower proves the rest.
+Blocks come by pages, the next one while the last one is executed; the newest checkpoint brings the first blocks that
+lead to it. News come by a question that the writer leaves open until there is a block. Nothing that is answered is
+believed here or there: sizes are bounded before they are read, heights follow each other, and the follower proves the
+rest.
 
 Whatever happens between the two is Unavailable: whether a transaction was ordered is then not known, and its bytes may
 be handed in again. Only what the writer says of a single transaction is its refusal.
@@ -47,6 +48,9 @@ _MAX_EPOCH_PAGES: Final = 64
 _REST_S: Final = (0.5, 1.0, 2.0, 5.0)
 """How long the question for news rests after the first, second, ... failure in a row, in seconds."""
 
+GATHER_S: Final = 0.25
+"""How long it rests after news, in seconds: blocks are cheaper by the dozen, and who waits for one asks by itself."""
+
 
 class HttpLedger:
     """One member's way to the writer.
@@ -89,8 +93,14 @@ class HttpLedger:
         return self._pages.iterate(from_height)
 
     def checkpoint(self) -> Checkpoint:
-        """Return what the writer says is its newest checkpoint."""
-        return self._note(Act.CHECKPOINT)
+        """Return what the writer says is its newest checkpoint; the next blocks come with it, for who reads on."""
+        height = self._pages.next_height
+        if not height:
+            return self._note(Act.CHECKPOINT)
+        asked = acts.FromHeight(from_height=height)
+        found = self._ask(Act.FOLLOW, asked, acts.Followed, timeout_s=_PAGE_TIMEOUT_S)
+        self._pages.offer(self._following(found.blocks, from_height=height))
+        return _checkpoint(found.note)
 
     def confirmed(self) -> Checkpoint:
         """Return what the writer says is a checkpoint with all its signatures; it waits for them a while."""
@@ -155,9 +165,11 @@ class HttpLedger:
         return found
 
     def _fetch(self, from_height: int) -> list[Block]:
-        page = self._ask(
-            Act.BLOCKS, acts.FromHeight(from_height=from_height), acts.BlockPage, timeout_s=_PAGE_TIMEOUT_S
-        ).blocks
+        asked = acts.FromHeight(from_height=from_height)
+        page = self._ask(Act.BLOCKS, asked, acts.BlockPage, timeout_s=_PAGE_TIMEOUT_S).blocks
+        return self._following(page, from_height=from_height)
+
+    def _following(self, page: Sequence[acts.WireBlock], *, from_height: int) -> list[Block]:
         if [block.height for block in page] != list(range(from_height, from_height + len(page))):
             raise _malformed(self._writer, f"blocks that do not follow each other from height {from_height} on")
         return [block.block() for block in page]
@@ -177,6 +189,7 @@ class HttpLedger:
                 self._height = height
                 if is_news:
                     self._listeners.tell(_NO_BLOCK, ())
+                    self._closing.wait(GATHER_S)
                 elif time.monotonic() - started < _REST_S[0]:
                     # A writer that does not wait is not asked without a pause.
                     failures = 1
@@ -273,16 +286,24 @@ class BlockPages:
         self._kept: deque[Block] = deque()
         self._coming: tuple[int, Future[list[Block]]] | None = None
         self._last_start = 0
+        self._is_fresh = False
+        self.next_height = 0
+        """Of the block behind the last one that was read, 0 before anything was asked for."""
+
+    def offer(self, blocks: Sequence[Block]) -> None:
+        """Take in the blocks from ``next_height`` on, in the place of what is left: the next reader is given these."""
+        self._kept, self._coming, self._is_fresh = deque(blocks), None, True
 
     def iterate(self, from_height: int) -> Iterator[Block]:
         """Yield blocks from a height on, until a page is empty."""
-        if from_height <= self._last_start:
+        if from_height <= self._last_start and not self._is_fresh:
             self._kept.clear()
             self._coming = None
-        self._last_start = height = from_height
+        self._is_fresh = False
+        self._last_start = self.next_height = height = from_height
         while self._fill(height):
             block = self._kept.popleft()
-            height = block.height + 1
+            self.next_height = height = block.height + 1
             yield block
 
     def _fill(self, height: int) -> bool:

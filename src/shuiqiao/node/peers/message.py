@@ -67,6 +67,7 @@ class Act(StrEnum):
 
     SUBMIT = "ledger.submit"
     BLOCKS = "ledger.blocks"
+    FOLLOW = "ledger.follow"
     CHECKPOINT = "ledger.checkpoint"
     CONFIRMED = "ledger.confirmed"
     NEWEST_CONFIRMED = "ledger.newest_confirmed"

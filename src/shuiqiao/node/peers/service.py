@@ -99,6 +99,7 @@ class PeerService:
         self._acts: dict[Act, Callable[[PeerMessage], msgspec.Struct]] = {
             Act.SUBMIT: self._submit,
             Act.BLOCKS: self._blocks,
+            Act.FOLLOW: self._follow,
             Act.CHECKPOINT: self._checkpoint,
             Act.CONFIRMED: self._confirmed,
             Act.NEWEST_CONFIRMED: self._newest_confirmed,
@@ -157,15 +158,13 @@ class PeerService:
         return acts.Results(results=[_result(future, deadline=deadline) for future in futures])
 
     def _blocks(self, message: PeerMessage) -> acts.BlockPage:
+        return acts.BlockPage(blocks=_page(self._writer(message), _decode(message, acts.FromHeight)))
+
+    def _follow(self, message: PeerMessage) -> acts.Followed:
         writer = self._writer(message)
-        page: list[acts.WireBlock] = []
-        size = 0
-        for block in writer.blocks(from_height=_decode(message, acts.FromHeight).from_height):
-            page.append(acts.WireBlock.of(block))
-            size += sum(map(len, block.transactions))
-            if size >= acts.PAGE_BYTES or len(page) == acts.PAGE_BLOCKS:
-                break
-        return acts.BlockPage(blocks=page)
+        # The checkpoint comes second, so that it covers every block of the page.
+        blocks = _page(writer, _decode(message, acts.FromHeight))
+        return acts.Followed(blocks=blocks, note=writer.checkpoint().note)
 
     def _checkpoint(self, message: PeerMessage) -> acts.SignedNote:
         writer = self._writer(message)
@@ -268,6 +267,17 @@ class BlockNews:
     def _on_block(self, _block: Block, _events: Sequence[Event]) -> None:
         with self._condition:
             self._condition.notify_all()
+
+
+def _page(writer: LedgerPeer, asked: acts.FromHeight) -> list[acts.WireBlock]:
+    page: list[acts.WireBlock] = []
+    size = 0
+    for block in writer.blocks(from_height=asked.from_height):
+        page.append(acts.WireBlock.of(block))
+        size += sum(map(len, block.transactions))
+        if size >= acts.PAGE_BYTES or len(page) == acts.PAGE_BLOCKS:
+            break
+    return page
 
 
 def sealed_to(message: PeerMessage, *, network: bytes) -> bytes:

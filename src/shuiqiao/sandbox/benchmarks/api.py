@@ -280,10 +280,7 @@ def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progres
 
 def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
     """Let readers ask for lists and receipts, at all institutions, with a second of thinking before each question."""
-    ending = threading.Event()
-    ends = threading.Timer(bench.seconds, ending.set)
-    ends.start()
-    ordered = sorted(_read_until(sandbox, ending, readers=bench.readers))
+    ordered = sorted(_read_until(sandbox, threading.Event(), readers=bench.readers, seconds=bench.seconds))
     return {
         "p95": round(1000 * ordered[math.ceil(_P95 * len(ordered)) - 1], 1),
         "readers": bench.readers,
@@ -291,8 +288,8 @@ def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
     }
 
 
-def _read_until(sandbox: Sandbox, ending: threading.Event, *, readers: int) -> list[float]:
-    """Let so many read until they are to end; return how long each question took, in seconds."""
+def _read_until(sandbox: Sandbox, ending: threading.Event, *, readers: int, seconds: float = math.inf) -> list[float]:
+    """Let so many read for a time or until they are to end; return how long each question took, in seconds."""
     waits: list[float] = []
     with ExitStack() as stack:
         clients = [stack.enter_context(client) for client in _reading_clients(sandbox)]
@@ -301,6 +298,8 @@ def _read_until(sandbox: Sandbox, ending: threading.Event, *, readers: int) -> l
                 pool.submit(_read, clients[number % len(clients)], number, waits=waits, ending=ending)
                 for number in range(readers)
             ]
+            ending.wait(None if math.isinf(seconds) else seconds)
+            ending.set()
             for each in done:
                 each.result()
     return waits

@@ -159,10 +159,10 @@ def test_an_answer_that_drips_is_given_up_after_its_time(attacked):
 
 def altered_blocks(change):
     def alter(act, answer):
-        if act != Act.BLOCKS:
+        if act != Act.FOLLOW:
             return answer
-        page = decode_wire(answer, acts.BlockPage, max_bytes=acts.max_answer_bytes(Act.BLOCKS))
-        return encode_wire(acts.BlockPage(blocks=[change(block) for block in page.blocks]))
+        page = decode_wire(answer, acts.Followed, max_bytes=acts.max_answer_bytes(Act.FOLLOW))
+        return encode_wire(acts.Followed(blocks=[change(block) for block in page.blocks], note=page.note))
 
     return alter
 
@@ -196,7 +196,7 @@ class OldNotes:
         self.first = None
 
     def __call__(self, act, answer):
-        if act != Act.CHECKPOINT:
+        if act != Act.FOLLOW:
             return answer
         self.first = self.first or answer
         return self.first
@@ -211,9 +211,9 @@ def wrong_proof(act, answer):
     [
         altered_blocks(changed_transaction),
         altered_blocks(later_height),
-        lambda act, answer: b"\xa0" if act == Act.BLOCKS else answer,
+        lambda act, answer: b"\xa0" if act in {Act.BLOCKS, Act.FOLLOW} else answer,
         lambda act, answer: answer[:-1],
-        lambda act, answer: encode_wire(acts.SignedNote(note=b"note")) if act == Act.CHECKPOINT else answer,
+        lambda act, answer: encode_wire(acts.Followed(blocks=[], note=b"note")) if act == Act.FOLLOW else answer,
     ],
     ids=["transaction", "height", "no-page", "cut", "no-note"],
 )

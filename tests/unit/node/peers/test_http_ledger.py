@@ -118,6 +118,21 @@ def test_blocks_come_by_pages_and_what_is_left_of_one_serves_who_goes_on():
     pages.close()
 
 
+def test_blocks_that_came_with_the_checkpoint_are_given_to_the_next_reader_and_once():
+    """[PEER-8]"""
+    chain = Chain(6)
+    pages = BlockPages(chain)
+    assert next(pages.iterate(1)).height == 1
+    assert pages.next_height == 2
+    pages.offer(chain.blocks[1:3])
+    assert [block.height for _, block in zip(range(2), pages.iterate(2), strict=False)] == [2, 3]
+    assert chain.asked == [1]
+    pages.offer(chain.blocks[3:4])
+    assert next(pages.iterate(2)).height == 2
+    assert chain.asked == [1, 2]
+    pages.close()
+
+
 def test_who_begins_again_at_the_same_height_is_given_fresh_blocks():
     chain = Chain(4)
     pages = BlockPages(chain)

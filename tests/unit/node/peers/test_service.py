@@ -21,6 +21,7 @@ BANK = MemberId("bank-east")
 ANSWERS = {
     Act.SUBMIT: acts.Results,
     Act.BLOCKS: acts.BlockPage,
+    Act.FOLLOW: acts.Followed,
     Act.CHECKPOINT: acts.SignedNote,
     Act.CONFIRMED: acts.SignedNote,
     Act.NEWEST_CONFIRMED: acts.SignedNote,
@@ -80,6 +81,8 @@ def test_the_log_is_handed_out_as_the_engine_has_it(world):
     assert [each.block() for each in page] == whole[: len(page)]
     assert ask(bank, bureau, Act.BLOCKS, acts.FromHeight(from_height=height + 1)).blocks == []
     newest = bureau.engine.checkpoint()
+    followed = ask(bank, bureau, Act.FOLLOW, acts.FromHeight(from_height=height))
+    assert ([each.height for each in followed.blocks], followed.note) == ([height], newest.note)
     assert ask(bank, bureau, Act.CHECKPOINT, acts.Nothing()).note == newest.note
     assert ask(bank, bureau, Act.CONFIRMED, acts.Nothing()).note.startswith(newest.note.split(b"\n\n")[0])
     assert ask(bank, bureau, Act.NEWEST_CONFIRMED, acts.Nothing()).note
