@@ -25,7 +25,7 @@ from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, new_id, owned_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
-from shuiqiao.exchange.changes import ChangedRecord, changed_records
+from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import (
     ACKNOWLEDGE,
     DESTROY,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
     from shuiqiao.exchange.modes.port import AnswerMode
-    from shuiqiao.exchange.store import DueAnswers, ErasureRow, RecipientStore, RequestRow
+    from shuiqiao.exchange.store import DueAnswers, ErasureRow, ReceivedPlaces, RecipientStore, RequestRow
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
@@ -221,7 +221,7 @@ class Recipient:
         """
         self.erase_expired()
         yield from received_changes(
-            self._store.all_received(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()),
+            self._store.places(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()),
             state=self._submitter.state,
             modes=self._modes,
             network=self._network,
@@ -478,6 +478,7 @@ class Recipient:
                 disclosure=content.disclosure,
                 received_ms=self._submitter.now_ms(),
                 erase_after_ms=erase_after_ms,
+                leaves=encode_leaves(self._modes[message.mode].leaves(content.disclosure)),
             )
         )
 
@@ -488,7 +489,7 @@ def is_unusual(due: DueAnswers) -> bool:
 
 
 def received_changes(
-    kept: Iterable[tuple[bytes, ReceivedRow]],
+    kept: Iterable[ReceivedPlaces],
     *,
     state: Callable[[], StateView],
     modes: Mapping[Mode, AnswerMode],
@@ -497,13 +498,14 @@ def received_changes(
 ) -> Iterator[ChangedRecord]:
     """Yield the records of kept answers that were amended or erased since [EXCHANGE-21].
 
-    kept: each with its request, as ``RecipientStore.all_received`` gives them.
+    kept: as ``RecipientStore.places`` gives them.
     """
-    for asked, row in kept:
-        message = read_request(asked, network=network, suite=suite)
+    for row in kept:
+        message = read_request(row.message, network=network, suite=suite)
         provider = MemberId(message.receiver)
+        leaves = modes[message.mode].leaves(row.disclosure or b"") if row.leaves is None else decode_leaves(row.leaves)
         yield from changed_records(
-            modes[message.mode].leaves(row.disclosure),
+            leaves,
             status_of=leaf_lookup(state(), provider),
             request=row.request,
             other=provider,

@@ -27,9 +27,11 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
+    null,
     or_,
     select,
     text,
@@ -108,10 +110,13 @@ _received = Table(
     Column("disclosure", LargeBinary, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("erase_after_ms", BigInteger, nullable=False, index=True),
+    Column("leaves", LargeBinary),
 )
 
 _RECEIVED_SECRETS = EncryptedColumns(
-    table="exchange_received", key="request", columns={"taxpayer": str, "manifest": bytes, "disclosure": bytes}
+    table="exchange_received",
+    key="request",
+    columns={"taxpayer": str, "manifest": bytes, "disclosure": bytes, "leaves": bytes},
 )
 
 _erasure = Table(
@@ -228,6 +233,20 @@ _RECEIVED_ALL = (
     .order_by(_received.c.received_ms, _received.c.request)
 )
 _RECEIVED_OF = _RECEIVED_ALL.where(_received.c.taxpayer_tag == bindparam("of_tag"))
+_PLACES_ALL = (
+    select(
+        _request.c.message,
+        _received.c.request,
+        _received.c.taxpayer,
+        _received.c.leaves,
+        # An answer that was kept before leaves were is read whole.
+        case((_received.c.leaves.is_(None), _received.c.disclosure), else_=null()).label("disclosure"),
+    )
+    .join(_request, _request.c.request == _received.c.request)
+    .where(_received.c.erase_after_ms > bindparam("after_ms"))
+    .order_by(_received.c.received_ms, _received.c.request)
+)
+_PLACES_OF = _PLACES_ALL.where(_received.c.taxpayer_tag == bindparam("of_tag"))
 _IS_DUE = _received.c.erase_after_ms <= bindparam("now_ms")
 _ANY_DUE = select(_received.c.request).where(_IS_DUE).limit(1)
 _REMOVE_DUE = (
@@ -308,6 +327,22 @@ class ReceivedRow:
     disclosure: bytes
     received_ms: int
     erase_after_ms: int
+    leaves: bytes | None = None
+    """Which records it gives; see ``changes``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedPlaces:
+    """Which records a kept answer gives. message: its request.
+
+    disclosure: the answer itself, only where it was kept before its leaves were.
+    """
+
+    request: bytes
+    message: bytes
+    taxpayer: str
+    leaves: bytes | None
+    disclosure: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -582,6 +617,14 @@ class RecipientStore:
             for row in connection.execution_options(yield_per=1).execute(*wanted).mappings():
                 fields = dict(row)
                 yield fields.pop("message"), self._received(fields)
+
+    def places(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[ReceivedPlaces]:
+        """Yield which records each kept answer gives, as ``all_received`` does, without reading the answers."""
+        scope = {} if taxpayer is None else {"of_tag": self._cipher.tag(taxpayer)}
+        wanted = _PLACES_ALL if taxpayer is None else _PLACES_OF, {"after_ms": after_ms, **scope}
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=1).execute(*wanted).mappings():
+                yield ReceivedPlaces(**self._cipher.decrypt_row(_RECEIVED_SECRETS, dict(row)))
 
     def _received(self, row: Mapping[str, Any]) -> ReceivedRow:
         found = self._cipher.decrypt_row(_RECEIVED_SECRETS, row)

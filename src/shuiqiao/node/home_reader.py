@@ -338,7 +338,7 @@ def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord
 def _received(reader: HomeReader, database: Engine, *, now_ms: int) -> list[ChangedRecord]:
     state, cipher = reader.engine.state(), reader.cipher(database)
     until_ms = latest_ms(now_ms=now_ms, block_ms=reader.engine.last_block()[1])
-    kept = RecipientStore(database, cipher=cipher).all_received(after_ms=until_ms)
+    kept = RecipientStore(database, cipher=cipher).places(after_ms=until_ms)
     modes = answer_modes(suite=reader.suite, catalogue=load_catalogue())
     network = reader.parameters.network
     return [*received_changes(kept, state=lambda: state, modes=modes, network=network, suite=reader.suite)]

@@ -140,6 +140,8 @@ def test_what_an_older_database_holds_is_encrypted_in_place(url, home, tmp_path)
     assert (asked.counts, asked.leaves, asked.period_to) == ({"invoice_issued@2": 417}, b"leaves", date(2025, 12, 31))
     ((_, received),) = RecipientStore(engine, cipher=cipher).all_received(after_ms=0, taxpayer=TAXPAYER)
     assert (received.disclosure, received.manifest) == (DISCLOSURE, b"manifest")
+    (places,) = RecipientStore(engine, cipher=cipher).places(after_ms=0, taxpayer=TAXPAYER)
+    assert (places.leaves, places.disclosure) == (None, DISCLOSURE)
     with engine.connect() as connection:
         for name in ROWS:
             (found,) = stored(connection, name)
