@@ -18,6 +18,7 @@ from shuiqiao.base.clock import Clock, iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor, open_regular
 from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
+from shuiqiao.base.memory import memory_given_back
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
@@ -124,7 +125,7 @@ class Vault:
         if not 0 < len(paths) <= MAX_SOURCES:
             raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
         opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
-        with self._writing():
+        with memory_given_back(), self._writing():
             finished = self._finish_interrupted(anchor)
             sources, numbers = self._number(paths, opened)
             report = Report(self._quarantine, name=self._report_name())

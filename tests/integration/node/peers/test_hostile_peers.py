@@ -6,6 +6,7 @@ import json
 import time
 from contextlib import ExitStack
 
+import msgspec
 import pytest
 
 from hostile_peers import LyingProxy, SlowCallers, drip, flood, hang_up, page_of_the_web, post, redirect
@@ -159,10 +160,11 @@ def test_an_answer_that_drips_is_given_up_after_its_time(attacked):
 
 def altered_blocks(change):
     def alter(act, answer):
-        if act != Act.FOLLOW:
+        form = {Act.BLOCKS: acts.BlockPage, Act.FOLLOW: acts.Followed}.get(act)
+        if form is None:
             return answer
-        page = decode_wire(answer, acts.Followed, max_bytes=acts.max_answer_bytes(Act.FOLLOW))
-        return encode_wire(acts.Followed(blocks=[change(block) for block in page.blocks], note=page.note))
+        page = decode_wire(answer, form, max_bytes=acts.max_answer_bytes(act))
+        return encode_wire(msgspec.structs.replace(page, blocks=[change(block) for block in page.blocks]))
 
     return alter
 
