@@ -1,4 +1,4 @@
-"""``pending``: lists acts that the ledger has not accepted; a person redoes or abandons those that it refused."""
+"""``pending``: lists acts and messages that ledger and members have not taken; a person redoes or abandons them."""
 
 from __future__ import annotations
 
@@ -22,26 +22,32 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 
 @pending_app.command("list")
 def list_pending(*, home: Home, json: Json = False) -> None:
-    """List what waits for the ledger and what it refused 列出."""
+    """List what waits for the ledger or other members, and what the ledger refused 列出."""
     from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
     from shuiqiao.client.resources.records import LIST_PENDING
     from shuiqiao.node.pending import PendingWork, describe_settled
 
     with home_to_read(home) as at_work:
         works = all_items(at_work, LIST_PENDING, PageQuery())
+        deliveries = [each.model_dump(mode="json") for each in all_items(at_work, LIST_DELIVERIES, PageQuery())]
     rows = [(work.is_settled, work.model_dump(mode="json", exclude={"is_settled"})) for work in works]
     found = [row for is_settled, row in rows if not is_settled]
     settled = describe_settled([PendingWork(**row) for is_settled, row in rows if is_settled])
     if json:
-        print_json({"pending": found})
+        print_json({"pending": found, "deliveries": deliveries})
         return
     if settled:
         say(settled)
     for work in found:
         say(f"{work['id'][:16]}  {work['kind']:<20}  {work['code'] or 'on its way 传送中'}  {work['reason']}")
+    for each in deliveries:
+        say(
+            f"{each['id'][:16]}  {each['act']:<20}  {each['code'] or 'on its way 传送中'}  {each['receiver']}: {each['reason']}"
+        )
     if any(work["code"] for work in found):
         say("next      shuiqiao pending redo ID, or shuiqiao pending abandon ID")
-    elif not found:
+    elif not found and not deliveries:
         say("nothing waits 无待处理事项")
 
 
@@ -55,7 +61,7 @@ def redo_pending(work: _Id, *, home: Home, json: Json = False) -> None:
 
 @pending_app.command("abandon")
 def abandon_pending(work: _Id, *, home: Home, json: Json = False) -> None:
-    """Give refused work up; its rows or its act may come again 放弃."""
+    """Give up refused work, whose rows or act may come again, or a message that is not taken 放弃."""
     from shuiqiao.client.resources.records import ABANDON_PENDING
 
     _decide(ABANDON_PENDING, work, home=home, as_json=json, done="abandoned 已放弃")

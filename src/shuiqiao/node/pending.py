@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 BATCH = "batch"
 """What the kind column says of a batch of the vault."""
 
+DELIVERY = "delivery"
+"""What it says of a message that another member has not taken."""
+
 AMENDMENT = "amendment"
 """What it says of what a batch of the vault supersedes; the id is the batch's."""
 
@@ -144,9 +147,13 @@ def redo(institution: Institution, name: str) -> PendingWork:
 def abandon(institution: Institution, name: str) -> PendingWork:
     """Give refused work up, with what was noted for it: newer versions that supersede nothing are erased.
 
-    Raises InvalidInput ``node.pending_unclear``.
+    So is a message given up that another member refused or could not be told [PEER-11]. Raises InvalidInput
+    ``node.pending_unclear``.
     """
-    work = _named(institution, name)
+    work = _named(institution, name, more=_undelivered(institution))
+    if work.kind == DELIVERY:
+        institution.deliveries.abandon(bytes.fromhex(work.id))
+        return work
     if work.kind == BATCH:
         institution.vault.abandon(bytes.fromhex(work.id), anchor=institution.outbox)
         return work
@@ -159,13 +166,20 @@ def abandon(institution: Institution, name: str) -> PendingWork:
     return work
 
 
-def _named(institution: Institution, name: str) -> PendingWork:
-    refused = [work for work in pending_work(institution) if work.code]
+def _undelivered(institution: Institution) -> list[PendingWork]:
+    return [
+        PendingWork(id=each.id.hex(), kind=DELIVERY, code=each.code, reason=each.reason)
+        for each in institution.deliveries.waiting()
+    ]
+
+
+def _named(institution: Institution, name: str, *, more: Sequence[PendingWork] = ()) -> PendingWork:
+    refused = [work for work in (*pending_work(institution), *more) if work.code]
     found = [work for work in refused if work.id.startswith(name.lower())]
     if len(name) < _SHORTEST_NAME or len(found) != 1:
         raise InvalidInput(
             "node.pending_unclear",
-            f"{name[:64]!r} begins the id of {len(found)} of {len(refused)} things that the ledger refused; "
+            f"{name[:64]!r} begins the id of {len(found)} of {len(refused)} things that were refused; "
             f"{_SHORTEST_NAME} or more of its characters that begin no other are needed",
             next_step="shuiqiao pending list",
         )

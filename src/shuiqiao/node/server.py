@@ -174,7 +174,7 @@ class RunningInstitution:
         yield "ledger_height", "Blocks of the ledger here", height
         yield "ledger_time_seconds", "Time of the newest block, seconds since 1970", time_ms / 1000
         yield "outbox_waiting", "Acts that the ledger has not acknowledged", len(self.institution.outbox.rows())
-        waiting = len(self.institution.deliveries.waiting())
+        waiting = self.institution.deliveries.count()
         yield "deliveries_waiting", "Messages that other members have not taken yet", waiting
         yield "alarms_standing", "Alarms that this node raised by itself and that stand", self._standing_alarms()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from shuiqiao.client.pages import Page
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Hex, Name, TimeMs, Wire, example
 
 _DELIVERY = {
@@ -43,3 +44,6 @@ class DeliveryPage(Page[DeliveryRecord]):
     """What waits, oldest first."""
 
     model_config = example(items=[_DELIVERY], next=None)
+
+
+LIST_DELIVERIES: Final = Operation(method="GET", path="/deliveries", sent=PageQuery, told=DeliveryPage)

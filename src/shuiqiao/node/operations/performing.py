@@ -24,11 +24,13 @@ from shuiqiao.client.resources import products as offered
 from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import upkeep as kept
+from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
 from shuiqiao.node.operations import (
     answers,
     applications,
     approvals,
     audits,
+    deliveries,
     enterprises,
     governance,
     jobs,
@@ -106,6 +108,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(recorded.LIST_CHANGED, records.list_changed),
             _performed(recorded.ERASE_RECORDS, records.erase_records),
             _performed(recorded.LIST_PENDING, records.list_pending),
+            _performed(LIST_DELIVERIES, deliveries.list_deliveries),
             _performed(recorded.REDO_PENDING, records.redo_pending),
             _performed(recorded.ABANDON_PENDING, records.abandon_pending),
             _performed(requested.LIST_USES, enterprises.list_uses),

@@ -11,7 +11,8 @@ from shuiqiao.client.resources import ledger as logged
 from shuiqiao.client.resources import members as admitted
 from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import upkeep as kept
-from shuiqiao.node.operations import audits, journal, ledger, records
+from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
+from shuiqiao.node.operations import audits, deliveries, journal, ledger, records
 
 if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
@@ -57,6 +58,7 @@ _OF_READERS: Final[Mapping[Operation[Any, Any], Callable[[HomeReader, Any], Any]
     **dict(
         [
             _of_reader(recorded.LIST_PENDING, records.list_pending_at),
+            _of_reader(LIST_DELIVERIES, deliveries.list_deliveries_at),
             _of_reader(recorded.PROVE_RECORD, records.prove_record_at),
             _of_reader(recorded.LIST_CHANGED, records.list_changed_at),
             _of_reader(recorded.SEARCH_RECORDS, records.search_records_at),

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -28,13 +28,16 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
     delete,
     func,
     insert,
+    literal,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError as AlreadyThere
@@ -93,13 +96,12 @@ _deliveries = Table(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One message on its way. code, reason: why the last attempt failed, empty before the first."""
+class Waiting:
+    """A message on its way, as it is told of. code, reason: why the last attempt failed, empty before the first."""
 
     id: bytes
     receiver: MemberId
     act: Act
-    body: bytes
     kept_ms: int
     attempts: int
     next_ms: int
@@ -107,7 +109,7 @@ class Delivery:
     reason: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is told of it, without its body."""
+        """Return what is told of it."""
         return {
             "id": self.id.hex(),
             "receiver": self.receiver,
@@ -118,6 +120,17 @@ class Delivery:
             "code": self.code,
             "reason": self.reason,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(Waiting):
+    """The same with what it says."""
+
+    body: bytes
+
+
+_TOLD: Final = select(*(_deliveries.c[field.name] for field in fields(Waiting)))
+_IN_ORDER: Final = (_deliveries.c.kept_ms, _deliveries.c.id)
 
 
 class DeliveryStore:
@@ -131,19 +144,29 @@ class DeliveryStore:
         with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(insert(_deliveries).values(_values(delivery)))
 
-    def waiting(self) -> list[Delivery]:
-        """Return all of them, oldest first."""
-        return self._found(select(_deliveries).order_by(_deliveries.c.kept_ms, _deliveries.c.id))
+    def waiting(self, *, after: tuple[int, bytes] | None = None, most: int | None = None) -> list[Waiting]:
+        """Return them, oldest first. after: when the one before the first of them was kept, and its id."""
+        wanted = _TOLD.order_by(*_IN_ORDER).limit(most)
+        if after is not None:
+            wanted = wanted.where(tuple_(*_IN_ORDER) > tuple_(*map(literal, after)))
+        with self._engine.connect() as connection:
+            return [Waiting(**_typed(row)) for row in connection.execute(wanted).mappings()]
+
+    def count(self) -> int:
+        """Return how many there are."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(_deliveries)).scalar_one())
 
     def due(self, receiver: MemberId, *, now_ms: int, most: int) -> list[Delivery]:
         """Return those to one receiver that may be sent now, oldest first."""
         statement = (
             select(_deliveries)
             .where(_deliveries.c.receiver == receiver, _deliveries.c.next_ms <= now_ms)
-            .order_by(_deliveries.c.kept_ms, _deliveries.c.id)
+            .order_by(*_IN_ORDER)
             .limit(most)
         )
-        return self._found(statement)
+        with self._engine.connect() as connection:
+            return [Delivery(**_typed(row)) for row in connection.execute(statement).mappings()]
 
     def next_by_receiver(self) -> dict[MemberId, int]:
         """Return for each receiver when the first of its messages may be sent."""
@@ -176,18 +199,13 @@ class DeliveryStore:
         with self._engine.begin() as connection:
             return connection.execute(delete(_deliveries).where(_deliveries.c.id == delivery)).rowcount > 0
 
-    def _found(self, statement: Any) -> list[Delivery]:
-        with self._engine.connect() as connection:
-            return [_delivery(dict(row)) for row in connection.execute(statement).mappings()]
-
 
 def _values(delivery: Delivery) -> dict[str, Any]:
-    return {name: getattr(delivery, name) for name in Delivery.__slots__} | {"act": delivery.act.value}
+    return {field.name: getattr(delivery, field.name) for field in fields(Delivery)} | {"act": delivery.act.value}
 
 
-def _delivery(row: dict[str, Any]) -> Delivery:
-    typed: dict[str, Any] = row | {"receiver": MemberId(row["receiver"]), "act": Act(row["act"])}
-    return Delivery(**typed)
+def _typed(row: RowMapping) -> dict[str, Any]:
+    return {**row, "receiver": MemberId(row["receiver"]), "act": Act(row["act"])}
 
 
 class Deliveries:
@@ -237,9 +255,13 @@ class Deliveries:
         self._wake.set()
         return found
 
-    def waiting(self) -> list[Delivery]:
-        """Return what did not arrive yet, oldest first."""
-        return self._store.waiting()
+    def waiting(self, *, after: tuple[int, bytes] | None = None, most: int | None = None) -> list[Waiting]:
+        """Return what did not arrive yet, oldest first; see ``DeliveryStore.waiting``."""
+        return self._store.waiting(after=after, most=most)
+
+    def count(self) -> int:
+        """Return how much did not arrive yet."""
+        return self._store.count()
 
     def abandon(self, delivery: bytes) -> bool:
         """Forget a message that a person gave up; tell whether it was there."""
@@ -269,8 +291,7 @@ class Deliveries:
             try:
                 self._begin_due()
                 pause_s = self._pause_s()
-            except ShuiqiaoError:
-                # The database is away: what it holds is sent once it is back.
+            except Exception:  # noqa: BLE001 - the database is away, or a fault: what is kept is sent once it can be
                 pause_s = FIRST_PAUSE_MS / MS_PER_SECOND
             self._wake.wait(pause_s)
 
@@ -295,6 +316,17 @@ class Deliveries:
         return known is not None and not known.done()
 
     def _deliver_to(self, receiver: MemberId) -> None:
+        try:
+            self._deliver_all(receiver)
+        except ShuiqiaoError:
+            # The database is away: the next look finds what is due.
+            raise
+        except Exception:
+            # A fault of this program: that receiver's messages rest, or they would be begun again and again.
+            self._store.hold_back(receiver, next_ms=self._clock.now_ms() + MAX_PAUSE_MS)
+            raise
+
+    def _deliver_all(self, receiver: MemberId) -> None:
         for delivery in self._store.due(receiver, now_ms=self._clock.now_ms(), most=_ROUND):
             if self._is_closing or not self._arrives(delivery):
                 return
@@ -302,7 +334,7 @@ class Deliveries:
     def _arrives(self, delivery: Delivery) -> bool:
         """Send one message; tell whether the receiver answers at all."""
         try:
-            self._client.ask(delivery.receiver, delivery.act, delivery.body, answer=_ANSWERS[delivery.act])
+            self._send(delivery)
         except Unavailable as error:
             next_ms = self._after(delivery, max_pause_ms=MAX_PAUSE_MS)
             self._store.postpone(delivery.id, attempts=delivery.attempts + 1, next_ms=next_ms, error=error)
@@ -315,6 +347,15 @@ class Deliveries:
         self._store.remove(delivery.id)
         return True
 
+    def _send(self, delivery: Delivery) -> None:
+        """Send one message; raises what it is refused with, and Unavailable for whatever breaks on the way."""
+        try:
+            self._client.ask(delivery.receiver, delivery.act, delivery.body, answer=_ANSWERS[delivery.act])
+        except ShuiqiaoError:
+            raise
+        except Exception as error:
+            raise Unavailable("client.unreachable", f"sending broke down: {error!r}") from error
+
     def _after(self, delivery: Delivery, *, max_pause_ms: int) -> int:
         """Return when to try again: the pause doubles with each attempt, and is drawn from its upper half."""
         pause_ms = min(FIRST_PAUSE_MS << min(delivery.attempts, _MAX_DOUBLINGS), max_pause_ms)
@@ -322,7 +363,7 @@ class Deliveries:
         return self._clock.now_ms() + pause_ms - drawn
 
 
-def receivers_waited_for(waiting: Iterable[Delivery]) -> dict[MemberId, int]:
+def receivers_waited_for(waiting: Iterable[Waiting]) -> dict[MemberId, int]:
     """Return how many messages wait for each receiver, for `doctor` and the API."""
     found: dict[MemberId, int] = {}
     for each in waiting:

@@ -181,7 +181,7 @@ class HttpLedger:
             started = time.monotonic()
             try:
                 height = self._news_above(self._height)
-            except ShuiqiaoError:
+            except Exception:  # noqa: BLE001 - whatever breaks on the way, the writer is asked again
                 failures += 1
             else:
                 failures = 0
