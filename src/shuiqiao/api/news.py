@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from shuiqiao.base.errors import Unavailable
 
@@ -28,7 +29,8 @@ class News:
     def __init__(self, engine: LedgerEngine) -> None:
         self.is_closed = False
         self._lock = threading.Lock()
-        self._waiting: set[Reader] = set()
+        # Weakly: a stream whose caller went away before its first piece leaves nothing that could be told to leave.
+        self._waiting: WeakSet[Reader] = WeakSet()
         engine.subscribe(self._tell)
 
     def reader(self) -> Reader:
@@ -59,7 +61,7 @@ class News:
 
     def _wake(self) -> None:
         with self._lock:
-            for reader in self._waiting:
+            for reader in list(self._waiting):
                 reader.wake()
 
 

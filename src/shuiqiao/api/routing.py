@@ -89,7 +89,11 @@ class GuardedRoute(APIRoute):
                 )
             else:
                 response = await inner(request)
-            return formed(request, response) if isinstance(response, WireResponse) else response
+            answer = formed(request, response) if isinstance(response, WireResponse) else response
+            if request.method == "POST":
+                # It may hold a token or a secret, and is nobody's to keep but the caller's.
+                answer.headers["Cache-Control"] = "no-store"
+            return answer
 
         return handle
 

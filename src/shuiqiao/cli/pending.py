@@ -42,9 +42,8 @@ def list_pending(*, home: Home, json: Json = False) -> None:
     for work in found:
         say(f"{work['id'][:16]}  {work['kind']:<20}  {work['code'] or 'on its way 传送中'}  {work['reason']}")
     for each in deliveries:
-        say(
-            f"{each['id'][:16]}  {each['act']:<20}  {each['code'] or 'on its way 传送中'}  {each['receiver']}: {each['reason']}"
-        )
+        why = f"{each['receiver']}  {each['reason']}"
+        say(f"{each['id'][:16]}  {each['act']:<20}  {each['code'] or 'on its way 传送中'}  {why}")
     if any(work["code"] for work in found):
         say("next      shuiqiao pending redo ID, or shuiqiao pending abandon ID")
     elif not found and not deliveries:

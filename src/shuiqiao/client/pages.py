@@ -1,7 +1,7 @@
 """Lists in pages: each answer names the cursor of the next one, and the reader goes on until there is none.
 
-A cursor is the server's own and means nothing to others. It stays good while the server changes: what comes after it is
-what came after the last item seen.
+A cursor is the server's own and means nothing to others. While the list changes, what comes after it is what came after
+the last item seen; a list in an order of its own begins anew where that item is gone, so an item may come twice.
 """
 
 from __future__ import annotations

@@ -5,9 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shuiqiao.base.errors import Denied, ShuiqiaoError
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.client.pages import PageQuery
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.operations.deliveries import list_deliveries
+from shuiqiao.node.peers.message import Act
 from shuiqiao.vault.contract import AMEND, COMMIT
 
 FIRM = "91000000000000001A"
@@ -98,6 +102,27 @@ def test_an_abandoned_batch_may_come_again(here, home, tmp_path, listed, refused
     assert (said.code, said.out) == (0, f"abandoned 已放弃  batch {refused_batch[:16]}\n")
     assert listed() == []
     assert here("ingest", export(tmp_path, "A"), "--home", home, "--json").json["records_ingested"] == 1
+
+
+def test_a_message_that_no_member_takes_is_listed_and_given_up(here, home):
+    """[PEER-11]"""
+    with Institution.open(Home(home)) as institution:
+        for body in (b"one", b"two"):
+            institution.deliveries.send(MemberId("bank-west"), Act.ARTEFACT, body)
+        institution.deliveries.deliver_due()
+        first = list_deliveries(institution, PageQuery(limit=1))
+        second = list_deliveries(institution, PageQuery(limit=1, cursor=first.next))
+        with pytest.raises(InvalidInput, match=r"^api\.cursor_unknown"):
+            list_deliveries(institution, PageQuery(cursor="anything"))
+    found = here("pending", "list", "--home", home, "--json").json["deliveries"]
+    assert [row["id"] for row in found] == [each.id for page in (first, second) for each in page.items]
+    refused = next(row for row in found if row["code"])
+    assert (refused["receiver"], refused["code"]) == ("bank-west", "peer.endpoint_unknown")
+    assert "bank-west" in here("pending", "list", "--home", home).out
+    given_up = here("pending", "abandon", refused["id"][:12], "--home", home, "--json").json
+    assert (given_up["kind"], given_up["code"]) == ("delivery", "peer.endpoint_unknown")
+    left = here("pending", "list", "--home", home, "--json").json["deliveries"]
+    assert [row["id"] for row in left] == [row["id"] for row in found if row is not refused]
 
 
 @pytest.mark.parametrize("act", ["redo", "abandon"])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Header, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from shuiqiao.api.access import require_access
 from shuiqiao.api.door import Running
 from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routing import Routes
+from shuiqiao.base.errors import Denied
 from shuiqiao.client.resources.ledger import EntryPage, EntrySummary
 from shuiqiao.node.operations.ledger import entries_from
 
 if TYPE_CHECKING:
+    from shuiqiao.api.door import Door
     from shuiqiao.api.news import News, Reader
     from shuiqiao.node.server import RunningInstitution
 
@@ -36,6 +40,8 @@ ALIVE_S: Final = 15.0
 
 ENTRIES_AT_ONCE: Final = 100
 
+_PERMISSION: Final = "ledger.read"
+
 LastEventId = Annotated[
     str | None, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Index of the last entry seen", examples=["12"])
 ]
@@ -43,7 +49,7 @@ LastEventId = Annotated[
 
 @events.get(
     "/events",
-    permission="ledger.read",
+    permission=_PERMISSION,
     codes=("api.streams_many",),
     response_class=StreamingResponse,
     responses={
@@ -72,16 +78,34 @@ async def stream_events(
         first = await run_in_threadpool(lambda: running.institution.engine.checkpoint().size)
     # Refused here, where it can still be told, and not once the answer has begun.
     reader = news.reader()
-    entries = stream_entries(running, first, news=news, reader=reader)
+    door: Door = request.app.state.door
+
+    def require_known() -> None:
+        require_access(door.callers.caller_of(request), permission=_PERMISSION)
+
+    entries = stream_entries(running, first, news=news, reader=reader, require_known=require_known)
     return StreamingResponse(entries, media_type=STREAM, headers={"Cache-Control": "no-store"})
 
 
 async def stream_entries(
-    running: RunningInstitution, first: int, *, news: News, reader: Reader
+    running: RunningInstitution,
+    first: int,
+    *,
+    news: News,
+    reader: Reader,
+    require_known: Callable[[], None],
+    alive_s: float = ALIVE_S,
 ) -> AsyncGenerator[bytes]:
-    """Yield each entry from an index on as an event, until there are no more news."""
+    """Yield each entry from an index on as an event, until there are no more news.
+
+    require_known: raises Denied once the caller may not read any more, which ends the stream; asked every alive_s.
+    """
+    looked_s = time.monotonic()
     try:
         while not news.is_closed:
+            if time.monotonic() - looked_s >= alive_s:
+                looked_s = time.monotonic()
+                await run_in_threadpool(require_known)
             page: EntryPage = await run_in_threadpool(entries_from, running.institution, first, limit=ENTRIES_AT_ONCE)
             for entry in page.items:
                 yield f"event: entry\nid: {entry.index}\ndata: {entry.model_dump_json()}\n\n".encode()
@@ -89,7 +113,10 @@ async def stream_entries(
             if page.next is not None:
                 first = int(page.next)
                 continue
-            await reader.wait(ALIVE_S)
+            await reader.wait(alive_s)
             yield b": alive\n\n"
+    except Denied:
+        # The answer has begun: it ends here, and who asks again is told why.
+        return
     finally:
         reader.leave()

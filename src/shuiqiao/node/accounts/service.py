@@ -472,6 +472,11 @@ class AccountService:
         self._journal.record(self._enterprise(claim), act="own.log_in", request=request)
         return issued
 
+    def end_enterprise(self, claim: str) -> None:
+        """End every token of a claim, because another key proves it from now on."""
+        with self._store.begin() as connection:
+            self._tokens.revoke_all(connection, PrincipalKind.ENTERPRISE, claim)
+
     def _enterprise(self, holder: str) -> Principal:
         is_taxpayer = holder.startswith(TAXPAYER_CLAIM)
         return Principal(

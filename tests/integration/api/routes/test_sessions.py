@@ -23,6 +23,7 @@ def log_in(door, **proof):
 def test_a_token_is_good_until_it_is_ended(door, password):
     answer = log_in(door, password=password)
     assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
     headers = {"Authorization": f"Bearer {answer.json()['token']}", "Idempotency-Key": "end-my-session"}
     assert door.get("/api/v1/me", headers=headers).json()["name"] == "chen.wei"
     # An administrator manages users and reads no ledger.
