@@ -37,6 +37,12 @@ MAX_CALLERS: Final = 10_000
 """Callers whose requests are counted at one time; the one that was counted longest ago is forgotten first."""
 
 
+HELD_BYTES: Final = 256 * 1024 * 1024
+"""Bodies of one door in memory at one time, however many callers send: what 64 of the longest messages have."""
+
+HELD_RETRY_S: Final = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyTimes:
     """How slowly a body may come in, in seconds."""
@@ -46,13 +52,24 @@ class BodyTimes:
 
 
 class BodyLimits:
-    """Lets a body through as far as it is short and quick enough."""
+    """Lets a body through as far as it is short and quick enough, and there is room for it."""
 
-    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], times: BodyTimes = BodyTimes()) -> None:
-        """limits: longest body in bytes by the exact path, or by its beginning where that ends in a slash."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limits: Mapping[str, int],
+        times: BodyTimes = BodyTimes(),
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        """limits: longest body in bytes by the exact path, or by its beginning where that ends in a slash.
+
+        held_bytes: of all bodies at a time. One that may be longer than that goes to disk as it comes, and is not held.
+        """
         self._app = app
         self._limits = limits
         self._times = times
+        self._room = _Room(held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse its body."""
@@ -63,13 +80,15 @@ class BodyLimits:
         if declared > limit:
             await send_refusal(_too_large(limit), send, closes=True)
             return
-        body = _Body(receive, limit=limit, times=self._times)
+        body = _Body(receive, limit=limit, times=self._times, room=self._room)
         answer = _Answer(send, body=body)
         try:
             await self._app(scope, body.receive, answer.send)
         except _Refused:
             if answer.is_started:
                 raise
+        finally:
+            body.let_go()
         if body.refusal is not None and not answer.is_started:
             await send_refusal(body.refusal, send, closes=True)
 
@@ -84,13 +103,23 @@ class _Refused(Exception):
     """Ends whatever reads a body that was refused; the refusal itself is answered outside of it."""
 
 
+class _Room:
+    """How much memory there is for the bodies of a door; for the one loop that serves it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(self, receive: Receive, *, limit: int, times: BodyTimes) -> None:
+    def __init__(self, receive: Receive, *, limit: int, times: BodyTimes, room: _Room) -> None:
         self.refusal: ShuiqiaoError | None = None
         self._receive = receive
         self._limit = limit
+        self._room = room
+        self._held = 0
         self._times = times
         self._ends = time.monotonic() + times.whole_s
         self._size = 0
@@ -111,8 +140,28 @@ class _Body:
         self._size += len(message.get("body", b""))
         if self._size > self._limit:
             raise self._refuse(_too_large(self._limit))
+        self._hold(len(message.get("body", b"")))
         self._is_whole = not message.get("more_body", False)
         return message
+
+    def _hold(self, size: int) -> None:
+        if self._limit > self._room.most:
+            return
+        if self._room.held + size > self._room.most:
+            raise self._refuse(
+                Unavailable(
+                    "api.bodies_many",
+                    f"{self._room.held} bytes of requests are held already, and {self._room.most} may be",
+                    retry_after_s=HELD_RETRY_S,
+                )
+            )
+        self._held += size
+        self._room.held += size
+
+    def let_go(self) -> None:
+        """Free its memory for others."""
+        self._room.held -= self._held
+        self._held = 0
 
     def _refuse(self, error: ShuiqiaoError) -> _Refused:
         self.refusal = error

@@ -128,6 +128,27 @@ def test_a_session_ends_with_what_it_was_for(world):
         late.get("/api/v1/me")
 
 
+def test_a_bureau_tells_what_an_enterprise_is_known_by_and_enters_that_somebody_asked(world):
+    world.enrolled("known.key", OTHER_TAXPAYER)
+    counter = world.bureau.tokens.issue("counter", "enrolments.read")
+    found = world.bureau.get(f"/api/v1/enrolments/{OTHER_TAXPAYER}", token=counter).json()
+    assert (found["bureau"], found["taxpayer"], found["has_backup"]) == (BUREAU, OTHER_TAXPAYER, False)
+    unknown = world.bureau.get("/api/v1/enrolments/91440300MA5NOBODY7", token=counter)
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "consent.enrolment_unknown")
+    journal = world.bureau.running.accounts.journal
+    [entry] = journal.rows(act="enrolments.read", subject=f"taxpayer/{OTHER_TAXPAYER}")
+    assert (entry["who"], entry["outcome"]) == ("counter", "done")
+
+
+def test_sessions_of_a_key_end_when_its_enterprise_enrols_by_another_one(world):
+    device = world.enrolled("stolen.key", OTHER_TAXPAYER)
+    with device.at_bureau() as session:
+        assert session.get("/api/v1/me").status == 200
+        world.enrolled("fresh.key", OTHER_TAXPAYER)
+        with pytest.raises(Denied, match="unauthenticated"):
+            session.get("/api/v1/me")
+
+
 def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(firm, here, world, tmp_path):
     consent = consented(firm)
     firm("pause", consent)

@@ -47,6 +47,41 @@ def test_a_body_within_the_limit_goes_through_whole():
     assert answer([b"12345", b"67890"]) == (200, b"10")
 
 
+def test_bodies_of_all_callers_share_the_memory_of_a_door_and_give_it_back():
+    async def run():
+        go_on, codes = asyncio.Event(), []
+
+        async def hold(scope, receive, send):
+            await receive()
+            await go_on.wait()
+            await echo_length(scope, receive, send)
+
+        app = BodyLimits(hold, limits={"/small": 10, "/long": 100}, held_bytes=20)
+
+        async def ask(path, size):
+            async def receive():
+                return {"type": "http.request", "body": b"x" * size, "more_body": False}
+
+            async def send(message):
+                codes.append((path, size, message["status"])) if "status" in message else None
+
+            await app({"type": "http", "path": path, "headers": [], "method": "POST"}, receive, send)
+
+        held = [asyncio.ensure_future(ask("/small", 9)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await ask("/small", 3)
+        # What may be longer than all of it goes to disk.
+        held.append(asyncio.ensure_future(ask("/long", 50)))
+        go_on.set()
+        await asyncio.gather(*held)
+        await ask("/small", 10)
+        return codes
+
+    codes = asyncio.run(run())
+    assert codes[0] == ("/small", 3, 503)
+    assert sorted(codes[1:]) == [("/long", 50, 200), ("/small", 9, 200), ("/small", 9, 200), ("/small", 10, 200)]
+
+
 def test_a_limit_by_the_beginning_of_a_path_holds_below_it():
     assert answer([b"x" * 1_000], path="/large/any") == (200, b"1000")
     assert answer([b"x" * 1_001], path="/large/any")[0] == 413

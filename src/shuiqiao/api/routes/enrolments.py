@@ -5,15 +5,24 @@ Enrolling and getting a key back need no token: the code is what is shown, and a
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Path
+
 from shuiqiao.api.access import OPEN
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client.resources import enrolments as api
+from shuiqiao.consent.login import TAXPAYER_CLAIM
 from shuiqiao.node.operations import enterprises
 
 enrolments = Routes("enrolments")
 
+TaxpayerNumber = Annotated[
+    str,
+    Path(pattern=r"^[0-9A-Za-z]{1,32}$", description="Taxpayer number 纳税人识别号", examples=["91440300MA5LEAKME7"]),
+]
 
 _SHOWN = ("consent.code_wrong", "node.role_wrong")
 
@@ -26,6 +35,14 @@ def issue_code(order: api.CodeOrder, running: Running, caller: Caller) -> api.On
     return performed(running, caller, api.ISSUE_CODE, order)
 
 
+@enrolments.perform(
+    api.READ_ENROLMENT, permission="enrolments.read", codes=("consent.enrolment_unknown", "node.role_wrong")
+)
+def read_enrolment(taxpayer: TaxpayerNumber, running: Running, caller: Caller) -> api.EnrolmentRecord:
+    """Tell what an enterprise is known by here: the check of its representative, and whether its key file is kept."""
+    return performed(running, caller, api.READ_ENROLMENT, api.EnrolmentQuestion(taxpayer=taxpayer))
+
+
 @enrolments.post(
     api.ENROL.path,
     permission=OPEN,
@@ -34,7 +51,10 @@ def issue_code(order: api.CodeOrder, running: Running, caller: Caller) -> api.On
 )
 def enrol_enterprise(statement: api.EnrolmentStatement, running: Running) -> api.EnrolmentRecord:
     """Register the key of an enterprise that shows its one-time code; the same key again changes nothing."""
-    return enterprises.enrol(running.institution, statement)
+    record = enterprises.enrol(running.institution, statement)
+    # Who lost a key, or whose key was stolen, enrols by another one: sessions of the old one end.
+    running.accounts.service.end_enterprise(TAXPAYER_CLAIM + record.taxpayer)
+    return record
 
 
 @enrolments.post(api.RECOVER_KEY.path, permission=OPEN, problems=(403,), codes=_SHOWN)

@@ -63,6 +63,14 @@ class EnrolmentRecord(Wire):
     """Whether an encrypted key file is kept for it."""
 
 
+class EnrolmentQuestion(Wire):
+    """Names a taxpayer."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7")
+
+    taxpayer: TaxpayerText
+
+
 class KeyBackup(Wire):
     """A key file that the enterprise encrypted on its own device, and signed to be kept."""
 
@@ -94,6 +102,15 @@ ISSUE_CODE: Final = Operation(
     told=OneTimeCode,
     act="enrolments.issue_code",
     subject=lambda order: f"taxpayer/{order.taxpayer}",
+)
+READ_ENROLMENT: Final = Operation(
+    method="GET",
+    path="/enrolments/{taxpayer}",
+    sent=EnrolmentQuestion,
+    told=EnrolmentRecord,
+    act="enrolments.read",
+    subject=lambda asked: f"taxpayer/{asked.taxpayer}",
+    shows_taxpayer=True,
 )
 ENROL: Final = Operation(path="/enrolments", sent=EnrolmentStatement, told=EnrolmentRecord)
 RECOVER_KEY: Final = Operation(path="/enrolments/recoveries", sent=KeyRecovery, told=RecoveredKey)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import OwnedId, Uscc, split_owned_id
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import consents as consent_api
@@ -13,8 +13,10 @@ from shuiqiao.client.resources import enrolments as enrolment_api
 from shuiqiao.client.resources.requests import UsePage, UseQuery, UseRecord
 from shuiqiao.consent.codes import CODE_LIFE_MS, CodePurpose
 from shuiqiao.consent.model import ConsentSubmission, IdentityCheck
+from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.paging import page_of, time_place
 
 if TYPE_CHECKING:
@@ -42,6 +44,18 @@ def issue_code(institution: Institution, order: enrolment_api.CodeOrder) -> enro
 def enrol(institution: Institution, statement: enrolment_api.EnrolmentStatement) -> enrolment_api.EnrolmentRecord:
     """Register the key of an enterprise that shows its code; raises what ``EnrolmentCodes.redeem`` raises."""
     return enrolment_record(institution, institution.enrolment_codes.redeem(bytes.fromhex(statement.enrolment)))
+
+
+def read_enrolment(institution: Institution, asked: enrolment_api.EnrolmentQuestion) -> enrolment_api.EnrolmentRecord:
+    """Tell what an enterprise is known by; raises Denied ``node.role_wrong``, InvalidInput for one that is not known.
+
+    The latter is ``consent.enrolment_unknown``.
+    """
+    require_role(institution.settings, Role.TAX_BUREAU)
+    found = ConsentStore(institution.database, cipher=institution.cipher).enrolment(asked.taxpayer)
+    if found is None:
+        raise InvalidInput("consent.enrolment_unknown", f"taxpayer {asked.taxpayer} has enrolled by no key here")
+    return enrolment_record(institution, found)
 
 
 def recover_key(institution: Institution, asked: enrolment_api.KeyRecovery) -> enrolment_api.RecoveredKey:

@@ -6,7 +6,8 @@ nobody makes anything anew [MEMBER-29]. ``verify`` looks for all of that.
 
 LIMIT: whoever holds the database and its data key can drop or rewrite entries of days that are not anchored yet.
 LIMIT: an entry is dated no earlier than the one before; after a clock that was ahead was set back, entries carry the
-later time until it has come, and their day is anchored only then.
+later time until it has come, and their day is anchored only then. LIMIT: an entry is written when its act has ended: of
+one whose process is killed first there is none, only what it put on the ledger.
 """
 
 from __future__ import annotations
