@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from consortium_world import CHEAP
@@ -10,18 +12,42 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import no_progress
 from shuiqiao.client.http import HttpClient
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.sandbox.scenario.consortium import EMBEDDED, RunEngine
+from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
 from shuiqiao.sandbox.servers.making import make_sandbox
 from shuiqiao.sandbox.servers.running import Sandbox
+from shuiqiao.sandbox.servers.story import ServedStory
 
 SEED = 2
 
 
-def made_sandbox(folder: Path, *, suite: str = "intl", taxpayers: int = 25) -> SandboxFolder:
+def made_sandbox(
+    folder: Path, *, suite: str = "intl", taxpayers: int = 25, engine: RunEngine = EMBEDDED
+) -> SandboxFolder:
     """A sandbox that was made and not started; its keys open at next to no cost."""
     place = SandboxFolder(folder)
-    make_sandbox(
+    _make(place, suite=suite, taxpayers=taxpayers, engine=engine)
+    return place
+
+
+@contextmanager
+def served_story(folder: Path, *, suite: str, taxpayers: int, engine: RunEngine = EMBEDDED) -> Iterator[ServedStory]:
+    """A story at its beginning, in a sandbox whose servers run."""
+    place = SandboxFolder(folder)
+    data = _make(place, suite=suite, taxpayers=taxpayers, engine=engine)
+    sandbox = Sandbox(place)
+    try:
+        sandbox.start(clock=SystemClock(), progress=no_progress)
+        with closing(ServedStory(sandbox=sandbox, data=data, progress=no_progress)) as story:
+            yield story
+    finally:
+        sandbox.stop()
+
+
+def _make(place: SandboxFolder, *, suite: str, taxpayers: int, engine: RunEngine) -> RunData:
+    return make_sandbox(
         place,
         suite=SuiteName(suite),
         taxpayers=taxpayers,
@@ -29,9 +55,9 @@ def made_sandbox(folder: Path, *, suite: str = "intl", taxpayers: int = 25) -> S
         clock=SystemClock(),
         entropy=system_entropy,
         progress=no_progress,
+        engine=engine,
         cost=CHEAP,
     )
-    return place
 
 
 def url_of(sandbox: Sandbox, member: str) -> str:

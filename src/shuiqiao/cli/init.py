@@ -18,7 +18,8 @@ from shuiqiao.cli.options import Json, OptionalHome, RoleChoice, SuiteChoice
 from shuiqiao.cli.output import program, say, say_rows, show, warn
 
 if TYPE_CHECKING:
-    from shuiqiao.node.founding import Addresses, NewMember
+    from shuiqiao.node.founding import NewMember, NodePlaces
+    from shuiqiao.node.home.making import Addresses
     from shuiqiao.node.home.settings import Home
 
 
@@ -37,6 +38,9 @@ class _Asked:
     peers: tuple[str, ...] = ()
     listen: str | None = None
     peer_listen: str = ""
+    p2p: str | None = None
+    p2p_listen: str | None = None
+    member_files: tuple[Path, ...] = ()
 
 
 def init(
@@ -60,6 +64,17 @@ def init(
     ] = None,
     listen: Annotated[str | None, typer.Option(help="Where its server listens for callers, host:port.")] = None,
     peer_listen: Annotated[str, typer.Option(help="Where its server listens for other members, host:port.")] = "",
+    p2p: Annotated[
+        str | None,
+        typer.Option(help="Makes it a validator whose CometBFT node others reach there, host:port 验证节点地址."),
+    ] = None,
+    p2p_listen: Annotated[
+        str | None, typer.Option(help="Where that node listens, host:port, if not at --p2p itself 节点监听地址.")
+    ] = None,
+    member_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="member.toml of another validator, whose node it dials; repeatable 其他验证成员的文件."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a home: to try things on, of a founding member, or to join a network; asks on a terminal 初始化."""
@@ -80,6 +95,9 @@ def init(
             peers=tuple(peer or ()),
             listen=listen,
             peer_listen=peer_listen,
+            p2p=p2p,
+            p2p_listen=p2p_listen,
+            member_files=tuple(member_file or ()),
         )
     result, following = _made(asked)
     show(result, as_json=json, speak=partial(say_rows, width=12 if "member" in result else 9))
@@ -137,6 +155,7 @@ def _prepare(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
         suite=SuiteName(asked.suite.value),
         passphrase=named_passphrase(),
         entropy=system_entropy,
+        p2p=asked.p2p,
     )
     result = {
         "home": str(asked.home),
@@ -154,7 +173,13 @@ def _finish(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], s
     from shuiqiao.node.home.settings import load_genesis
 
     data = load_genesis(genesis)
-    settings = found_home(home, data, passphrase=partial(find_passphrase, home), addresses=_addresses(asked))
+    settings = found_home(
+        home,
+        data,
+        passphrase=partial(find_passphrase, home),
+        addresses=_addresses(asked),
+        node=_node_places(asked),
+    )
     return _told(asked, data, member=settings.member), f"{program()} serve --home {quote(str(asked.home))}"
 
 
@@ -171,6 +196,8 @@ def _join(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], str
         addresses=_addresses(asked),
         passphrase=named_passphrase(),
         entropy=system_entropy,
+        node=_node_places(asked),
+        p2p=asked.p2p,
     )
     result = {**_told(asked, data, member=new.member), "member_file": str(file)}
     return result, f"give {file} to a governing member, who proposes it: {program()} members propose admit FILE"
@@ -204,7 +231,7 @@ def _new_member(asked: _Asked) -> NewMember:
 
 
 def _addresses(asked: _Asked) -> Addresses:
-    from shuiqiao.node.founding import Addresses
+    from shuiqiao.node.home.making import Addresses
 
     peers: dict[str, str] = {}
     for text in asked.peers:
@@ -213,6 +240,12 @@ def _addresses(asked: _Asked) -> Addresses:
             raise typer.BadParameter(f"--peer {text[:80]!r} has not the form MEMBER=https://host:port")
         peers[member] = url
     return Addresses(listen=asked.listen, peer_listen=asked.peer_listen, peers=peers)
+
+
+def _node_places(asked: _Asked) -> NodePlaces:
+    from shuiqiao.node.founding import NodePlaces
+
+    return NodePlaces(peers=asked.member_files, listen=asked.p2p_listen)
 
 
 # The wizard
@@ -244,10 +277,19 @@ def _answers(suite: SuiteChoice) -> _Asked:
     if choice == "2":
         network = _ask("Name of the network, the same for all its founding members 网络名称")
         asked = replace(asked, network=network, suite=SuiteChoice(_choose("Cipher suite 密码套件", [*SuiteChoice])))
+    if choice in {"2", "4"}:
+        asked = replace(
+            asked, p2p=_ask("A validator's address for others' nodes, host:port; or nothing", default="") or None
+        )
     if choice in {"3", "4"}:
-        listed = _ask("Others' servers, e.g. bureau=https://host:port, with commas between; or nothing", default="")
-        asked = replace(asked, peers=tuple(text.strip() for text in listed.split(",") if text.strip()))
+        listed = _listed("Others' servers, e.g. bureau=https://host:port, with commas between; or nothing")
+        files = _listed("Member files of the other validators, with commas between; or nothing")
+        asked = replace(asked, peers=listed, member_files=tuple(map(Path, files)))
     return asked
+
+
+def _listed(question: str) -> tuple[str, ...]:
+    return tuple(text.strip() for text in _ask(question, default="").split(",") if text.strip())
 
 
 def _ask(question: str, *, default: str | None = None) -> str:

@@ -65,7 +65,9 @@ def members_genesis(
     *,
     files: Annotated[list[Path], typer.Argument(help="The member file of each founding member 成员文件.")],
     network: Annotated[str, typer.Option(help="Name of the network, for which the keys were made 网络名称.")],
-    writer: Annotated[str, typer.Option(help="The member that orders transactions 记账者.")],
+    writer: Annotated[
+        str | None, typer.Option(help="The member that orders transactions; without one validators do 记账者.")
+    ] = None,
     witness: Annotated[
         list[str] | None, typer.Option(help="A member that cosigns checkpoints; repeatable 见证成员.")
     ] = None,
@@ -81,6 +83,10 @@ def members_genesis(
     from shuiqiao.members.genesis import decode_genesis, network_id
     from shuiqiao.node.founding import genesis_of_files
 
+    if writer is None and (witness or quorum):
+        raise typer.BadParameter(
+            "--witness and --quorum are of a network with a --writer; validators sign all themselves"
+        )
     data = genesis_of_files(
         files,
         network=network,

@@ -10,13 +10,16 @@ Nobody holds another's keys. What is exchanged are public keys, each proven by i
 and the fingerprint of the genesis, which people compare by another way. A network that exists is joined by a vote: an
 institution makes its home from the genesis (``join_network``) and hands its member file to a governing member.
 
-LIMIT: of embedded networks. The validators of a CometBFT network are made on one machine (``localnet``).
+Where validators order the transactions, each makes the keys of its CometBFT node too, and its member file says where
+that node is reached: the nodes dial each other by the files of all.
+
+LIMIT: every institution of such a network that is made here has a vote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,15 +29,31 @@ from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.comet.home import (
+    HomeSettings,
+    NodeKeys,
+    ValidatorKeyFiles,
+    configuration_files,
+    require_p2p,
+)
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, genesis_of_members, network_id
 from shuiqiao.members.model import MEMBER_ID, EngineName, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, load_keys, require_first_keys
-from shuiqiao.node.home.making import create_home, member_from_seeds, prepare_home
-from shuiqiao.node.home.settings import DEFAULT_LISTEN, Home, NodeSettings, encode_settings
-from shuiqiao.node.member_file import encode_member_file, load_member_file, member_row
+from shuiqiao.node.home.making import (
+    Addresses,
+    HomeNode,
+    comet_genesis_of,
+    create_home,
+    member_from_seeds,
+    prepare_home,
+)
+from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings
+from shuiqiao.node.member_file import encode_member_file, load_member_file, member_row, node_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shuiqiao.members.model import Genesis, Member
 
 
@@ -47,8 +66,10 @@ class NewMember:
     name: str
     name_zh: str
 
-    def face(self, seeds: MemberSeeds, registration: Registration, *, suite: SuiteName) -> Member:
-        """Return what others see of it, its keys proven."""
+    def face(
+        self, seeds: MemberSeeds, registration: Registration, *, suite: SuiteName, node: NodeKeys | None
+    ) -> Member:
+        """Return what others see of it, its keys proven. node: of a validator."""
         return member_from_seeds(
             seeds,
             registration=registration,
@@ -56,29 +77,23 @@ class NewMember:
             name=self.name,
             name_zh=self.name_zh,
             suite=get_suite(suite),
+            validator=None if node is None else node.validator,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """Where a home's server will listen and where it reaches others; left out, as the settings have it by default."""
+class NodePlaces:
+    """Where a validator's CometBFT node meets the others. peers: member files of the validators that it dials.
 
+    listen: HOST:PORT on its own machine; None: where its member file says that others reach it.
+    """
+
+    peers: Sequence[Path] = ()
     listen: str | None = None
-    peer_listen: str = ""
-    peers: Mapping[str, str] = field(default_factory=dict)
 
-    def settings(self, *, member: str, role: Role, genesis: Genesis, admitted: bool) -> NodeSettings:
-        """Return the settings of a member's home."""
-        return NodeSettings(
-            member=member,
-            role=role,
-            suite=genesis.suite,
-            engine=genesis.engine.value,
-            admitted=admitted,
-            peer_listen=self.peer_listen,
-            peers=dict(self.peers),
-            listen=DEFAULT_LISTEN if self.listen is None else self.listen,
-        )
+
+NO_NODES = NodePlaces()
+"""Of an embedded network."""
 
 
 def prepare_member(
@@ -89,21 +104,40 @@ def prepare_member(
     suite: SuiteName,
     passphrase: bytes | None,
     entropy: Entropy,
+    p2p: str | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> Path:
     """Make the keys of a founding member in its home to be; return the file that it shows to the others.
 
     network: the name that the founding members agreed on, for which the keys are proven. passphrase: None writes a
-    random one beside the home. Raises InvalidInput ``node.member_name_invalid``, what ``prepare_home`` raises.
+    random one beside the home. p2p: where others reach the CometBFT node of a validator, as HOST:PORT; None for no
+    validator. Raises InvalidInput ``node.member_name_invalid``, ``ledger.p2p_invalid``, what ``prepare_home`` raises.
     """
     _require_name(new.member)
-    seeds = MemberSeeds.generate(entropy)
-    face = new.face(seeds, Registration.in_genesis(network, MemberId(new.member)), suite=suite)
-    files = {home.member_file: encode_member_file(face).encode()}
+    seeds, node = MemberSeeds.generate(entropy), _node_keys(p2p, entropy=entropy)
+    face = new.face(seeds, Registration.in_genesis(network, MemberId(new.member)), suite=suite, node=node)
     prepare_home(
-        home, files=files, seeds=seeds, suite=get_suite(suite), passphrase=passphrase, entropy=entropy, cost=cost
+        home,
+        files={home.member_file: _shown(face, node=node, p2p=p2p)},
+        seeds=seeds,
+        suite=get_suite(suite),
+        passphrase=passphrase,
+        entropy=entropy,
+        node_keys=node,
+        cost=cost,
     )
     return home.member_file
+
+
+def _node_keys(p2p: str | None, *, entropy: Entropy) -> NodeKeys | None:
+    if p2p is None:
+        return None
+    require_p2p(p2p)
+    return NodeKeys.generate(entropy)
+
+
+def _shown(face: Member, *, node: NodeKeys | None, p2p: str | None) -> bytes:
+    return encode_member_file(face, node="" if node is None else f"{node.node_id}@{p2p}").encode()
 
 
 def genesis_of_files(
@@ -111,34 +145,40 @@ def genesis_of_files(
     *,
     network: str,
     suite: SuiteName,
-    writer: str,
-    witnesses: Sequence[str],
-    quorum: int,
+    writer: str | None,
+    witnesses: Sequence[str] = (),
+    quorum: int = 0,
     created_ms: int,
 ) -> bytes:
     """Return the genesis of the members that some member files show, every one governing.
 
-    writer: the member that orders the transactions. witnesses: those that cosign its checkpoints, quorum of them at
-    least. Raises InvalidInput ``members.genesis_invalid``, what ``load_member_file`` raises.
+    writer: the member that orders the transactions; None where the validators among them do, more than two thirds of
+    whom then sign each checkpoint. witnesses: those that cosign the writer's checkpoints, quorum of them at least.
+    Raises InvalidInput ``members.genesis_invalid``, what ``load_member_file`` raises.
     """
     rows = [member_row(load_member_file(path)) for path in files]
-    agreed = {
-        "name": network,
-        "suite": str(suite),
-        "engine": str(EngineName.EMBEDDED),
-        "writer": writer,
-        "witnesses": sorted(witnesses),
-        "quorum": quorum,
-    }
+    agreed: dict[str, object] = {"name": network, "suite": str(suite)}
+    if writer is None:
+        agreed |= {"engine": str(EngineName.COMETBFT)}
+    else:
+        agreed |= {
+            "engine": str(EngineName.EMBEDDED),
+            "writer": writer,
+            "witnesses": sorted(witnesses),
+            "quorum": quorum,
+        }
     return encode_genesis(genesis_of_members(agreed, rows, created_ms=created_ms))
 
 
-def found_home(home: Home, genesis: bytes, *, passphrase: Callable[[], bytes], addresses: Addresses) -> NodeSettings:
+def found_home(
+    home: Home, genesis: bytes, *, passphrase: Callable[[], bytes], addresses: Addresses, node: NodePlaces = NO_NODES
+) -> NodeSettings:
     """Finish the home of a founding member with the genesis that all have; node.toml is last.
 
     passphrase: returns that of the keys in the home, which are opened and held against the genesis.
-    Raises Conflict ``node.home_exists``; InvalidInput ``node.founder_missing``, ``node.keys_foreign``; what
-    ``load_member_file`` and ``load_keys`` raise.
+    Raises Conflict ``node.home_exists``; InvalidInput ``node.founder_missing``, ``node.keys_foreign``,
+    ``node.joining_unsupported``, ``node.validator_file_wrong``, ``ledger.p2p_invalid``; what ``load_member_file`` and
+    ``load_keys`` raise.
     """
     if home.settings.exists():
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
@@ -148,8 +188,8 @@ def found_home(home: Home, genesis: bytes, *, passphrase: Callable[[], bytes], a
             f"{home.folder} has no keys that wait for a genesis",
             next_step="make them first: shuiqiao init --member ... --network ...; or join with --member and --genesis",
         )
-    own = member_row(load_member_file(home.member_file))
-    agreed = decode_genesis(genesis)
+    shown = load_member_file(home.member_file)
+    own, agreed = member_row(shown), decode_genesis(genesis)
     found = next((member for member in agreed.members if member.id == own["id"]), None)
     if found is None:
         raise InvalidInput(
@@ -157,11 +197,67 @@ def found_home(home: Home, genesis: bytes, *, passphrase: Callable[[], bytes], a
             f"the genesis has {', '.join(member.id for member in agreed.members)}, and not {own['id']}, whose keys lie "
             f"in {home.folder}",
         )
-    settings = addresses.settings(member=found.id, role=found.role, genesis=agreed, admitted=False)
+    comet = _configuration(found.id, agreed, own=node_of(shown), node=node)
+    settings = addresses.settings(
+        member=found.id,
+        role=found.role,
+        genesis=agreed,
+        p2p_port=0 if comet is None else comet.p2p_port,
+    )
     require_first_keys(home, settings, genesis, load_keys(home, passphrase=passphrase()))
-    replace_file(home.genesis, genesis, mode=None)
-    replace_file(home.settings, encode_settings(settings).encode(), mode=None)
+    files = {home.genesis: genesis, home.settings: encode_settings(settings).encode()}
+    if comet is not None:
+        if ValidatorKeyFiles(home.cometbft).current() != found.validator_key:
+            raise InvalidInput(
+                "node.keys_foreign",
+                f"{home.cometbft} has another key to vote with than the genesis names for {found.id}",
+            )
+        files = configuration_files(home.cometbft, settings=comet, genesis=comet_genesis_of(genesis)) | files
+    for path, data in files.items():
+        replace_file(path, data, mode=None)
     return settings
+
+
+def _configuration(member: str, agreed: Genesis, *, own: str, node: NodePlaces) -> HomeSettings | None:
+    """Return the configuration of a validator's node that dials all others of the genesis; None of a network of none.
+
+    own: where its member file says that others reach it.
+    """
+    if agreed.engine is EngineName.EMBEDDED:
+        return None
+    if not own:
+        raise InvalidInput(
+            "node.joining_unsupported",
+            f"the network is ordered by {agreed.engine}, and {member} has no node to take part",
+        )
+    known = {each.id: each.validator_key for each in agreed.members if each.id != member}
+    peers = dict(_dialled(path, known=known) for path in node.peers)
+    peers.pop(member, None)
+    missing = [name for name, key in known.items() if key is not None and name not in peers]
+    if missing or not peers:
+        raise InvalidInput(
+            "node.validator_file_wrong", f"no member file says where the node of {', '.join(missing) or 'another'} is"
+        )
+    listen = own.partition("@")[2] if node.listen is None else node.listen
+    require_p2p(listen)
+    return HomeSettings(moniker=member, p2p=f"tcp://{listen}", peers=list(peers.values()))
+
+
+def _dialled(path: Path, *, known: Mapping[MemberId, bytes | None]) -> tuple[str, str]:
+    """Return whose member file it is, and where that member's node is reached.
+
+    known: the keys by which the genesis has validators vote; who was admitted since is not in it.
+    """
+    text = load_member_file(path)
+    row, place = member_row(text), node_of(text)
+    key = bytes.fromhex(row.get("validator_key", ""))
+    if not place or not key or known.get(MemberId(row["id"]), key) != key:
+        raise InvalidInput(
+            "node.validator_file_wrong",
+            f"{path} shows {row['id']} with validator key {key.hex() or 'none'} at {place or 'no node'}, which is no "
+            "validator of this network",
+        )
+    return row["id"], place
 
 
 def join_network(
@@ -172,28 +268,42 @@ def join_network(
     addresses: Addresses,
     passphrase: bytes | None,
     entropy: Entropy,
+    node: NodePlaces = NO_NODES,
+    p2p: str | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> Path:
     """Make the home of an institution that is to be admitted to a network; return its file for those who vote.
 
-    Raises Conflict ``node.member_known``; InvalidInput ``node.member_name_invalid``, ``node.joining_unsupported``; what
-    ``create_home`` raises.
+    p2p: as in ``prepare_member``. Raises Conflict ``node.member_known``; InvalidInput ``node.member_name_invalid``,
+    ``node.joining_unsupported``, ``node.validator_file_wrong``, ``ledger.p2p_invalid``; what ``create_home`` raises.
     """
     _require_name(new.member)
     agreed = decode_genesis(genesis)
     if any(member.id == new.member for member in agreed.members):
         raise Conflict("node.member_known", f"{new.member} is a member by the genesis: its keys are made already")
-    if agreed.engine is not EngineName.EMBEDDED:
-        raise InvalidInput(
-            "node.joining_unsupported", f"the network is ordered by {agreed.engine}, which init does not join"
-        )
     seeds = MemberSeeds.generate(entropy)
-    face = new.face(seeds, Registration.on_network(network_id(genesis), MemberId(new.member)), suite=agreed.suite)
-    settings = addresses.settings(member=new.member, role=new.role, genesis=agreed, admitted=True)
+    keys = _node_keys(p2p if agreed.engine is EngineName.COMETBFT else None, entropy=entropy)
+    registration = Registration.on_network(network_id(genesis), MemberId(new.member))
+    face = new.face(seeds, registration, suite=agreed.suite, node=keys)
+    shown = _shown(face, node=keys, p2p=p2p)
+    comet = _configuration(new.member, agreed, own=node_of(shown.decode()), node=node)
     create_home(
-        home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy, cost=cost
+        home,
+        settings=addresses.settings(
+            member=new.member,
+            role=new.role,
+            genesis=agreed,
+            admitted=True,
+            p2p_port=0 if comet is None else comet.p2p_port,
+        ),
+        genesis=genesis,
+        seeds=seeds,
+        passphrase=passphrase,
+        entropy=entropy,
+        node=None if comet is None or keys is None else HomeNode(keys=keys, settings=comet),
+        cost=cost,
     )
-    replace_file(home.member_file, encode_member_file(face).encode(), mode=None)
+    replace_file(home.member_file, shown, mode=None)
     return home.member_file
 
 

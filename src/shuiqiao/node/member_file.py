@@ -1,7 +1,8 @@
 """The file by which an institution asks to be admitted: who it is and its keys with proofs, as in members.toml.
 
 It is handed to a governing member, who proposes the admission. Nothing in it is secret, and nothing in it is believed:
-the vote decides, and the ledger judges the keys.
+the vote decides, and the ledger judges the keys. A validator's says where its CometBFT node is reached, too: nodes of
+others dial it there, and CometBFT proves its id.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.wire import MemberName
+from shuiqiao.ledger.engine.cometbft.comet.home import PEER_PATTERN
 from shuiqiao.members.action import Admit
 from shuiqiao.members.model import DisplayName, Role
 
@@ -31,6 +33,7 @@ _KEYS = ("signing_key", "sealing_key", "signing_proof", "sealing_proof", "valida
 _Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){32,65}\Z", max_length=130)]
 _Proof = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z", max_length=128)]
 _OptionalHex = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z", max_length=64)]
+_OptionalNode = Annotated[str, Meta(pattern=rf"^({PEER_PATTERN})?\Z", max_length=320)]
 _OptionalProof = Annotated[str, Meta(pattern=r"^([0-9a-f]{128})?\Z", max_length=128)]
 
 
@@ -45,14 +48,15 @@ class _MemberTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     sealing_proof: _Proof
     validator_key: _OptionalHex = ""
     validator_proof: _OptionalProof = ""
+    node: _OptionalNode = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     member: _MemberTable
 
 
-def encode_member_file(member: Member) -> str:
-    """Return the file's text."""
+def encode_member_file(member: Member, *, node: str = "") -> str:
+    """Return the file's text. node: where the member's CometBFT node is reached, ``ID@HOST:PORT``, empty for none."""
     keys = {name: getattr(member, name) for name in _KEYS}
     fields = {
         "id": member.id,
@@ -60,6 +64,7 @@ def encode_member_file(member: Member) -> str:
         "name": member.name,
         "name_zh": member.name_zh,
         **{name: key.hex() for name, key in keys.items() if key is not None},
+        **({"node": node} if node else {}),
     }
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     return "\n".join(("[member]", *lines, ""))
@@ -87,7 +92,15 @@ def load_member_file(path: Path) -> str:
 def member_row(text: str) -> dict[str, str]:
     """Return what a member file says, as a table of members.toml; raises InvalidInput ``node.member_file_invalid``."""
     found = msgspec.to_builtins(_decode(text, place="what was sent"))
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if value and name != "node"}
+
+
+def node_of(text: str) -> str:
+    """Return where the CometBFT node of a member file is reached, empty where it says nothing of one.
+
+    Raises InvalidInput ``node.member_file_invalid``.
+    """
+    return _decode(text, place="what was sent").node
 
 
 def decode_admission(text: str, *, governing: bool, witness: bool) -> Admit:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from cometbft_world import comet_program
 from patience import PATIENCE_S
+from serving_world import start_server
+from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.node.home.settings import Home, load_settings
 
 COMMAND = Path(sys.executable).with_name("shuiqiao")
@@ -48,6 +54,45 @@ def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(he
     assert call(*asked).json["status"] == "open"
 
 
+def test_four_institutions_found_validators_from_empty_folders_and_order_together(here, tmp_path):
+    """Each in a folder of its own, to which nobody else's files but public ones ever come."""
+    members = {"bureau": "tax_bureau", "bank-a": "bank", "bank-b": "bank", "watch": "regulator"}
+    homes = {member: Home(tmp_path / member / "home") for member in members}
+
+    def call(*words):
+        done = here(*words, "--json")
+        assert done.code == 0, done.out
+        return done.json
+
+    for (member, role), port in zip(members.items(), free_ports(len(members)), strict=True):
+        said = ("--member", member, "--role", role, "--name", member, "--name-zh", "甲", "--network", "delta")
+        call("init", "--home", homes[member].folder, *said, "--p2p", f"127.0.0.1:{port}")
+    inbox = tmp_path / "public"
+    inbox.mkdir()
+    for member, home in homes.items():
+        shutil.copy(home.member_file, inbox / f"{member}.toml")
+    files = {member: inbox / f"{member}.toml" for member in members}
+    call("members", "genesis", *files.values(), "--network", "delta", "--out", inbox / "genesis.json")
+    for member, home in homes.items():
+        others = [word for other, file in files.items() if other != member for word in ("--member-file", file)]
+        call("init", "--home", home.folder, "--genesis", inbox / "genesis.json", *others)
+    with ExitStack() as stack:
+        for home in homes.values():
+            process = start_server(home, SHUIQIAO_COMETBFT=str(comet_program()))
+            stack.callback(process.communicate, timeout=PATIENCE_S)
+            stack.callback(process.terminate)
+        url = "https://bank-a.example:8601"
+        end = time.monotonic() + PATIENCE_S
+        while here("members", "endpoint", url, "--home", homes["bank-a"].folder, "--json").code:
+            assert time.monotonic() < end, "no block was decided"
+            time.sleep(0.5)
+        while url not in {
+            row["endpoint"] for row in call("members", "list", "--home", homes["watch"].folder)["members"]
+        }:
+            assert time.monotonic() < end, "the block did not come to all"
+            time.sleep(0.2)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -63,7 +108,7 @@ def test_what_is_missing_is_asked_for(here, tmp_path, words):
 
 
 def test_on_a_terminal_it_asks_for_everything(tmp_path):
-    answers = ["9", "2", "my-bank", "bank-z", "bank", "Bank Z", "丁银行", "delta", "intl"]
+    answers = ["9", "2", "my-bank", "bank-z", "bank", "Bank Z", "丁银行", "delta", "intl", ""]
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "init", "--json"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.durable import replace_file
@@ -13,12 +14,21 @@ from shuiqiao.base.files import OWNER_ONLY_FOLDER
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import GenesisValidator, chain_id_of, comet_genesis
+from shuiqiao.ledger.engine.cometbft.comet.home import (
+    GenesisValidator,
+    HomeSettings,
+    NodeKeys,
+    chain_id_of,
+    comet_genesis,
+    configuration_files,
+    write_keys,
+)
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LOOPBACK, free_ports
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
 from shuiqiao.members.model import VALIDATOR_POWER, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
-from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings
+from shuiqiao.node.home.settings import DEFAULT_LISTEN, Home, NodeSettings, encode_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +39,59 @@ if TYPE_CHECKING:
 SOLO_NETWORK = "trial"
 SOLO_MEMBER = MemberId("bureau")
 """The one member of a network made to try things on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeNode:
+    """The CometBFT node that a home gets: its keys, where it listens for peers, and whom it dials."""
+
+    keys: NodeKeys
+    settings: HomeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a home's server will listen and where it reaches others; left out, as the settings have it by default."""
+
+    listen: str | None = None
+    peer_listen: str = ""
+    peers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def settings(
+        self, *, member: str, role: Role, genesis: Genesis, admitted: bool = False, p2p_port: int = 0
+    ) -> NodeSettings:
+        """Return the settings of a member's home. p2p_port: of its CometBFT node, 0 for none."""
+        return NodeSettings(
+            member=member,
+            role=role,
+            suite=genesis.suite,
+            engine=genesis.engine.value,
+            admitted=admitted,
+            p2p_port=p2p_port,
+            peer_listen=self.peer_listen,
+            peers=dict(self.peers),
+            listen=DEFAULT_LISTEN if self.listen is None else self.listen,
+        )
+
+
+def loopback_addresses(
+    names: Sequence[str], *, besides: Collection[int] = (), known: Mapping[str, str] | None = None
+) -> dict[str, Addresses]:
+    """Return free ports of this machine for each server, and the addresses of all others that it reaches.
+
+    besides: ports that are given out, whether or not anybody listens there now. known: where further members are
+    reached, as host:port. Raises Unavailable ``ledger.ports_taken``.
+    """
+    ports = [f"{LOOPBACK}:{port}" for port in free_ports(2 * len(names), besides=besides)]
+    reached = dict(zip(names, ports[1::2], strict=True)) | dict(known or {})
+    return {
+        name: Addresses(
+            listen=listen,
+            peer_listen=reached[name],
+            peers={other: f"http://{address}" for other, address in reached.items() if other != name},
+        )
+        for name, listen in zip(names, ports[::2], strict=True)
+    }
 
 
 def member_from_seeds(
@@ -94,15 +157,28 @@ def create_home(
     seeds: MemberSeeds,
     passphrase: bytes | None,
     entropy: Entropy,
+    node: HomeNode | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> bytes:
     """Make one member's home and return the network id; node.toml is last, so a folder without it is not a home yet.
 
-    Raises what ``prepare_home`` raises.
+    node: the CometBFT node beside its ledger, None for none. Raises what ``prepare_home`` raises.
     """
     suite = get_suite(decode_genesis(genesis).suite)
     files = {home.genesis: genesis, home.settings: encode_settings(settings).encode()}
-    prepare_home(home, files=files, seeds=seeds, suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
+    if node is not None:
+        document = comet_genesis_of(genesis)
+        files = configuration_files(home.cometbft, settings=node.settings, genesis=document) | files
+    prepare_home(
+        home,
+        files=files,
+        seeds=seeds,
+        suite=suite,
+        passphrase=passphrase,
+        entropy=entropy,
+        node_keys=None if node is None else node.keys,
+        cost=cost,
+    )
     return suite.digest(genesis)
 
 
@@ -114,9 +190,10 @@ def prepare_home(
     suite: CipherSuite,
     passphrase: bytes | None,
     entropy: Entropy,
+    node_keys: NodeKeys | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> None:
-    """Make the folder of a home with its keys, then some files in their order.
+    """Make the folder of a home with its keys, then some files in their order. node_keys: of its CometBFT node, if any.
 
     Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``,
     ``node.home_prepared``, Unavailable ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict
@@ -139,6 +216,8 @@ def prepare_home(
     with nothing_left_of_a_failure(home.folder, beside=home.passphrase if passphrase is None else None):
         secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
         save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
+        if node_keys is not None:
+            write_keys(home.cometbft, node_keys)
         for path, data in files.items():
             replace_file(path, data, mode=None)
 

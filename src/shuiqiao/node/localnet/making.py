@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +23,11 @@ from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavaila
 from shuiqiao.base.files import OWNER_ONLY_FOLDER, make_shared_folder, read_regular, share_file
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import (
-    HomeSettings,
-    NodeKeys,
-    read_comet_genesis,
-    read_node_id,
-    write_home,
-)
-from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, read_node_id
+from shuiqiao.ledger.engine.cometbft.comet.localnet import Mesh
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, genesis_from_members_toml, network_id
 from shuiqiao.members.model import (
     MAX_GENESIS_BYTES,
@@ -45,25 +36,24 @@ from shuiqiao.members.model import (
     EngineName,
     Genesis,
     KeyPurpose,
-    Member,
     Role,
 )
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberKeys, MemberSeeds
 from shuiqiao.node.home.making import (
-    comet_genesis_of,
+    Addresses,
+    HomeNode,
     create_home,
+    loopback_addresses,
     member_from_seeds,
     nothing_left_of_a_failure,
 )
-from shuiqiao.node.home.settings import NodeSettings, load_settings
+from shuiqiao.node.home.settings import load_settings
 from shuiqiao.node.localnet.plan import (
     MAX_VALIDATORS,
     RELAYS,
     NetworkFolder,
     NetworkPlan,
-    RelayPlace,
-    ValidatorPlace,
     encode_plan,
     load_plan,
 )
@@ -73,7 +63,6 @@ from shuiqiao.node.member_file import encode_member_file
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
 
-LOOPBACK = "127.0.0.1"
 KEY_FIELDS = ("signing_key", "sealing_key", "validator_key", "signing_proof", "sealing_proof", "validator_proof")
 
 
@@ -132,7 +121,7 @@ def complete_members(
     cipher_suite = get_suite(_suite(network["suite"]))
     secrets: dict[str, MemberSecrets] = {}
     for number, row in enumerate(rows):
-        node = _node_keys(entropy) if is_cometbft and number < validators else None
+        node = NodeKeys.generate(entropy) if is_cometbft and number < validators else None
         found = MemberSecrets(seeds=MemberSeeds.generate(entropy), node=node)
         keys = found.seeds.keys(cipher_suite)
         registration = Registration.in_genesis(str(network.get("name")), MemberId(str(row.get("id"))))
@@ -154,10 +143,6 @@ def _proven_keys(registration: Registration, keys: MemberKeys, *, validator: Sig
         fields["validator_key"] = validator.public_key
         fields["validator_proof"] = registration.prove(validator.public_key, purpose=KeyPurpose.VALIDATOR, by=validator)
     return {name: value.hex() for name, value in fields.items()}
-
-
-def _node_keys(entropy: Entropy) -> NodeKeys:
-    return NodeKeys(node_seed=entropy(SEED_BYTES), validator_seed=entropy(SEED_BYTES))
 
 
 def _tables(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -258,21 +243,24 @@ def create_network(
     )
     genesis = genesis_from_members_toml(completed.text, created_ms=clock.now_ms())
     plan = _plan(genesis, completed)
-    doors = _doors(plan.names, besides=_ports_of(plan))
+    addresses = loopback_addresses(plan.names, besides=plan.mesh.ports)
+    nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
     with nothing_left_of_a_failure(folder.folder):
         _make_folders(folder)
         for done, member in enumerate(genesis.members):
             progress("make homes 建立主目录", done, len(genesis.members))
             create_home(
                 folder.home(member.id),
-                settings=_settings(member, genesis=genesis, plan=plan, doors=doors),
+                settings=addresses.get(member.id, Addresses()).settings(
+                    member=member.id, role=member.role, genesis=genesis, p2p_port=plan.mesh.p2p_port(member.id)
+                ),
                 genesis=encode_genesis(genesis),
                 seeds=completed.secrets[member.id].seeds,
                 passphrase=passphrase,
                 entropy=entropy,
+                node=_home_node(member.id, mesh=plan.mesh, nodes=nodes),
                 cost=cost,
             )
-        _write_comet_homes(folder, plan=plan, completed=completed, genesis=comet_genesis_of(encode_genesis(genesis)))
         for public, data in ((folder.genesis, encode_genesis(genesis)), (folder.members, completed.text.encode())):
             replace_file(public, data, mode=None)
             share_file(public)
@@ -308,88 +296,22 @@ def _make_folders(folder: NetworkFolder) -> None:
 
 def _plan(genesis: Genesis, completed: CompletedMembers) -> NetworkPlan:
     names = [name for name, secrets in completed.secrets.items() if secrets.node is not None]
-    pairs = list(combinations(names, 2))
-    ports = iter(free_ports(len(names) + len(pairs)))
+    mesh = Mesh.planned(names)
     return NetworkPlan(
         network=get_suite(genesis.suite).digest(encode_genesis(genesis)).hex(),
         suite=genesis.suite.value,
         engine=genesis.engine.value,
-        validators=tuple(ValidatorPlace(member=name, p2p_port=next(ports)) for name in names),
-        relays=tuple(RelayPlace(near=near, far=far, port=next(ports)) for near, far in pairs),
+        validators=mesh.nodes,
+        relays=mesh.relays,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
-    """Where a member's server listens on this machine: for callers, and for other members."""
-
-    listen: str
-    peer_listen: str
-
-
-def _doors(names: Sequence[str], *, besides: AbstractSet[int]) -> dict[str, Doors]:
-    """Return free doors for validators. besides: ports that are given out, whether or not anybody listens there now."""
-    ports = _free_ports(2 * len(names), besides=besides)
-    return {name: Doors(listen=f"{LOOPBACK}:{next(ports)}", peer_listen=f"{LOOPBACK}:{next(ports)}") for name in names}
-
-
-def _free_ports(count: int, *, besides: AbstractSet[int]) -> Iterator[int]:
-    found = [port for port in free_ports(count + len(besides)) if port not in besides]
-    return iter(found[:count])
-
-
-def _ports_of(plan: NetworkPlan) -> set[int]:
-    """Return the ports by which the nodes of a network meet."""
-    return {place.p2p_port for place in plan.validators} | {relay.port for relay in plan.relays}
-
-
-def _settings(
-    member: Member, *, genesis: Genesis, plan: NetworkPlan, doors: Mapping[str, Doors], admitted: bool = False
-) -> NodeSettings:
-    port = next((place.p2p_port for place in plan.validators if place.member == member.id), 0)
-    settings = NodeSettings(
-        member=member.id,
-        role=member.role,
-        suite=genesis.suite,
-        engine=genesis.engine.value,
-        admitted=admitted,
-        p2p_port=port,
-    )
-    own = doors.get(member.id)
-    if own is None:
-        return settings
-    others = {name: f"http://{each.peer_listen}" for name, each in doors.items() if name != member.id}
-    return msgspec.structs.replace(settings, listen=own.listen, peer_listen=own.peer_listen, peers=others)
-
-
-def _write_comet_homes(
-    folder: NetworkFolder, *, plan: NetworkPlan, completed: CompletedMembers, genesis: Mapping[str, Any]
-) -> None:
-    nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
-    for place in plan.validators:
-        _write_comet_home(
-            folder,
-            place,
-            plan=plan,
-            keys=nodes[place.member],
-            genesis=genesis,
-            node_id_of=lambda name: nodes[name].node_id,
-        )
-
-
-def _write_comet_home(
-    folder: NetworkFolder,
-    place: ValidatorPlace,
-    *,
-    plan: NetworkPlan,
-    keys: NodeKeys,
-    genesis: Mapping[str, Any],
-    node_id_of: Callable[[str], str],
-) -> None:
-    """Write a validator's CometBFT home. genesis: the CometBFT document that all have. node_id_of: of another one."""
-    peers = [f"{node_id_of(relay.far)}@{LOOPBACK}:{relay.port}" for relay in plan.relays if relay.near == place.member]
-    settings = HomeSettings(moniker=place.member, p2p=f"tcp://{LOOPBACK}:{place.p2p_port}", peers=peers)
-    write_home(folder.home(place.member).cometbft, settings=settings, keys=keys, genesis=genesis)
+def _home_node(member: str, *, mesh: Mesh, nodes: Mapping[str, NodeKeys]) -> HomeNode | None:
+    """Return a validator's CometBFT node, None for another member."""
+    if member not in nodes:
+        return None
+    settings = mesh.settings(member, node_id_of=lambda far: nodes[far].node_id)
+    return HomeNode(keys=nodes[member], settings=settings)
 
 
 # An institution that joins later
@@ -415,7 +337,7 @@ def add_member(
     _require_room(plan, member)
     data = folder.genesis.read_bytes()
     genesis = decode_genesis(data)
-    node, seeds = _node_keys(entropy), MemberSeeds.generate(entropy)
+    keys, seeds = NodeKeys.generate(entropy), MemberSeeds.generate(entropy)
     face = member_from_seeds(
         seeds,
         registration=Registration.on_network(network_id(data), MemberId(member)),
@@ -423,26 +345,23 @@ def add_member(
         name=name,
         name_zh=name_zh,
         suite=get_suite(genesis.suite),
-        validator=node.validator,
+        validator=keys.validator,
     )
-    grown = _grown(plan, member)
+    mesh = plan.mesh.grown(member)
+    grown = msgspec.structs.replace(plan, validators=mesh.nodes, relays=mesh.relays)
     home = folder.home(member)
+    node = mesh.settings(member, node_id_of=lambda name: read_node_id(folder.home(name).cometbft))
     create_home(
         home,
-        settings=_settings(face, genesis=genesis, plan=grown, doors=_doors_with(folder, grown), admitted=True),
+        settings=_addresses_of_newest(folder, grown).settings(
+            member=member, role=role, genesis=genesis, admitted=True, p2p_port=mesh.p2p_port(member)
+        ),
         genesis=data,
         seeds=seeds,
         passphrase=passphrase,
         entropy=entropy,
+        node=HomeNode(keys=keys, settings=node),
         cost=cost,
-    )
-    _write_comet_home(
-        folder,
-        grown.validators[-1],
-        plan=grown,
-        keys=node,
-        genesis=read_comet_genesis(folder.home(plan.validators[0].member).cometbft),
-        node_id_of=lambda name: read_node_id(folder.home(name).cometbft),
     )
     path = home.member_file
     replace_file(path, encode_member_file(face).encode(), mode=None)
@@ -453,17 +372,15 @@ def add_member(
     return path
 
 
-def _doors_with(folder: NetworkFolder, grown: NetworkPlan) -> dict[str, Doors]:
-    """Return the doors of all validators, those of the newest one free ones."""
+def _addresses_of_newest(folder: NetworkFolder, grown: NetworkPlan) -> Addresses:
+    """Return where the server of the newest validator listens, and where it reaches the others."""
     *former, newest = grown.names
-    doors: dict[str, Doors] = {}
-    for name in former:
-        settings = load_settings(folder.home(name))
-        doors[name] = Doors(listen=settings.listen, peer_listen=settings.peer_listen)
-    given = {
-        int(address.rpartition(":")[2] or 0) for each in doors.values() for address in (each.listen, each.peer_listen)
+    settings = {name: load_settings(folder.home(name)) for name in former}
+    taken = grown.mesh.ports | {
+        int(text.rpartition(":")[2] or 0) for each in settings.values() for text in (each.listen, each.peer_listen)
     }
-    return doors | _doors([newest], besides=_ports_of(grown) | given)
+    known = {name: each.peer_listen for name, each in settings.items()}
+    return loopback_addresses([newest], besides=taken, known=known)[newest]
 
 
 def _require_room(plan: NetworkPlan, member: str) -> None:
@@ -475,11 +392,3 @@ def _require_room(plan: NetworkPlan, member: str) -> None:
         raise InvalidInput("node.network_not_started", "an embedded network has no validators to add to")
     if len(plan.validators) >= MAX_VALIDATORS:
         raise InvalidInput("node.validators_too_many", f"{MAX_VALIDATORS} validators fit on one machine")
-
-
-def _grown(plan: NetworkPlan, member: str) -> NetworkPlan:
-    """Return the plan with one validator more, which dials all others."""
-    ports = _free_ports(1 + len(plan.validators), besides=_ports_of(plan))
-    place = ValidatorPlace(member=member, p2p_port=next(ports))
-    relays = [RelayPlace(near=member, far=far, port=next(ports)) for far in plan.names]
-    return msgspec.structs.replace(plan, validators=(*plan.validators, place), relays=(*plan.relays, *relays))

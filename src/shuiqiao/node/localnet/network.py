@@ -26,8 +26,9 @@ from shuiqiao.client.resources.validator import (
     ValidatorStanding,
 )
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.localnet import NodePlace
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
+from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, load_plan
 from shuiqiao.node.localnet.process import RecordedProcess, acting_alone, ask_process
 from shuiqiao.node.localnet.server_process import ServerProcess
 from shuiqiao.node.localnet.status import CometStatus, NodeStatus, Trouble, compare, node_status
@@ -91,7 +92,7 @@ class Network:
         with acting_alone(self.folder.run):
             return self._start(self._places(members), program=program, progress=progress)
 
-    def _start(self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress) -> tuple[NodeStatus, ...]:
+    def _start(self, places: Sequence[NodePlace], *, program: Path, progress: Progress) -> tuple[NodeStatus, ...]:
         # -P: what lies in the present folder is not imported.
         relays = [sys.executable, "-P", "-m", "shuiqiao.node.localnet.relays", str(self.folder.folder.absolute())]
         self._relays.start(relays)
@@ -177,7 +178,7 @@ class Network:
         """End all partitions; raises Unavailable ``node.control_unreachable``."""
         ask_process(self.folder.control(RELAYS), {"act": "heal"})
 
-    def _places(self, members: Sequence[str]) -> list[ValidatorPlace]:
+    def _places(self, members: Sequence[str]) -> list[NodePlace]:
         unknown = [name for name in members if name not in self.plan.names]
         if unknown:
             raise InvalidInput(
@@ -205,7 +206,7 @@ class Network:
     def _cut(self) -> list[tuple[str, str]]:
         return [(near, far) for near, far in ask_process(self.folder.control(RELAYS), {"act": "status"})["cut"]]
 
-    def _status_of(self, place: ValidatorPlace) -> NodeStatus:
+    def _status_of(self, place: NodePlace) -> NodeStatus:
         return node_status(
             place.member,
             server=self._server(place.member),

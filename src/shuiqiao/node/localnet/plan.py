@@ -18,7 +18,7 @@ import msgspec
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
-from shuiqiao.base.wire import MemberName
+from shuiqiao.ledger.engine.cometbft.comet.localnet import Mesh, NodePlace, RelayPlace
 from shuiqiao.node.home.settings import Home
 
 MAX_PLAN_BYTES = 1 << 20
@@ -28,23 +28,6 @@ MAX_VALIDATORS = 16
 RELAYS = "_relays"
 """Name of the relay process among the processes of a network: no member can be called so."""
 
-BoundPort = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-
-
-class ValidatorPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The port on which one validator meets its peers."""
-
-    member: MemberName
-    p2p_port: BoundPort
-
-
-class RelayPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The port through which one validator dials another."""
-
-    near: MemberName
-    far: MemberName
-    port: BoundPort
-
 
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What network.json holds. network: the network id in hex. Without validators the engine is embedded."""
@@ -53,13 +36,18 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     network: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     suite: Literal["intl", "gm"]
     engine: Literal["embedded", "cometbft"]
-    validators: Annotated[tuple[ValidatorPlace, ...], msgspec.Meta(max_length=MAX_VALIDATORS)] = ()
+    validators: Annotated[tuple[NodePlace, ...], msgspec.Meta(max_length=MAX_VALIDATORS)] = ()
     relays: Annotated[tuple[RelayPlace, ...], msgspec.Meta(max_length=MAX_VALIDATORS**2)] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The validators by name, in their order."""
         return tuple(place.member for place in self.validators)
+
+    @property
+    def mesh(self) -> Mesh:
+        """Where the validators meet."""
+        return Mesh(nodes=self.validators, relays=self.relays)
 
 
 @dataclass(frozen=True, slots=True)

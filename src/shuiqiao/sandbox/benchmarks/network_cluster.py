@@ -206,7 +206,7 @@ class LedgerCluster(Cluster):
 
     def write_home(self, name: str, *, sync: Mapping[str, Setting]) -> None:
         """Write a node's home again with state-sync settings."""
-        self.comet.write_home(MEMBERS.index(name), sync=sync)
+        self.comet.write_home(name, sync=sync)
 
     def ledger_bytes(self, name: str) -> int:
         """Return how much of the disk a validator's ledger folder takes, in bytes."""

@@ -14,25 +14,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.base.words import Words
-from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace, chain_id_of
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNodes, Mesh
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
-from shuiqiao.members.model import VALIDATOR_POWER, EngineName, Genesis, Member, Role
+from shuiqiao.members.model import EngineName, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
-from shuiqiao.node.home.making import create_home, member_from_seeds
-from shuiqiao.node.home.settings import Home, NodeSettings
+from shuiqiao.node.home.making import Addresses, HomeNode, create_home, loopback_addresses, member_from_seeds
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Dependencies, Institution
 
 NETWORK_NAME = "demo"
@@ -69,14 +66,6 @@ EMBEDDED = RunEngine(engine=EngineName.EMBEDDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerAddresses:
-    """Where a member's server listens, as host:port: for callers with a token, and for other members."""
-
-    listen: str
-    peer_listen: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Founder:
     """One of those that found the network."""
 
@@ -102,7 +91,7 @@ class PreparedConsortium:
     genesis: bytes
     engine: EngineName
     validators: tuple[MemberId, ...]
-    network: LocalNetwork | None
+    network: LocalNodes | None
 
     @property
     def applicants_at_once(self) -> int:
@@ -156,14 +145,17 @@ def create_consortium(
     clock: Clock,
     entropy: Entropy,
     engine: RunEngine = EMBEDDED,
-    servers: Mapping[MemberId, ServerAddresses] | None = None,
+    is_served: bool = False,
     cost: PassphraseCost = STRONG_COST,
 ) -> PreparedConsortium:
-    """Make every home under ``folder/homes``; nothing is started. servers: where each is served, None where none is."""
+    """Make every home under ``folder/homes``; nothing is started. is_served: at addresses of their own."""
     suite = get_suite(suite_name)
     seeds = {founder.member: MemberSeeds.generate(entropy) for founder in FOUNDERS}
     validators = VOTING_ORDER[: engine.validators]
-    nodes = _node_keys(entropy) if engine.engine is EngineName.COMETBFT else {}
+    nodes = {member: NodeKeys.generate(entropy) for member in VOTING_ORDER} if validators else {}
+    mesh = Mesh.planned([*nodes], is_relayed=False)
+    names = [founder.member for founder in FOUNDERS]
+    addresses = loopback_addresses(names, besides=mesh.ports) if is_served else {}
     genesis = Genesis(
         name=NETWORK_NAME,
         suite=suite_name,
@@ -180,21 +172,29 @@ def create_consortium(
         ),
     )
     encoded = encode_genesis(genesis)
-    network = _local_network(
-        folder, genesis=genesis, network=suite.digest(encoded), nodes=nodes, program=engine.program
-    )
     for founder in FOUNDERS:
         create_home(
             home_of(folder, founder.member),
-            settings=_settings(founder, suite=suite_name, network=network, servers=servers or {}),
+            settings=addresses.get(founder.member, Addresses()).settings(
+                member=founder.member,
+                role=founder.role,
+                genesis=genesis,
+                p2p_port=mesh.p2p_port(founder.member),
+            ),
             genesis=encoded,
             seeds=seeds[founder.member],
             passphrase=None,
             entropy=entropy,
+            node=_home_node(founder.member, mesh=mesh, nodes=nodes),
             cost=cost,
         )
+    homes = {str(member): home_of(folder, member).cometbft for member in nodes}
     return PreparedConsortium(
-        folder=folder, genesis=encoded, engine=engine.engine, validators=validators, network=network
+        folder=folder,
+        genesis=encoded,
+        engine=engine.engine,
+        validators=validators,
+        network=LocalNodes(homes, program=engine.program) if nodes else None,
     )
 
 
@@ -212,21 +212,11 @@ def _member(
     )
 
 
-def _settings(
-    founder: Founder,
-    *,
-    suite: SuiteName,
-    network: LocalNetwork | None,
-    servers: Mapping[MemberId, ServerAddresses],
-) -> NodeSettings:
-    settings = NodeSettings(member=founder.member, role=founder.role, suite=suite)
-    if servers:
-        own = servers[founder.member]
-        others = {other: f"http://{found.peer_listen}" for other, found in servers.items() if other != founder.member}
-        settings = msgspec.structs.replace(settings, listen=own.listen, peer_listen=own.peer_listen, peers=others)
-    if network is None:
-        return settings
-    return msgspec.structs.replace(settings, engine="cometbft", p2p_port=network.p2p_port(founder.member))
+def _home_node(member: MemberId, *, mesh: Mesh, nodes: Mapping[MemberId, NodeKeys]) -> HomeNode | None:
+    if member not in nodes:
+        return None
+    settings = mesh.settings(member, node_id_of=lambda far: nodes[MemberId(far)].node_id, pace=PACE)
+    return HomeNode(keys=nodes[member], settings=settings)
 
 
 def home_of(folder: Path, member: MemberId) -> Home:
@@ -263,42 +253,8 @@ def open_consortium(prepared: PreparedConsortium, *, clock: Clock, entropy: Entr
         )
 
 
-def _node_keys(entropy: Entropy) -> dict[MemberId, NodeKeys]:
-    """Return fresh keys of a CometBFT node for every member."""
-    return {
-        member: NodeKeys(node_seed=entropy(SEED_BYTES), validator_seed=entropy(SEED_BYTES)) for member in VOTING_ORDER
-    }
-
-
-def _local_network(
-    folder: Path, *, genesis: Genesis, network: bytes, nodes: Mapping[MemberId, NodeKeys], program: Path
-) -> LocalNetwork | None:
-    """Write the homes of all nodes and return them, not started; None where there are none.
-
-    network: the network id. Raises Unavailable ``ledger.ports_taken``.
-    """
-    if not nodes:
-        return None
-    return LocalNetwork(
-        folder,
-        [
-            LocalNode(
-                name=member,
-                keys=keys,
-                power=VALIDATOR_POWER if member in genesis.witnesses else 0,
-                home=home_of(folder, member).cometbft,
-            )
-            for member, keys in nodes.items()
-        ],
-        program=program,
-        settings=LocalSettings(
-            chain_id=chain_id_of(network), genesis_time_ms=genesis.created_ms, pace=PACE, is_relayed=False
-        ),
-    )
-
-
 @contextmanager
-def _started(network: LocalNetwork | None) -> Generator[None]:
+def _started(network: LocalNodes | None) -> Generator[None]:
     """Keep all nodes running, from their first block on; nothing where there are none.
 
     Raises Unavailable ``ledger.node_too_slow``.

@@ -18,18 +18,17 @@ from shuiqiao.base.files import OWNER_ONLY_FOLDER, share_file
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.home.making import nothing_left_of_a_failure
-from shuiqiao.sandbox.scenario.consortium import EMBEDDED, FOUNDERS, RunEngine, ServerAddresses, create_consortium
+from shuiqiao.sandbox.scenario.consortium import EMBEDDED, FOUNDERS, RunEngine, create_consortium
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.sandbox.servers.accounts import make_accounts
 from shuiqiao.sandbox.servers.folder import InstitutionAccounts, SandboxFolder, SandboxPlan
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
-    from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.base.ids import Entropy
     from shuiqiao.base.progress import Progress
     from shuiqiao.sandbox.scenario.population import RunData
 
@@ -37,8 +36,6 @@ DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
 VALIDATORS: Final = 4
 """Institutions that vote where there are validators; the fifth follows."""
-
-_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +120,7 @@ def make_sandbox(
             clock=clock,
             entropy=entropy,
             engine=engine,
-            servers=_addresses(),
+            is_served=True,
             cost=cost,
         )
         replace_file(folder.genesis, prepared.genesis, mode=None)
@@ -149,13 +146,3 @@ def as_of_day(now_ms: int) -> date:
     """Return the last day of the newest whole month at a moment: the data ends there, and a bank judges today."""
     today = datetime.fromtimestamp(now_ms / MS_PER_SECOND, tz=UTC).date()
     return today.replace(day=1) - timedelta(days=1)
-
-
-def _addresses() -> dict[MemberId, ServerAddresses]:
-    """Return two free loopback ports for each institution; raises Unavailable ``ledger.ports_taken``."""
-    # The first free ones are those on which CometBFT's nodes will meet.
-    ports = iter(free_ports(3 * len(FOUNDERS))[len(FOUNDERS) :])
-    return {
-        founder.member: ServerAddresses(listen=f"{_HOST}:{next(ports)}", peer_listen=f"{_HOST}:{next(ports)}")
-        for founder in FOUNDERS
-    }

@@ -8,7 +8,8 @@ import sys
 import threading
 
 from patience import PATIENCE_S
-from shuiqiao.node.localnet.relays import RelayBoard
+from shuiqiao.ledger.engine.cometbft.comet.localnet import RelayBoard
+from shuiqiao.node.localnet.relays import answer
 
 
 def echo_at(port):
@@ -41,11 +42,12 @@ def heard_through(port):
 def test_cut_members_reach_each_other_and_nobody_else(folder, put_plan):
     plan = put_plan("aa", "bb", "cc")
     listeners = [echo_at(place.p2p_port) for place in plan.validators]
-    board = RelayBoard(folder)
+    board = RelayBoard(plan.mesh)
     ports = {(relay.near, relay.far): relay.port for relay in plan.relays}
-    assert board.answer({"act": "cut", "members": ["bb", "cc"]}) == {"cut": [("aa", "bb"), ("aa", "cc")]}
+    cut = answer(board, folder, {"act": "cut", "members": ["bb", "cc"]})
+    assert cut == {"cut": [("aa", "bb"), ("aa", "cc")]}
     assert [heard_through(ports[pair]) for pair in sorted(ports)] == [b"", b"", b"hello"]
-    assert board.answer({"act": "heal"}) == {"cut": []}
+    assert answer(board, folder, {"act": "heal"}) == {"cut": []}
     assert [heard_through(ports[pair]) for pair in sorted(ports)] == [b"hello"] * 3
     board.close()
     for listener in listeners:

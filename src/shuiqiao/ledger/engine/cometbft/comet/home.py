@@ -54,7 +54,10 @@ OWN_APPLICATION: Final = f"unix://{APP_SOCKET}"
 
 _HOST_AND_PORT: Final = r"([0-9A-Za-z.-]{1,253}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}"
 _P2P: Final = re.compile(rf"tcp://{_HOST_AND_PORT}")
-_PEER: Final = re.compile(rf"[0-9a-f]{{40}}@{_HOST_AND_PORT}")
+PEER_PATTERN: Final = rf"[0-9a-f]{{40}}@{_HOST_AND_PORT}"
+"""How a node names another one: its id, and where it listens for peers."""
+
+_PEER: Final = re.compile(PEER_PATTERN)
 
 NEVER_SIGNS: Final = (1 << 63) - 1
 """A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
@@ -64,6 +67,7 @@ NEXT_FILE: Final = "priv_validator_key.next.json"
 SECRET_MODE: Final = 0o600
 """Of files with a private key: for their owner alone."""
 
+_LAST_PORT: Final = 65_535
 _LAST_ROUND: Final = (1 << 31) - 1
 _PRECOMMIT: Final = 3
 _PUBLIC_MODE: Final = 0o644
@@ -76,6 +80,11 @@ class NodeKeys:
 
     node_seed: bytes
     validator_seed: bytes
+
+    @classmethod
+    def generate(cls, entropy: Entropy) -> NodeKeys:
+        """Return fresh keys."""
+        return cls(node_seed=entropy(SEED_BYTES), validator_seed=entropy(SEED_BYTES))
 
     @property
     def node_id(self) -> str:
@@ -144,6 +153,11 @@ class HomeSettings:
     pace: Pace = field(default_factory=Pace)
     sync: Mapping[str, Setting] = field(default_factory=dict[str, "Setting"])
 
+    @property
+    def p2p_port(self) -> int:
+        """The port on which it meets its peers."""
+        return int(self.p2p.rpartition(":")[2])
+
 
 def chain_id_of(network: bytes) -> str:
     """Return the CometBFT chain id of a network id: votes of one network count in no other [ABCI-10]."""
@@ -152,10 +166,15 @@ def chain_id_of(network: bytes) -> str:
 
 def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: Mapping[str, Any]) -> None:
     """Write a node's folder; a sign state that is there is kept, or the validator could sign twice [ABCI-11]."""
+    write_keys(home, keys)
+    write_configuration(home, settings=settings, genesis=genesis)
+
+
+def write_keys(home: Path, keys: NodeKeys) -> None:
+    """Make a node's folder with its two keys; ``write_configuration`` makes it one that CometBFT starts in."""
     (home / "config").mkdir(parents=True, exist_ok=True)
     (home / "data").mkdir(exist_ok=True)
     home.chmod(OWNER_ONLY)
-    write_configuration(home, settings=settings, genesis=genesis)
     _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=SECRET_MODE)
     _write(home / "config" / VALIDATOR_KEY_FILE, validator_key_text(keys.validator_seed), mode=SECRET_MODE)
     state = home / "data" / "priv_validator_state.json"
@@ -165,8 +184,14 @@ def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: M
 
 def write_configuration(home: Path, *, settings: HomeSettings, genesis: Mapping[str, Any]) -> None:
     """Write a node's configuration and the network's genesis document into its folder."""
-    _write(home / "config" / "config.toml", config_text(settings), mode=_PUBLIC_MODE)
-    _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
+    for path, data in configuration_files(home, settings=settings, genesis=genesis).items():
+        write_file(path, [data], mode=_PUBLIC_MODE)
+
+
+def configuration_files(home: Path, *, settings: HomeSettings, genesis: Mapping[str, Any]) -> dict[Path, bytes]:
+    """Return the files of a node's folder that are neither secret nor its own work."""
+    texts = {"config.toml": config_text(settings), "genesis.json": json.dumps(genesis, indent=2) + "\n"}
+    return {home / "config" / name: text.encode() for name, text in texts.items()}
 
 
 def read_settings(home: Path, *, moniker: str) -> HomeSettings:
@@ -187,6 +212,13 @@ def read_settings(home: Path, *, moniker: str) -> HomeSettings:
         if not _PEER.fullmatch(peer):
             raise _damaged(path, f"it dials {peer!r}, which is not ID@HOST:PORT")
     return HomeSettings(moniker=moniker, p2p=address, peers=peers)
+
+
+def require_p2p(text: str) -> None:
+    """Return if a node can be reached at ``HOST:PORT``; raises InvalidInput ``ledger.p2p_invalid``."""
+    port = int(text.rpartition(":")[2]) if re.fullmatch(_HOST_AND_PORT, text) else 0
+    if not 0 < port <= _LAST_PORT:
+        raise InvalidInput("ledger.p2p_invalid", f"{text[:300]!r} is not HOST:PORT, e.g. 192.0.2.7:26656")
 
 
 def write_last_signed(home: Path, *, height: int) -> None:

@@ -1,8 +1,11 @@
-"""A network of CometBFT nodes on the loopback of one machine: for tests, the demo and ``network init``.
+"""CometBFT nodes that meet on the loopback of one machine: ports, relays, configurations and processes.
 
-Every node has a home of its own below one folder. Node i dials the nodes after it, through relays that can be cut, so
-that a node can be partitioned away for real; without relays every node dials all others. The applications are started
-by the caller, over the folder of each.
+A mesh says on which port each node meets the others, and through which relays: node i dials the nodes after it through
+relays that can be cut, so that a node can be partitioned away for real; without relays every node dials all others.
+Whatever runs nodes on one machine has its mesh from here. Those of ``shuiqiao network`` and of the sandbox are children
+of the servers of their homes; the demo in one process runs them itself, beside the institutions that it has open
+(``LocalNodes``). ``LocalNetwork`` makes the homes too, for applications that no server of a home can be: the bench's
+has kinds of its own and notes every commit, and tests of the engine have theirs in their own process, to break there.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Self
+
+import msgspec
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.wire import MemberName
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     OWN_APPLICATION,
     RPC_SOCKET,
@@ -30,32 +37,135 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
 )
 from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
 
+LOOPBACK: Final = "127.0.0.1"
 _FIRST_PORT: Final = 20_000
 _PORTS: Final = 12_000
 _PORT_STEP: Final = 64
 _COPY_BYTES: Final = 256 * 1024
 _CONNECT_TIMEOUT_S: Final = 3.0
 
+BoundPort = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class NodePlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The port on which one member's node meets its peers."""
+
+    member: MemberName
+    p2p_port: BoundPort
+
+
+class RelayPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The port through which one node dials another."""
+
+    near: MemberName
+    far: MemberName
+    port: BoundPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """Where nodes meet. relays: one for each pair of nodes, or none at all.
+
+    E.g. ``Mesh.planned(["bureau", "bank"]).settings("bank", node_id_of=ids.__getitem__)``.
+    """
+
+    nodes: tuple[NodePlace, ...]
+    relays: tuple[RelayPlace, ...] = ()
+
+    @classmethod
+    def planned(cls, names: Sequence[str], *, is_relayed: bool = True) -> Self:
+        """Return a mesh at ports that are free now; direct connections are a little faster than relays."""
+        pairs = [*combinations(names, 2)] if is_relayed else []
+        ports = iter(free_ports(len(names) + len(pairs)))
+        return cls(
+            nodes=tuple(NodePlace(member=name, p2p_port=next(ports)) for name in names),
+            relays=tuple(RelayPlace(near=near, far=far, port=next(ports)) for near, far in pairs),
+        )
+
+    def grown(self, name: str) -> Mesh:
+        """Return this mesh with one node more, which dials all others through relays."""
+        ports = iter(free_ports(1 + len(self.nodes), besides=self.ports))
+        place = NodePlace(member=name, p2p_port=next(ports))
+        relays = (RelayPlace(near=name, far=each.member, port=next(ports)) for each in self.nodes)
+        return Mesh(nodes=(*self.nodes, place), relays=(*self.relays, *relays))
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """All ports by which nodes meet, whether or not anybody listens there now."""
+        return frozenset(self._p2p_ports().values()) | {relay.port for relay in self.relays}
+
+    def _p2p_ports(self) -> dict[str, int]:
+        return {place.member: place.p2p_port for place in self.nodes}
+
+    def p2p_port(self, name: str) -> int:
+        """Return where a node meets its peers, 0 for a name that has none."""
+        return self._p2p_ports().get(name, 0)
+
+    def settings(
+        self,
+        name: str,
+        *,
+        node_id_of: Callable[[str], str],
+        pace: Pace | None = None,
+        app: str = OWN_APPLICATION,
+        sync: Mapping[str, Setting] | None = None,
+    ) -> HomeSettings:
+        """Return the configuration of a node. node_id_of: the id of another one; the rest as in ``HomeSettings``.
+
+        Through relays it dials those after it, of each pair one the other. Without them it dials all others: one that
+        comes back then needs not wait until the others dial it again, which CometBFT does every five seconds.
+        """
+        dialled = {relay.far: relay.port for relay in self.relays if relay.near == name}
+        if not self.relays:
+            dialled = {each: port for each, port in self._p2p_ports().items() if each != name}
+        return HomeSettings(
+            moniker=name,
+            app=app,
+            p2p=f"tcp://{LOOPBACK}:{self.p2p_port(name)}",
+            peers=[f"{node_id_of(far)}@{LOOPBACK}:{port}" for far, port in dialled.items()],
+            pace=pace or Pace(),
+            sync=sync or {},
+        )
+
+
+class LocalNodes:
+    """The nodes over homes that were made, as children of this process; their applications are the caller's."""
+
+    def __init__(self, homes: Mapping[str, Path], *, program: Path) -> None:
+        """homes: the CometBFT folder of each node. Nothing is started."""
+        self.names = tuple(homes)
+        self.nodes = {name: NodeProcess(home, program=program) for name, home in homes.items()}
+
+    def start(self, names: Sequence[str] | None = None) -> None:
+        """Start the named nodes, or all."""
+        for name in names if names is not None else self.names:
+            self.nodes[name].start()
+
+    def wait_for_height(self, height: int, *, timeout_s: float, names: Sequence[str] | None = None) -> None:
+        """Return once the named nodes, or all, have a height; raises what ``NodeProcess.wait_for_height`` raises."""
+        for name in names if names is not None else self.names:
+            self.nodes[name].wait_for_height(height, timeout_s=timeout_s)
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        for node in self.nodes.values():
+            node.stop()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
-    """What is known of a node before it starts.
-
-    power: how much its vote counts, 0 for a node that follows without one. home: its folder, named as it is if None.
-    """
+    """What is known of a node before it starts. power: how much its vote counts."""
 
     name: str
     keys: NodeKeys
     power: int = 10
-    home: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
     """How a local network is set up.
 
-    is_relayed: put relays between peers, for partitions; direct connections are a little faster.
-    app: a built-in application of CometBFT instead of sockets, for comparison.
+    is_relayed: put relays between peers, for partitions. app: a built-in application of CometBFT instead of sockets.
     """
 
     chain_id: str
@@ -65,8 +175,8 @@ class LocalSettings:
     app: str = OWN_APPLICATION
 
 
-class LocalNetwork:
-    """Homes, processes and relays of validators on one machine.
+class LocalNetwork(LocalNodes):
+    """Homes, nodes and relays of validators on one machine.
 
     ::
 
@@ -79,104 +189,61 @@ class LocalNetwork:
 
     def __init__(self, folder: Path, nodes: Sequence[LocalNode], *, program: Path, settings: LocalSettings) -> None:
         """Write all homes; nothing is started."""
-        self.folder = folder
-        self.names = tuple(node.name for node in nodes)
+        super().__init__({node.name: folder / node.name for node in nodes}, program=program)
         self._settings = settings
-        self._local = nodes
-        self._p2p_ports = free_ports(len(nodes))
-        self._relays: dict[tuple[int, int], Relay] = {}
-        if settings.is_relayed:
-            pairs = [(near, far) for far in range(len(nodes)) for near in range(far)]
-            self._relays = {(near, far): Relay(target_port=self._p2p_ports[far]) for near, far in pairs}
+        self._keys = {node.name: node.keys for node in nodes}
+        self._mesh = Mesh.planned(self.names, is_relayed=settings.is_relayed)
+        self._relays = RelayBoard(self._mesh)
         self.genesis = comet_genesis(
             chain_id=settings.chain_id,
             time_ms=settings.genesis_time_ms,
             validators=[
-                GenesisValidator(name=each.name, key=each.keys.validator_key, power=each.power)
-                for each in nodes
-                if each.power
+                GenesisValidator(name=each.name, key=each.keys.validator_key, power=each.power) for each in nodes
             ],
         )
-        for index in range(len(nodes)):
-            self.write_home(index)
-        self.nodes = {name: NodeProcess(self.home(name), program=program) for name in self.names}
+        for name in self.names:
+            self.write_home(name)
 
     def home(self, name: str) -> Path:
         """Return a node's CometBFT folder."""
-        return self._local[self.names.index(name)].home or self.folder / name
-
-    def p2p_port(self, name: str) -> int:
-        """Return the loopback port where a node meets its peers."""
-        return self._p2p_ports[self.names.index(name)]
+        return self.nodes[name].home
 
     def rpc_address(self, name: str) -> str:
         """Return the address of a node's RPC, as CometBFT writes it."""
         return f"unix://{(self.home(name) / RPC_SOCKET).absolute()}"
 
-    def write_home(self, index: int, *, sync: Mapping[str, Setting] | None = None) -> None:
+    def write_home(self, name: str, *, sync: Mapping[str, Setting] | None = None) -> None:
         """Write a node's folder (again, with state-sync settings where given)."""
-        node = self._local[index]
-        settings = HomeSettings(
-            moniker=node.name,
-            app=self._settings.app,
-            p2p=f"tcp://127.0.0.1:{self._p2p_ports[index]}",
-            peers=self._peers(index),
+        settings = self._mesh.settings(
+            name,
+            node_id_of=lambda far: self._keys[far].node_id,
             pace=self._settings.pace,
-            sync=sync or {},
+            app=self._settings.app,
+            sync=sync,
         )
-        write_home(self.home(node.name), settings=settings, keys=node.keys, genesis=self.genesis)
-
-    def _peers(self, index: int) -> list[str]:
-        """Return whom a node dials: those after it through relays, of which there is one for each pair, else all.
-
-        One that comes back then needs not wait until the others dial it again, which CometBFT does every five seconds.
-        """
-        first = index + 1 if self._relays else 0
-        return [self._peer(index, far) for far in range(first, len(self._local)) if far != index]
-
-    def _peer(self, near: int, far: int) -> str:
-        relay = self._relays.get((near, far))
-        port = relay.port if relay is not None else self._p2p_ports[far]
-        return f"{self._local[far].keys.node_id}@127.0.0.1:{port}"
-
-    def start(self, names: Sequence[str] | None = None) -> None:
-        """Start the named nodes, or all."""
-        for name in names if names is not None else self.names:
-            self.nodes[name].start()
-
-    def wait_for_height(self, height: int, *, timeout_s: float, names: Sequence[str] | None = None) -> None:
-        """Return once the named nodes, or all, have a height; raises what ``NodeProcess.wait_for_height`` raises."""
-        for name in names if names is not None else self.names:
-            self.nodes[name].wait_for_height(height, timeout_s=timeout_s)
+        write_home(self.home(name), settings=settings, keys=self._keys[name], genesis=self.genesis)
 
     def partition(self, names: Sequence[str]) -> None:
         """Cut the named nodes off from all others; they still reach each other."""
-        for relay in self._relays_between(names):
-            relay.cut()
+        if not self._mesh.relays:
+            raise ValueError("this network was set up without relays and cannot be partitioned")
+        self._relays.cut(names)
 
     def heal(self) -> None:
         """End all partitions."""
-        for relay in self._relays.values():
-            relay.heal()
-
-    def _relays_between(self, names: Sequence[str]) -> list[Relay]:
-        if not self._relays:
-            raise ValueError("this network was set up without relays and cannot be partitioned")
-        inside = {self.names.index(name) for name in names}
-        return [relay for (near, far), relay in self._relays.items() if (near in inside) != (far in inside)]
+        self._relays.heal()
 
     def stop(self) -> None:
         """Stop all nodes and relays."""
-        for node in self.nodes.values():
-            node.stop()
-        for relay in self._relays.values():
-            relay.close()
+        super().stop()
+        self._relays.close()
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
     """Return loopback ports that are free now, below the range the system hands out for outgoing connections.
 
-    Processes begin their search at different places, so that networks set up at the same time do not meet.
+    Processes begin their search at different places, so that networks set up at the same time do not meet. besides:
+    ports that are given out already. Raises Unavailable ``ledger.ports_taken``.
     """
     first = _FIRST_PORT + os.getpid() * _PORT_STEP % _PORTS
     found: list[int] = []
@@ -184,9 +251,50 @@ def free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
         port = _FIRST_PORT + (first - _FIRST_PORT + offset) % _PORTS
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        if port in besides:
+            continue
+        with contextlib.suppress(OSError), socket.create_server((LOOPBACK, port)):
             found.append(port)
     raise Unavailable("ledger.ports_taken", f"fewer than {count} loopback ports are free from {_FIRST_PORT} on")
+
+
+class RelayBoard:
+    """All relays of a mesh, and who is cut off from whom."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        """Listen on every relay's port."""
+        self._relays: dict[tuple[str, str], Relay] = {}
+        self._cut: set[tuple[str, str]] = set()
+        self.listen(mesh)
+
+    def listen(self, mesh: Mesh) -> None:
+        """Listen for what is new in a mesh that has grown."""
+        for relay in mesh.relays:
+            if (relay.near, relay.far) not in self._relays:
+                self._relays[relay.near, relay.far] = Relay(target_port=mesh.p2p_port(relay.far), port=relay.port)
+
+    @property
+    def pairs_cut(self) -> list[tuple[str, str]]:
+        """The pairs of nodes that do not reach each other, in order."""
+        return sorted(self._cut)
+
+    def cut(self, names: Collection[str]) -> None:
+        """Cut the named nodes off from all others; they still reach each other."""
+        for pair, relay in self._relays.items():
+            if len(set(names).intersection(pair)) == 1:
+                relay.cut()
+                self._cut.add(pair)
+
+    def heal(self) -> None:
+        """Let every pair reach each other again."""
+        for relay in self._relays.values():
+            relay.heal()
+        self._cut.clear()
+
+    def close(self) -> None:
+        """Stop listening."""
+        for relay in self._relays.values():
+            relay.close()
 
 
 class Relay:
@@ -198,8 +306,8 @@ class Relay:
 
     def __init__(self, *, target_port: int, port: int = 0) -> None:
         """port: where to listen, 0 for any that is free."""
-        self._target = ("127.0.0.1", target_port)
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._target = (LOOPBACK, target_port)
+        self._listener = socket.create_server((LOOPBACK, port))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
