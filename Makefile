@@ -29,7 +29,7 @@ test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks
 	$(BIN)/pytest -n 3 --dist worksteal
 
 test-long: setup-dev  ## run the long forms of tests: a bank killed 20 times while 100 applications come in
-	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/faults/lending/test_killed_server.py
+	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/faults/lending/test_killed_server.py tests/integration/sandbox/test_story_in_one_process.py
 
 test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0

@@ -50,7 +50,7 @@ THIS_SUITE = "make test is this very suite: its recipe is written out in a test 
 ELSEWHERE = {
     "howto/run-a-consortium.md": ON_VALIDATORS,
     "howto/run-a-consortium.md#7": MINUTES + "test_network_bench.py",
-    "howto/run-a-consortium.md#8": MINUTES + "test_story_on_validators.py",
+    "howto/run-a-consortium.md#8": MINUTES + "test_story_in_one_process.py by make test-long",
     "howto/govern-a-consortium.md": ON_VALIDATORS,
     "howto/when-a-node-stops.md#2": ON_VALIDATORS,
     "howto/back-up-and-restore.md#8": ON_VALIDATORS,
@@ -177,6 +177,14 @@ def demo(tmp_path_factory) -> Path:
     with closing(Reader(folder)) as reader:
         reader.shell("demo", f"$ {DEMO}\n")
     return folder / "demo-out"
+
+
+def test_the_demo_leaves_its_model_and_its_report_as_people_read_them(demo):
+    card = json.loads((demo / "model" / "scorecard.json").read_bytes())
+    written = (demo / "model" / "model-card.md").read_text(encoding="utf-8")
+    assert written.startswith(f"# Model card: {card['name']}\n")
+    assert "| auc | 0." in written
+    assert "</html>" in (demo / "report.html").read_text(encoding="utf-8")
 
 
 BEFORE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import consortium_world as worlds
-from cometbft_world import comet_program
+from cometbft_world import comet_program, nodes_in
 from shuiqiao.members.model import EngineName
 from shuiqiao.sandbox.scenario.consortium import RunEngine
 from shuiqiao.sandbox.scenario.outvoting import CHEAT, outvote_cheat
@@ -43,3 +43,5 @@ def test_a_validator_that_altered_its_copy_is_outvoted_and_named(world, tmp_path
     assert (checks.named, set(checks.named_by)) == ((CHEAT,), others)
     assert set(checks.named_in_votes_by) <= others
     assert checks.replayed_through_embedded.blocks == world.bureau.engine.last_block()[0]
+    world.close()
+    assert nodes_in(world.folder) == []
