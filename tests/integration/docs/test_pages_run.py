@@ -45,6 +45,7 @@ ON_VALIDATORS = "runs on the network of run-a-consortium.md, in a test below"
 MINUTES = (
     "takes many minutes: its options are tried in a test below, and it is run shorter by tests/integration/sandbox/"
 )
+FOUNDED = "these commands, in one process, and the servers behind them run in tests/integration/cli/test_init.py"
 THE_CHECKOUT = "runs in a copy of the project's folder, in a test below"
 THIS_SUITE = "make test is this very suite: its recipe is written out in a test below"
 ELSEWHERE = {
@@ -56,6 +57,8 @@ ELSEWHERE = {
     "howto/back-up-and-restore.md#8": ON_VALIDATORS,
     "howto/back-up-and-restore.md#9": ON_VALIDATORS,
     "howto/back-up-and-restore.md#2": "needs a PostgreSQL server: runs in a test of its own below",
+    "howto/found-a-network.md#6": FOUNDED,
+    "howto/found-a-network.md#7": FOUNDED,
     "howto/add-a-feature.md#2": THIS_SUITE,
     "howto/add-a-record-type.md": THE_CHECKOUT,
     "howto/add-a-record-type.md#5": THIS_SUITE,
