@@ -18,12 +18,13 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     GenesisValidator,
     HomeSettings,
     NodeKeys,
+    Pace,
     chain_id_of,
     comet_genesis,
     configuration_files,
     write_keys,
 )
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LOOPBACK, free_ports
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LOOPBACK, Mesh, free_ports
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
 from shuiqiao.members.model import VALIDATOR_POWER, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
@@ -47,6 +48,16 @@ class HomeNode:
 
     keys: NodeKeys
     settings: HomeSettings
+
+    @classmethod
+    def in_mesh(
+        cls, member: str, mesh: Mesh, *, keys: Mapping[str, NodeKeys], pace: Pace | None = None
+    ) -> HomeNode | None:
+        """Return a member's node among those of a mesh, None where it has none. keys: of every node of the mesh."""
+        if member not in keys:
+            return None
+        settings = mesh.settings(member, node_id_of=lambda far: keys[far].node_id, pace=pace)
+        return cls(keys=keys[member], settings=settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

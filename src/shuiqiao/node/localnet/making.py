@@ -258,7 +258,7 @@ def create_network(
                 seeds=completed.secrets[member.id].seeds,
                 passphrase=passphrase,
                 entropy=entropy,
-                node=_home_node(member.id, mesh=plan.mesh, nodes=nodes),
+                node=HomeNode.in_mesh(member.id, plan.mesh, keys=nodes),
                 cost=cost,
             )
         for public, data in ((folder.genesis, encode_genesis(genesis)), (folder.members, completed.text.encode())):
@@ -304,14 +304,6 @@ def _plan(genesis: Genesis, completed: CompletedMembers) -> NetworkPlan:
         validators=mesh.nodes,
         relays=mesh.relays,
     )
-
-
-def _home_node(member: str, *, mesh: Mesh, nodes: Mapping[str, NodeKeys]) -> HomeNode | None:
-    """Return a validator's CometBFT node, None for another member."""
-    if member not in nodes:
-        return None
-    settings = mesh.settings(member, node_id_of=lambda far: nodes[far].node_id)
-    return HomeNode(keys=nodes[member], settings=settings)
 
 
 # An institution that joins later

@@ -152,7 +152,7 @@ def create_consortium(
     suite = get_suite(suite_name)
     seeds = {founder.member: MemberSeeds.generate(entropy) for founder in FOUNDERS}
     validators = VOTING_ORDER[: engine.validators]
-    nodes = {member: NodeKeys.generate(entropy) for member in VOTING_ORDER} if validators else {}
+    nodes = {str(member): NodeKeys.generate(entropy) for member in VOTING_ORDER} if validators else {}
     mesh = Mesh.planned([*nodes], is_relayed=False)
     names = [founder.member for founder in FOUNDERS]
     addresses = loopback_addresses(names, besides=mesh.ports) if is_served else {}
@@ -185,10 +185,10 @@ def create_consortium(
             seeds=seeds[founder.member],
             passphrase=None,
             entropy=entropy,
-            node=_home_node(founder.member, mesh=mesh, nodes=nodes),
+            node=HomeNode.in_mesh(founder.member, mesh, keys=nodes, pace=PACE),
             cost=cost,
         )
-    homes = {str(member): home_of(folder, member).cometbft for member in nodes}
+    homes = {member: home_of(folder, MemberId(member)).cometbft for member in nodes}
     return PreparedConsortium(
         folder=folder,
         genesis=encoded,
@@ -210,13 +210,6 @@ def _member(
         suite=suite,
         validator=node.validator if node and founder.member in validators else None,
     )
-
-
-def _home_node(member: MemberId, *, mesh: Mesh, nodes: Mapping[MemberId, NodeKeys]) -> HomeNode | None:
-    if member not in nodes:
-        return None
-    settings = mesh.settings(member, node_id_of=lambda far: nodes[MemberId(far)].node_id, pace=PACE)
-    return HomeNode(keys=nodes[member], settings=settings)
 
 
 def home_of(folder: Path, member: MemberId) -> Home:
