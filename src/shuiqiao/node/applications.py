@@ -44,7 +44,7 @@ class DeliveredOpenings:
         from shuiqiao.node.peers.exchange_link import opened_application
         from shuiqiao.node.peers.message import Act
 
-        waiting = {opened_application(each.body) for each in self.deliveries.waiting() if each.act is Act.OPENING}
+        waiting = {opened_application(body) for body in self.deliveries.bodies(Act.OPENING)}
         lost = {application: sealed for application, sealed in openings.items() if application not in waiting}
         for application, sealed in lost.items():
             self.hand_in(application, sealed)

@@ -157,6 +157,12 @@ class DeliveryStore:
         with self._engine.connect() as connection:
             return int(connection.execute(select(func.count()).select_from(_deliveries)).scalar_one())
 
+    def bodies(self, act: Act) -> list[bytes]:
+        """Return what the messages of one act say."""
+        statement = select(_deliveries.c.body).where(_deliveries.c.act == act.value)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(statement))
+
     def due(self, receiver: MemberId, *, now_ms: int, most: int) -> list[Delivery]:
         """Return those to one receiver that may be sent now, oldest first."""
         statement = (
@@ -262,6 +268,10 @@ class Deliveries:
     def count(self) -> int:
         """Return how much did not arrive yet."""
         return self._store.count()
+
+    def bodies(self, act: Act) -> list[bytes]:
+        """Return what did not arrive yet of one act."""
+        return self._store.bodies(act)
 
     def abandon(self, delivery: bytes) -> bool:
         """Forget a message that a person gave up; tell whether it was there."""

@@ -180,6 +180,15 @@ def test_a_start_goes_on_where_the_last_run_ended(world):
     assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
 
 
+def test_what_waits_of_one_act_is_read_apart(world):
+    for act, body in ((Act.ARTEFACT, b"one"), (Act.OPENING, b"two"), (Act.ARTEFACT, b"three")):
+        world.send(BANK, act, body)
+    assert (sorted(world.deliveries.bodies(Act.ARTEFACT)), world.deliveries.bodies(Act.OPENING)) == (
+        [b"one", b"three"],
+        [b"two"],
+    )
+
+
 def test_in_the_background_it_is_sent_at_once(world):
     world.deliveries.start()
     world.send(BANK, Act.ARTEFACT, b"one")
