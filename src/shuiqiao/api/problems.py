@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client import request_id
-from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, problem_of, status_of
+from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, not_found, problem_of, status_of
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -108,11 +108,6 @@ def _refused_route(error: HTTPException, *, method: str) -> ShuiqiaoError:
             return Denied("api.forbidden", "this caller may not do this")
         case _:
             return InvalidInput("api.request_invalid", "the request is not well formed")
-
-
-def not_found() -> InvalidInput:
-    """Return the one refusal of what is not there, and of what is another's."""
-    return InvalidInput("api.not_found", "there is nothing at this address for this caller")
 
 
 def failed() -> Unavailable:

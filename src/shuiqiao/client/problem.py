@@ -132,6 +132,11 @@ def status_of_code(code: str) -> HTTPStatus | None:
     return _STATUS_OF_CODE.get(code)
 
 
+def not_found() -> InvalidInput:
+    """Return the one refusal of what is not there, and of what is another's."""
+    return InvalidInput("api.not_found", "there is nothing at this address for this caller")
+
+
 def problem_of(error: ShuiqiaoError, *, request_id: str = "", fields: tuple[FieldProblem, ...] = ()) -> Problem:
     """Return an error as it goes over the wire.
 

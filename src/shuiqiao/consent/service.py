@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
-from shuiqiao.base.ids import OwnedId
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
@@ -64,7 +64,14 @@ class _Artefacts:
     def artefact(self, consent: OwnedId) -> ConsentArtefact:
         """Return the artefact of a consent, checked against the ledger; raises as ``filed_artefact``."""
         state = self._submitter.state()
-        return filed_artefact(self._store, consent, state=state, network=self._network, suite=self._suite)
+        return filed_artefact(
+            self._store,
+            consent,
+            member=self._submitter.member,
+            state=state,
+            network=self._network,
+            suite=self._suite,
+        )
 
     def relay(self, raw: bytes) -> Committed:
         """Put an enterprise's pause, resume or revoke on the ledger, and nothing else that somebody might slip in.
@@ -147,7 +154,13 @@ class ConsentService(_Artefacts):
         return GrantedConsent(artefact=artefact, committed=committed)
 
     def revoke_for_lost_key(self, consent: OwnedId) -> Committed:
-        """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11]."""
+        """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11].
+
+        Raises Denied ``consent.provider_wrong`` for one of another bureau's, whether or not there is one.
+        """
+        provider = consent.partition("/")[0]
+        if provider != self._submitter.member:
+            raise Denied("consent.provider_wrong", f"the consent names {provider}, this is {self._submitter.member}")
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
         return self._submitter.submit(REVOKE, body)
 
@@ -270,15 +283,24 @@ def ending_consents(store: ConsentStore, *, state: StateView, now_ms: int, withi
 
 
 def filed_artefact(
-    store: ConsentStore, consent: OwnedId, *, state: StateView, network: bytes, suite: CipherSuite
+    store: ConsentStore,
+    consent: OwnedId,
+    *,
+    member: MemberId,
+    state: StateView,
+    network: bytes,
+    suite: CipherSuite,
 ) -> ConsentArtefact:
-    """Return an artefact on file, its bytes checked against the ledger's commitment.
+    """Return an artefact on file, its bytes checked against the ledger's commitment. member: whose file it is.
 
-    Raises Denied ``consent.unknown`` or ``consent.artefact_missing``, IntegrityError ``consent.commitment_mismatch`` or
-    ``consent.artefact_damaged``.
+    Raises Denied ``consent.unknown``, also for a consent that others gave each other, ``consent.artefact_missing`` for
+    one of this member's, IntegrityError ``consent.commitment_mismatch`` or ``consent.artefact_damaged``.
     """
-    grant = find_grant(state, consent)
     stored = store.artefact(consent)
+    value = state.get(grant_key(consent))
+    grant = None if value is None else grant_from_state(consent, value)
+    if grant is None or (stored is None and member not in {grant.provider, grant.recipient}):
+        raise Denied("consent.unknown", f"no consent {consent} of {member} is on the ledger")
     if stored is None:
         raise Denied("consent.artefact_missing", f"consent {consent} is granted, but its artefact is not on file")
     try:

@@ -6,6 +6,7 @@ import pytest
 
 from api_world import asked
 from consortium_world import record_files
+from offices_world import offices_world
 from serving_world import PASSPHRASE, make_served_home
 from shuiqiao.node.server import RunningInstitution
 
@@ -21,3 +22,10 @@ def bureau(tmp_path_factory):
             institution.vault.ingest([path], anchor=institution.outbox, record_type=known)
         with asked(running) as found:
             yield found
+
+
+@pytest.fixture(scope="session")
+def offices(tmp_path_factory):
+    """A bureau, two banks and a regulator behind their doors, by name."""
+    with offices_world(tmp_path_factory.mktemp("offices") / "world") as found:
+        yield found

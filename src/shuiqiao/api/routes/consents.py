@@ -8,9 +8,9 @@ from fastapi import Path
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
-from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources.consents import (
     FILE_ARTEFACT,
     RELAY_STATEMENT,

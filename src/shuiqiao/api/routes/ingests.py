@@ -10,27 +10,31 @@ from fastapi.concurrency import run_in_threadpool
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.forms import WireResponse
-from shuiqiao.api.problems import not_found
+from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.resources.ingests import (
+    LIST_QUARANTINED,
     AnchoredBatchRecord,
     IngestRecord,
-    QuarantinedRow,
     QuarantinedRowPage,
+    QuarantineQuestion,
     QuarantineReport,
     QuarantineReportPage,
 )
+from shuiqiao.client.resources.own_files import TAKE_IN_FILES
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
-from shuiqiao.vault.ingest.quarantine import find_report, read_rows, reports_in
+from shuiqiao.node.operations.records import quarantine_of
+from shuiqiao.vault.ingest.quarantine import reports_in
 
 if TYPE_CHECKING:
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.accounts.model import Principal
+    from shuiqiao.node.server import RunningInstitution
     from shuiqiao.vault.model import IngestReport
 
-ingests = Routes("ingests", prefix="/ingests")
+ingests = Routes("ingests")
 
 OCTETS: Final = "application/octet-stream"
 
@@ -49,7 +53,7 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
 
 
 @ingests.post(
-    "",
+    "/ingests",
     permission="ingest.write",
     codes=("node.role_wrong", "standards.type_unknown", "standards.type_unrecognised", "vault.busy"),
     streams=True,
@@ -63,7 +67,7 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
     },
 )
 async def take_in_file(
-    request: Request, running: Running, name: FileName, record_type: TypeName | None = None
+    request: Request, running: Running, caller: Caller, name: FileName, record_type: TypeName | None = None
 ) -> WireResponse:
     """Take a file of records in: every row is anchored, or kept out with the reason; the same file changes nothing.
 
@@ -72,13 +76,15 @@ async def take_in_file(
     institution, door = running.institution, request.app.state.door
     require_role(institution.settings, Role.TAX_BUREAU)
     async with door.uploads.receive(request, name=name) as path:
-        report = await run_in_threadpool(_take_in, institution, path, record_type)
+        report = await run_in_threadpool(_take_in, running, caller, path, record_type)
     return WireResponse(_record(report))
 
 
-def _take_in(institution: Institution, path: FilePath, record_type: str | None) -> IngestReport:
-    known = None if record_type is None else institution.catalogue.get(record_type)
-    return institution.vault.ingest([path], anchor=institution.outbox, record_type=known)
+def _take_in(running: RunningInstitution, caller: Principal, path: FilePath, record_type: str | None) -> IngestReport:
+    institution = running.institution
+    with journaled(running, caller, act=TAKE_IN_FILES.act):
+        known = None if record_type is None else institution.catalogue.get(record_type)
+        return institution.vault.ingest([path], anchor=institution.outbox, record_type=known)
 
 
 def _record(report: IngestReport) -> IngestRecord:
@@ -98,45 +104,22 @@ def _record(report: IngestReport) -> IngestRecord:
     )
 
 
-@ingests.get("", permission="ingest.read", codes=("node.role_wrong",))
+@ingests.get("/ingests", permission="ingest.read", codes=("node.role_wrong",))
 def list_quarantine_reports(
     running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> QuarantineReportPage:
     """List the ingests with what each kept out, the oldest first."""
-    names = [path for path in reports_in(_folder(running.institution)) if path.stem > (cursor or "")]
+    names = [path for path in reports_in(quarantine_of(running.institution)) if path.stem > (cursor or "")]
     found, following = first_rows(
         [QuarantineReport(ingest=path.stem, bytes=path.stat().st_size) for path in names[: limit + 1]], limit=limit
     )
     return QuarantineReportPage(items=found, next=found[-1].ingest if following else None)
 
 
-@ingests.get("/{ingest}/quarantine", permission="ingest.read", codes=("node.role_wrong", "api.not_found"))
+@ingests.perform(LIST_QUARANTINED, permission="ingest.read", codes=("node.role_wrong", "api.not_found"))
 def list_quarantined_rows(
-    ingest: IngestName, running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None
+    ingest: IngestName, running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None
 ) -> QuarantinedRowPage:
     """List the rows that an ingest kept out or met again, and why."""
-    path = find_report(_folder(running.institution), ingest)
-    if path is None:
-        raise not_found()
-    first = int(cursor or 0)
-    rows = list(read_rows(path, first=first, limit=limit + 1))
-    found, following = first_rows(
-        [
-            QuarantinedRow(
-                file=row["file"],
-                row=row["row"],
-                field=row["field"],
-                rule=row["rule"],
-                value=row["value"],
-                rows=row.get("rows"),
-            )
-            for row in rows
-        ],
-        limit=limit,
-    )
-    return QuarantinedRowPage(items=found, next=str(first + limit) if following else None)
-
-
-def _folder(institution: Institution) -> FilePath:
-    require_role(institution.settings, Role.TAX_BUREAU)
-    return institution.home.vault / "quarantine"
+    asked = QuarantineQuestion(ingest=ingest, limit=limit, cursor=cursor)
+    return performed(running, caller, LIST_QUARANTINED, asked)

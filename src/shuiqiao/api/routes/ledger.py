@@ -9,9 +9,9 @@ from fastapi import Path, Query, Response
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.problems import not_found
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes
 from shuiqiao.api.values import json_value
+from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources.ledger import (
     LIST_ENTRIES,
     RECEIPT_TYPE,

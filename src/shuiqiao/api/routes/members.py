@@ -9,9 +9,9 @@ from fastapi import Path
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.problems import not_found
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources.members import (
     LIST_EPOCHS,
     LIST_MEMBERS,

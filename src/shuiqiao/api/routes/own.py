@@ -12,13 +12,13 @@ from fastapi import Depends, Path, Response
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
-from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.consents import Owner, OwnId
 from shuiqiao.api.routes.ledger import RECEIPT_ANSWER, Index, Place, receipt_of, transaction_at
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources import own as api
 from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
 from shuiqiao.client.resources.disputes import (

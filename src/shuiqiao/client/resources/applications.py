@@ -291,6 +291,7 @@ HAND_IN: Final = Operation(
     told=ApplicationFileRecord,
     act="applications.hand_in",
     subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )
 LIST_APPLICATIONS: Final = Operation(
     method="GET",
@@ -316,6 +317,7 @@ PROCESS: Final = Operation(
     timeout_s=PROCESS_TIMEOUT_S,
     act="applications.process",
     subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )
 CLOSE: Final = Operation(
     path="/applications/closings",
@@ -323,6 +325,7 @@ CLOSE: Final = Operation(
     told=ApplicationFileRecord,
     act="applications.close",
     subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )
 ASK_ANEW: Final = Operation(
     path="/applications/renewals",
@@ -330,6 +333,7 @@ ASK_ANEW: Final = Operation(
     told=ApplicationFileRecord,
     act="applications.ask_anew",
     subject=lambda asked: f"application/{asked.application}",
+    shows_taxpayer=True,
 )
 HAND_IN_OPENINGS: Final = Operation(
     path="/decisions/openings", sent=Nothing, told=HandedInOpenings, act="decisions.hand_in"

@@ -125,7 +125,11 @@ class LostKey(Wire):
 
 TAKE_IN_CONSENT: Final = Operation(path="/consents", sent=ConsentSubmissionMessage, told=EntryPlace)
 FILE_ARTEFACT: Final = Operation(
-    path="/consents/artefacts", sent=ArtefactMessage, told=FiledArtefact, act="consents.file"
+    path="/consents/artefacts",
+    sent=ArtefactMessage,
+    told=FiledArtefact,
+    act="consents.file",
+    shows_taxpayer=True,
 )
 RELAY_STATEMENT: Final = Operation(path="/consents/statements", sent=ConsentStatement, told=EntryPlace)
 REVOKE_FOR_LOST_KEY: Final = Operation(

@@ -78,13 +78,16 @@ class DisputeAnswer(Wire):
     """At most 500 characters."""
 
 
-LIST_DISPUTES: Final = Operation(method="GET", path="/disputes", sent=PageQuery, told=DisputePage)
+LIST_DISPUTES: Final = Operation(
+    method="GET", path="/disputes", sent=PageQuery, told=DisputePage, act="disputes.list", shows_taxpayer=True
+)
 ANSWER_DISPUTE: Final = Operation(
     path="/disputes/answers",
     sent=DisputeAnswer,
     told=DisputeRecord,
     act="disputes.answer",
     subject=lambda answer: f"dispute/{answer.dispute}",
+    shows_taxpayer=True,
 )
 RAISE_DISPUTE: Final = Operation(path="/own/disputes", sent=DisputeStatement, told=DisputeRecord)
 LIST_OWN_DISPUTES: Final = Operation(method="GET", path="/own/disputes", sent=PageQuery, told=DisputePage)

@@ -102,6 +102,7 @@ ISSUE_CODE: Final = Operation(
     told=OneTimeCode,
     act="enrolments.issue_code",
     subject=lambda order: f"taxpayer/{order.taxpayer}",
+    shows_taxpayer=True,
 )
 READ_ENROLMENT: Final = Operation(
     method="GET",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from shuiqiao.client.pages import Page
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Id, Name, Wire, example
 
 _BATCH = {"batch": "5e" * 16, "standard": "invoice_issued@2", "records": 4096, "index": 12}
@@ -95,3 +96,23 @@ class QuarantinedRowPage(Page[QuarantinedRow]):
     """Rows in the order of the ingest."""
 
     model_config = example(items=[_ROW], next="101")
+
+
+class QuarantineQuestion(PageQuery):
+    """Asks for rows that one ingest kept out, from a line of its list on, which is the cursor."""
+
+    model_config = example(ingest="20260105T081500.418Z-4711-3", limit=100, cursor="100")
+
+    ingest: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.-]{1,100}$")]
+    cursor: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})$")] | None = None
+
+
+LIST_QUARANTINED: Final = Operation(
+    method="GET",
+    path="/ingests/{ingest}/quarantine",
+    sent=QuarantineQuestion,
+    told=QuarantinedRowPage,
+    act="ingest.read_quarantine",
+    subject=lambda asked: f"ingest/{asked.ingest}",
+    shows_taxpayer=True,
+)

@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
-from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
 
 _REQUEST = {
     "request": "first-bank/" + "7a" * 16,
@@ -47,6 +47,15 @@ class RequestPage(Page[RequestRecord]):
     """Requests by id."""
 
     model_config = example(items=[_REQUEST], next=None)
+
+
+class RequestChoice(Wire):
+    """One request, by who asked and its own id."""
+
+    model_config = example(sender="first-bank", request="7a" * 16)
+
+    sender: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}$")]
+    request: Id
 
 
 _USE = {
@@ -102,6 +111,18 @@ class UseQuery(PageQuery):
     taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
 
 
+LIST_REQUESTS: Final = Operation(
+    method="GET", path="/requests", sent=PageQuery, told=RequestPage, act="requests.list", shows_taxpayer=True
+)
+READ_REQUEST: Final = Operation(
+    method="GET",
+    path="/requests/{sender}/{request}",
+    sent=RequestChoice,
+    told=RequestRecord,
+    act="requests.read",
+    subject=lambda asked: f"request/{asked.sender}/{asked.request}",
+    shows_taxpayer=True,
+)
 LIST_USES: Final = Operation(
     method="GET",
     path="/usage",

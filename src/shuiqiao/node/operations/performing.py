@@ -16,6 +16,7 @@ from shuiqiao.client.resources import applications as applied
 from shuiqiao.client.resources import approvals as approved
 from shuiqiao.client.resources import consents, disputes, enrolments, own_files
 from shuiqiao.client.resources import governance as governing
+from shuiqiao.client.resources import ingests as taken_in
 from shuiqiao.client.resources import jobs as worked
 from shuiqiao.client.resources import journal as journaled
 from shuiqiao.client.resources import models as modelled
@@ -39,6 +40,7 @@ from shuiqiao.node.operations import (
     oversight,
     products,
     records,
+    requests,
     upkeep,
 )
 from shuiqiao.node.operations.account_performing import OF_ACCOUNTS
@@ -98,6 +100,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed_long(own_files.TAKE_IN_FILES, records.take_in_files),
             _performed(own_files.ASK_INGEST, jobs.ask_ingest),
             _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
+            _performed(taken_in.LIST_QUARANTINED, records.list_quarantined),
             _performed(enrolments.ISSUE_CODE, enterprises.issue_code),
             _performed(enrolments.READ_ENROLMENT, enterprises.read_enrolment),
             _performed(consents.FILE_ARTEFACT, enterprises.file_artefact),
@@ -112,6 +115,8 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(LIST_DELIVERIES, deliveries.list_deliveries),
             _performed(recorded.REDO_PENDING, records.redo_pending),
             _performed(recorded.ABANDON_PENDING, records.abandon_pending),
+            _performed(requested.LIST_REQUESTS, requests.list_requests),
+            _performed(requested.READ_REQUEST, requests.read_request),
             _performed(requested.LIST_USES, enterprises.list_uses),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
             _performed(offered.LIST_PRODUCTS, products.list_products),

@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.ids import Uscc
 from shuiqiao.base.progress import no_progress
-from shuiqiao.client.resources import own_files, records
+from shuiqiao.client.problem import not_found
+from shuiqiao.client.resources import ingests, own_files, records
 from shuiqiao.members.model import Role
 from shuiqiao.node import pending
 from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.home_reader import changed_records_at
 from shuiqiao.node.operations.paging import page_after
 from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.ingest.quarantine import find_report, read_rows
 from shuiqiao.vault.model import ErasureReason, LeafRef
 from shuiqiao.vault.search import RecordQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from shuiqiao.base.progress import Progress
     from shuiqiao.client.pages import PageQuery
@@ -200,3 +204,30 @@ def _pending_page(
     ]
     items, following = page_after(rows, asked, name=lambda row: f"{row.kind}:{row.id}")
     return records.PendingPage(items=items, next=following)
+
+
+def quarantine_of(institution: Institution) -> Path:
+    """Return the folder of the rows that ingests kept out; raises Denied ``node.role_wrong`` where none are."""
+    require_role(institution.settings, Role.TAX_BUREAU)
+    return institution.home.vault / "quarantine"
+
+
+def list_quarantined(institution: Institution, asked: ingests.QuarantineQuestion) -> ingests.QuarantinedRowPage:
+    """Return rows that an ingest kept out or met again, and why; raises InvalidInput ``api.not_found``."""
+    path = find_report(quarantine_of(institution), asked.ingest)
+    if path is None:
+        raise not_found()
+    first = int(asked.cursor or 0)
+    rows = list(read_rows(path, first=first, limit=asked.limit + 1))
+    items = tuple(
+        ingests.QuarantinedRow(
+            file=row["file"],
+            row=row["row"],
+            field=row["field"],
+            rule=row["rule"],
+            value=row["value"],
+            rows=row.get("rows"),
+        )
+        for row in rows[: asked.limit]
+    )
+    return ingests.QuarantinedRowPage(items=items, next=str(first + asked.limit) if len(rows) > asked.limit else None)

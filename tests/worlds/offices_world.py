@@ -1,0 +1,190 @@
+"""A bureau, two banks and a regulator at work behind their doors, each with objects of every sort of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import consortium_world as worlds
+from api_world import ALL, AskedInstitution, asked
+from consortium_world import CHEAP, REFERRED_POINTS, TAXPAYER, ConsortiumWorld
+from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.client.http import new_idempotency_key
+from shuiqiao.consent.enterprise import EnterpriseKeys
+from shuiqiao.exchange.dispute_statement import DisputeBody, encode_dispute
+from shuiqiao.lending.processing import Surroundings
+from shuiqiao.node.accounts.opening import InstitutionAccounts
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.server import RunningInstitution
+from shuiqiao.oversight.contract import ALARM, OversightAlarmBody
+from shuiqiao.sandbox.scenario.consortium import BUREAU, REGULATOR
+from shuiqiao.sandbox.scenario.enterprises import BureauLink, OpeningLink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Office:
+    """An institution behind its doors. parts: of its own objects, by what the API calls them."""
+
+    asked: AskedInstitution
+    parts: dict[str, str]
+
+    @property
+    def institution(self) -> Institution:
+        """Whose doors these are."""
+        return self.asked.running.institution
+
+    def request(self, method: str, path: str, message: Any = None, *, token: str = ALL) -> Any:
+        """Ask the public door."""
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": new_idempotency_key()}
+        return self.asked.public.request(method, path, json=message, headers=headers)
+
+    def act(self, path: str, message: Any, *, token: str = ALL) -> Any:
+        """Do an act that is not refused; return what is told of it."""
+        answer = self.request("POST", f"/api/v1{path}", message, token=token)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def offices_world(folder: Path) -> Generator[Mapping[str, Office]]:
+    """Open all four, by the names ``bureau``, ``bank``, ``other_bank`` and ``regulator``; closed behind."""
+    with ExitStack() as stack:
+        world = ConsortiumWorld(folder, "intl")
+        stack.callback(world.close)
+        members = {
+            "bureau": world.bureau,
+            "bank": world.bank,
+            "other_bank": world.other_bank,
+            "regulator": world.regulator,
+        }
+        offices = {name: _office(institution, stack) for name, institution in members.items()}
+        for name in ("bank", "other_bank"):
+            _lend(world, offices[name], stack)
+        _keep_records(world, offices["bureau"])
+        _watch(world, offices["regulator"])
+        for office in offices.values():
+            _add_accounts(office)
+            _work(office)
+        for office in offices.values():
+            office.institution.catch_up_with(world.bureau)
+        yield offices
+
+
+def _office(institution: Institution, stack: ExitStack) -> Office:
+    running = RunningInstitution(institution, stack=ExitStack())
+    running.accounts = InstitutionAccounts(institution, cost=CHEAP)
+    running.jobs.add_duties()
+    index, height = "0", "1"
+    return Office(asked=stack.enter_context(asked(running)), parts={"index": index, "height": height})
+
+
+def _work(office: Office) -> None:
+    """Do what the server does by itself."""
+    while office.asked.running.runner.run_one():
+        pass
+
+
+def _lend(world: ConsortiumWorld, office: Office, stack: ExitStack) -> None:
+    """A consent, an application that was referred, one that was decided by two people, a model and a proposal."""
+    bank = office.institution
+    assessor = stack.enter_context(world.assessor(points=REFERRED_POINTS))
+    product = worlds.INVOICE_LOAN
+    bank.__dict__["applications"] = bank.application_process(
+        Surroundings(
+            provider=lambda _: BureauLink(bank, world.bureau),
+            product={product.id: product}.__getitem__,
+            assessor=lambda _: assessor,
+            regulator=REGULATOR,
+            regulator_link=OpeningLink(bank, world.regulator),
+        )
+    )
+    consents, applications = [world.consent(bank) for _ in range(2)], [new_id(system_entropy).hex() for _ in range(2)]
+    for consent, application in zip(consents, applications, strict=True):
+        wanted = {"application": application, "product": product.id, "consent": consent, "amount_fen": 50_000_000}
+        office.act("/applications", wanted)
+    _work(office)
+    maker = office.asked.tokens.issue("maker", "decisions.make")
+    checker = office.asked.tokens.issue("checker", "decisions.check")
+    decision = {"outcome": "approved", "reason": "order book seen"}
+    made = office.act("/approvals/decisions", {"application": applications[1], **decision}, token=maker)
+    office.act("/approvals/checks", {"approval": made["approval"], "digest": made["digest"]}, token=checker)
+    _work(office)
+    waiting = office.act("/approvals/decisions", {"application": applications[0], **decision}, token=maker)
+    card = (
+        '{"format": "shuiqiao-scorecard@1", "base_score": 600, "base_odds": 20, "points_to_double": 40, '
+        f'"name": "{bank.member}", "base_points": 640, "features": [], "n": 100, "bad": 9}}'
+    )
+    given = {"scorecard": card, "data": "Loans of 2025.", "auc": "0.71", "auc_ci_95": "0.65 to 0.77", "ks": "0.3"}
+    request = office.asked.get(f"/api/v1/applications/{applications[1]}").json()["request"]
+    office.parts.update(
+        provider=BUREAU,
+        consent=consents[1].partition("/")[2],
+        sender=bank.member,
+        request=request,
+        application=applications[1],
+        approval=waiting["approval"],
+        job=applications[1],
+        model=office.act("/models", given)["digest"],
+    )
+
+
+def _keep_records(world: ConsortiumWorld, office: Office) -> None:
+    """A dispute of a record that was given to banks, a proposal to destroy it, and what ingests kept out."""
+    bureau = office.institution
+    found = office.act("/records/searches", {"taxpayer": TAXPAYER, "record_type": "invoice_issued"})["records"][0]
+    body = DisputeBody(
+        dispute=new_id(system_entropy),
+        bureau=bureau.member,
+        taxpayer=TAXPAYER,
+        batch=bytes.fromhex(found["batch"]),
+        leaf=found["leaf"],
+        reason="red-lettered in March",
+        made_ms=world.clock.now_ms(),
+    )
+    network = bureau.parameters.network
+    key = EnterpriseKeys(bytes(range(32)), suite=bureau.suite).enrolment_key(bureau.member, network=network)
+    bureau.disputes.receive(encode_dispute(body, network=network, suite=bureau.suite, key=key))
+    again = world.folder / "records" / "invoice_issued.csv"
+    report = bureau.vault.ingest([again], anchor=bureau.outbox, record_type=bureau.catalogue.get("invoice_issued"))
+    assert report.duplicates_reported
+    proposal = {"batch": found["batch"], "leaves": [found["leaf"]], "reason": "taxpayer_request"}
+    waiting = office.act("/approvals/erasures", proposal, token=office.asked.tokens.issue("maker", "erasures.make"))
+    request = office.asked.get("/api/v1/requests").json()["items"][0]
+    sender, _, number = request["request"].partition("/")
+    provider, _, consent = request["consent"].partition("/")
+    office.parts.update(
+        batch=found["batch"],
+        dispute=body.dispute.hex(),
+        ingest=report.report.stem,
+        approval=waiting["approval"],
+        sender=sender,
+        request=number,
+        provider=provider,
+        consent=consent,
+    )
+
+
+def _watch(world: ConsortiumWorld, office: Office) -> None:
+    """An alarm on the ledger, and a freeze that waits for a second person."""
+    regulator = office.institution
+    regulator.catch_up_with(world.bureau)
+    body = OversightAlarmBody(
+        alarm=new_id(system_entropy), subject="false_record", accused=BUREAU, evidence_digest=bytes(32)
+    )
+    regulator.outbox.submit(ALARM, body)
+    maker = office.asked.tokens.issue("maker", "oversight.freeze")
+    waiting = office.act("/approvals/freezes", {"days": 1, "reason_digest": "5c" * 32}, token=maker)
+    office.parts.update(approval=waiting["approval"])
+
+
+def _add_accounts(office: Office) -> None:
+    """A user and a program, each named after its institution."""
+    accounts, member = office.asked.running.accounts, office.institution.member
+    accounts.service.add_first_user(f"{member}.admin")
+    admin = office.asked.tokens.callers[ALL]
+    accounts.service.add_user(admin, f"{member}.auditor", roles=["internal_auditor"])
+    accounts.service.add_client(admin, f"{member}.program", owner=f"{member}.auditor", roles=["internal_auditor"])
+    office.parts.update(user=f"{member}.auditor", client=f"{member}.program", owner=f"{member}.auditor")
