@@ -28,8 +28,9 @@ serve: setup  ## start a bureau, three banks and a regulator as five servers on 
 test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 3 --dist worksteal
 
-test-long: setup-dev  ## run the long forms of tests: a bank killed 20 times while 100 applications come in
-	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/faults/lending/test_killed_server.py tests/integration/sandbox/test_story_in_one_process.py
+test-long: setup-dev  ## run the long forms of tests: a bank killed 20 times over 100 applications, 25 requests for each route
+	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/faults/lending/test_killed_server.py \
+		tests/integration/sandbox/test_story_in_one_process.py tests/integration/api/test_openapi.py
 
 test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import consortium_world as worlds
-from api_world import ALL, AskedInstitution, asked
+from api_world import ALL, FIRM, AskedInstitution, asked
 from consortium_world import CHEAP, REFERRED_POINTS, TAXPAYER, ConsortiumWorld
 from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.client.http import new_idempotency_key
@@ -70,6 +70,7 @@ def offices_world(folder: Path) -> Generator[Mapping[str, Office]]:
             _work(office)
         for office in offices.values():
             office.institution.catch_up_with(world.bureau)
+            office.parts.update(proposal=offices["regulator"].parts["proposal"])
         yield offices
 
 
@@ -77,8 +78,7 @@ def _office(institution: Institution, stack: ExitStack) -> Office:
     running = RunningInstitution(institution, stack=ExitStack())
     running.accounts = InstitutionAccounts(institution, cost=CHEAP)
     running.jobs.add_duties()
-    index, height = "0", "1"
-    return Office(asked=stack.enter_context(asked(running)), parts={"index": index, "height": height})
+    return Office(asked=stack.enter_context(asked(running)), parts={})
 
 
 def _work(office: Office) -> None:
@@ -119,6 +119,8 @@ def _lend(world: ConsortiumWorld, office: Office, stack: ExitStack) -> None:
     )
     given = {"scorecard": card, "data": "Loans of 2025.", "auc": "0.71", "auc_ci_95": "0.65 to 0.77", "ks": "0.3"}
     request = office.asked.get(f"/api/v1/applications/{applications[1]}").json()["request"]
+    enterprise = office.asked.tokens.callers[FIRM]
+    office.asked.tokens.callers[FIRM] = replace(enterprise, id=consents[1], taxpayer="", consent=consents[1])
     office.parts.update(
         provider=BUREAU,
         consent=consents[1].partition("/")[2],
@@ -168,9 +170,11 @@ def _keep_records(world: ConsortiumWorld, office: Office) -> None:
 
 
 def _watch(world: ConsortiumWorld, office: Office) -> None:
-    """An alarm on the ledger, and a freeze that waits for a second person."""
+    """An alarm on the ledger, a vote, and a freeze that waits for a second person."""
     regulator = office.institution
     regulator.catch_up_with(world.bureau)
+    proposal = office.act("/governance/proposals", {"action": {"action": "set_quorum", "quorum": 3}, "days": 14})
+    office.parts.update(proposal=proposal["proposal"])
     body = OversightAlarmBody(
         alarm=new_id(system_entropy), subject="false_record", accused=BUREAU, evidence_digest=bytes(32)
     )

@@ -239,4 +239,17 @@ Caller = Annotated[Principal, Depends(_caller_of)]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Most items of the page")]
 Cursor = Annotated[str, Query(pattern=CURSOR_FORM, description="Where the page before says that the list goes on")]
+
+
+def cursor_of_form(pattern: str) -> Any:
+    """Return the cursor of a list that refuses, as ``api.cursor_unknown``, what has not the form of its own cursors.
+
+    ::
+
+        Cursor = Annotated[str, cursor_of_form(r"^[0-9]{1,15}$")]
+    """
+    words = "Where the page before says that the list goes on"
+    return Query(pattern=CURSOR_FORM, description=words, json_schema_extra={"pattern": pattern})
+
+
 DEFAULT_LIMIT: Final = DEFAULT_ITEMS

@@ -74,6 +74,8 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "node.challenge_invalid": HTTPStatus.UNAUTHORIZED,
     "node.login_locked": HTTPStatus.TOO_MANY_REQUESTS,
     "node.login_refused": HTTPStatus.UNAUTHORIZED,
+    "node.not_validator": HTTPStatus.NOT_FOUND,
+    "node.pending_unclear": HTTPStatus.NOT_FOUND,
     "node.user_unknown": HTTPStatus.NOT_FOUND,
     "node.version_unknown": HTTPStatus.CONFLICT,
     "standards.file_missing": HTTPStatus.NOT_FOUND,

@@ -391,6 +391,17 @@ def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise
         world.files[BANK_A].artefact(artefact.name)
 
 
+def test_a_consent_between_others_is_as_unknown_as_one_that_never_was(world, enterprise):
+    artefact = world.consents.receive(submission_with(world, enterprise)).artefact
+    never = f"{artefact.provider}/{'0' * 32}"
+    told = []
+    for name in (artefact.name, never):
+        with pytest.raises(Denied, match=r"^consent\.unknown") as raised:
+            world.files[BANK_B].artefact(name)
+        told.append(raised.value.message.replace(name, ""))
+    assert told[0] == told[1]
+
+
 def test_a_desk_does_not_take_a_second_artefact_under_one_id(world, enterprise):
     """[CONSENT-1]: what is on file is never replaced by other bytes."""
     submission = submission_with(world, enterprise)

@@ -11,7 +11,7 @@ from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import applications as api
 from shuiqiao.client.wire import Nothing
@@ -23,6 +23,7 @@ Application = Annotated[
 ]
 Status = Annotated[api.StatusName, Query(description="Those that stand so alone")]
 Product = Annotated[str, Query(pattern=r"^[a-z][a-z0-9-]{1,31}$", description="Those for this product alone")]
+Cursor = Annotated[str, cursor_of_form(r"^[0-9]{1,15}\.[0-9a-f]{32}$")]
 AskedOutcome = Annotated[api.OutcomeName, Query(description="Those that came out so alone")]
 
 _OF_LIST = ("node.role_wrong", "api.cursor_unknown")

@@ -9,7 +9,7 @@ from fastapi import Query
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routes.consents import Owner, OwnId
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
 from shuiqiao.client.resources.requests import (
@@ -25,12 +25,13 @@ from shuiqiao.client.resources.requests import (
 
 requests = Routes("requests")
 
+RequestCursor = Annotated[str, cursor_of_form(r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
 Taxpayer = Annotated[str, Query(pattern=r"^[0-9A-Za-z]{1,32}$", description="Taxpayer number 纳税人识别号")]
 
 
 @requests.perform(LIST_REQUESTS, permission="requests.read", codes=("api.cursor_unknown",))
 def list_requests(
-    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: RequestCursor | None = None
 ) -> RequestPage:
     """List the requests that this bank sent, or that this bureau was asked, by id."""
     return performed(running, caller, LIST_REQUESTS, PageQuery(limit=limit, cursor=cursor))

@@ -1,6 +1,7 @@
 """The people of an institution reach its own objects and no other's: generated from the OpenAPI document [API-3].
 
-What is another institution's is answered byte for byte like what never was, but for the id of the request.
+What is another institution's is answered byte for byte like what never was, but for the id of the request. Reading what
+is of a taxpayer leaves an entry in the journal [API-16].
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import json
 
 import pytest
 
-from consortium_world import TAXPAYER
+from consortium_world import NAME, TAXPAYER
 from shuiqiao.api.access import OPEN
-from shuiqiao.api.routing import PERMISSION_FIELD
+from shuiqiao.api.routes.events import STREAM
+from shuiqiao.api.routing import ACT_FIELD, PERMISSION_FIELD
 
 OBJECTS = {
     "application",
@@ -186,3 +188,22 @@ def test_a_taxpayer_whom_only_another_knows_is_like_one_whom_nobody_knows(office
         )
         assert (known.status_code, unknown.status_code) == (403, 403)
         assert [known.json() | {"request_id": ""}] == [unknown.json() | {"request_id": ""}]
+
+
+def test_whoever_reads_what_is_of_a_taxpayer_leaves_an_entry(offices):
+    """By what answers hold, however their forms call it."""
+    found = set()
+    for office in offices.values():
+        journal = office.asked.running.accounts.journal
+        for method, path, operation, parameters, form in operations(office.asked.document("public")):
+            asked = {name for name, each in parameters.items() if each["in"] == "path" or each.get("required")}
+            is_stream = STREAM in operation["responses"]["200"].get("content", {})
+            if method != "GET" or is_stream or not asked <= office.parts.keys() | {"taxpayer"}:
+                continue
+            address, _ = named(path, parameters, form, office.parts)
+            text = office.request("GET", address + (f"?taxpayer={TAXPAYER}" if "taxpayer" in asked else "")).text
+            if TAXPAYER in text or NAME in text or operation.get(ACT_FIELD):
+                (entry,) = journal.rows(limit=1)
+                assert entry["act"] == operation.get(ACT_FIELD), path
+                found.add(entry["act"])
+    assert {"applications.read", "decisions.read", "disputes.list", "ingest.read_quarantine", "requests.list"} <= found
