@@ -115,7 +115,8 @@ def test_each_form_is_sent_or_told_by_an_operation_or_a_route(documents):
         for form in vars(module).values()
         if is_form(form) and form.__module__ == module.__name__
     }
-    assert {form.__name__ for form in declared - used if form.__name__ not in described} == set()
+    # A page of something is written by its own name where it is told.
+    assert {form.__name__ for form in declared - used if "[" not in form.__name__} - described == set()
 
 
 def test_each_operation_has_a_route(documents):
