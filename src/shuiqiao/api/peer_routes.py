@@ -12,8 +12,9 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shuiqiao.api.problems import not_found, response_of
+from shuiqiao.api.problems import response_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.client.problem import not_found
 from shuiqiao.node.peers.asking import ANSWER_TYPE, PEER_PATH
 from shuiqiao.node.peers.message import Act
 
