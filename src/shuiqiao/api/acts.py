@@ -5,7 +5,9 @@
 Whoever sends a POST names it by a key of its own choice. Under one key there is one act: the same request again is
 answered as it was, another one under the same key is refused, and one that comes while the first is at work learns so.
 An act that was refused did nothing: it is forgotten, and its key may be used again. What a killed process left
-unanswered is done again: the acts themselves have business keys, by which ledger and vault refuse to do one twice.
+unanswered, or what could not be ended then, is done again. So what an act makes is found by whoever does it again: by
+the signed bytes that were sent, by a business key in them, or by the id of the act (``act_id``), which follows from
+caller and key.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Request, Response
@@ -23,6 +26,7 @@ from fastapi.concurrency import run_in_threadpool
 from shuiqiao.api.problems import answer_of
 from shuiqiao.api.store import ActRow, ActStore
 from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.ids import ID_BYTES
 from shuiqiao.client.http import IDEMPOTENCY_HEADER
 
 if TYPE_CHECKING:
@@ -48,6 +52,12 @@ KEY_PARAMETER: Final = {
     "example": "0d4c3a52f1b94c0e8d0a4f6b1c2e3d4f",
 }
 """How the document of the API tells of the key."""
+
+act_id: ContextVar[bytes] = ContextVar("act_id", default=b"")
+"""The id of the act at work in this context, 16 bytes that nobody else can foretell; empty outside of one.
+
+What an act makes takes it for its id, so that the same request makes one thing however often it is done.
+"""
 
 
 class Acts:
@@ -80,11 +90,14 @@ class Acts:
         known = await run_in_threadpool(self._begin, name, question)
         if known is not None:
             return _again(known)
+        named = act_id.set(name[:ID_BYTES])
         try:
             response = await answer_of(act, request)
         except BaseException:
             await run_in_threadpool(self._store.forget, name, run=self._run)
             raise
+        finally:
+            act_id.reset(named)
         await run_in_threadpool(self._end, name, response, is_kept=not is_secret)
         return response
 

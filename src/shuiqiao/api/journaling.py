@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shuiqiao.api.acts import act_id
 from shuiqiao.client import request_id
 from shuiqiao.node.operations.calling import Call
 from shuiqiao.node.operations.performing import perform
@@ -32,6 +33,7 @@ def performed(running: RunningInstitution, caller: Principal, operation: Operati
         accounts=running.accounts,
         caller=caller,
         request=request_id.current.get(),
+        act=act_id.get(),
     )
     return perform(operation, message, call=call)
 

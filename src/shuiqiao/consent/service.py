@@ -134,24 +134,39 @@ class ConsentService(_Artefacts):
         )
 
     def receive(self, submission: ConsentSubmission) -> GrantedConsent:
-        """Check an enterprise's consent and put its grant on the ledger.
+        """Check an enterprise's consent and put its grant on the ledger; the same again changes nothing [CONSENT-19].
 
         Raises InvalidInput (form), IntegrityError (signatures), Denied (``consent.taxpayer_mismatch``,
-        ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict ``consent.already_granted``, and
-        whatever the ledger refuses with.
+        ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict ``consent.already_granted`` where the
+        ledger has it for long, or has another of that id, and whatever the ledger refuses with.
         """
         artefact = self._decode(submission.artefact)
         self._expect_provider(artefact)
         self._verify_taxpayer(artefact, submission)
         self._verify_items(artefact)
         self._verify_grant(artefact, submission)
-        if self._submitter.state().get(grant_key(artefact.name)) is not None:
-            raise Conflict("consent.already_granted", f"consent {artefact.name} is on the ledger already")
-        self._keep(artefact, submission.artefact, endorsement=submission.endorsement)
-        # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
-        committed = self._submitter.countersign(submission.grant)
+        if self._submitter.state().get(grant_key(artefact.name)) is None:
+            # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
+            self._keep(artefact, submission.artefact, endorsement=submission.endorsement)
+        committed = self._grant_once(artefact, submission.grant)
         self._store.mark_granted(artefact.name, index=committed.index)
         return GrantedConsent(artefact=artefact, committed=committed)
+
+    def _grant_once(self, artefact: ConsentArtefact, grant: bytes) -> Committed:
+        """Put a grant on the ledger; where it is there already, find its place: an answer may have been lost."""
+        if self._submitter.state().get(grant_key(artefact.name)) is None:
+            try:
+                return self._submitter.countersign(grant)
+            except (Conflict, Denied) as error:
+                # An earlier submission of it may have come first, e.g. out of the outbox after a crash.
+                refused = error
+        else:
+            refused = Conflict("consent.already_granted", f"consent {artefact.name} is on the ledger already")
+        body, kind = self._submitter.decode(grant).body, GRANT.encode()
+        found = self._submitter.find_lately(lambda raw: kind in raw and self._submitter.decode(raw).body == body)
+        if found is None:
+            raise refused
+        return found
 
     def revoke_for_lost_key(self, consent: OwnedId) -> Committed:
         """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11].

@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.clock import Clock
-from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.log.tree import leaf_hash
@@ -185,9 +185,19 @@ class Outbox(LedgerSubmitter):
         self._lock = threading.Lock()
 
     def relay(self, raw: bytes) -> Committed:
-        """Keep signed bytes, commit them, and forget them once the ledger has answered for good."""
+        """Keep signed bytes, commit them, and forget them once the ledger has answered for good.
+
+        Returns where the very same bytes stand that the ledger took a while ago: their answer may have been lost.
+        """
         row = self._row(raw)
-        return self._commit(row, is_mine=self._store.add(row))
+        try:
+            return self._commit(row, is_mine=self._store.add(row))
+        except Conflict as error:
+            found = self.find_lately(raw.__eq__) if error.code == REPLAYED else None
+            if found is None:
+                raise
+            self._forget(row.leaf)
+            return found
 
     def resend(self) -> int:
         """Send again what was never acknowledged, e.g. after a restart; return how many are on the ledger now.

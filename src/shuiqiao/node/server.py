@@ -111,7 +111,8 @@ class RunningInstitution:
             institution.deliveries.start()
             running = cls(institution, stack=stack)
             running._start_validator(stack)
-            # The lock on the home says that no other process does its jobs.
+            # The lock on the home says that no other process does its jobs, or carries out what was approved.
+            running.accounts.approvals.end_leases()
             running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)

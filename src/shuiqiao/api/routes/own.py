@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Response
 
+from shuiqiao.api.acts import act_id
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
 from shuiqiao.api.routes.consents import Owner, OwnId
@@ -216,7 +217,7 @@ def read_own_dispute(dispute: DisputeId, running: Running, scope: Own) -> Disput
 def apply_for_loan(wanted: api.OwnApplying, running: Running, caller: Caller, scope: Own) -> api.OwnApplicationFile:
     """Apply for the product that the proven consent names; the bank's server goes on with it by itself [LENDING-14]."""
     with journaled(running, caller, act="own.apply"):
-        file = acts.apply(running.institution, scope, wanted)
+        file = acts.apply(running.institution, scope, wanted, act=act_id.get())
     running.process_soon(bytes.fromhex(file.application))
     return file
 

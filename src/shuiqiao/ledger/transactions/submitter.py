@@ -48,6 +48,9 @@ DRAFT_VALIDITY_MS = MAX_VALIDITY_MS // 2
 _CLOCK_TOLERANCE_MS = 10 * 60_000
 """By how much the clock of who signs may be ahead of those who order blocks, and be looked for all the same."""
 
+_LATELY_BLOCKS = 1024
+"""Blocks in which is looked for what was handed in a while ago: some minutes of a busy ledger, read in a moment."""
+
 COMMIT_TIMEOUT_S = 60.0
 """How long a caller waits for a durable block before it is told to look again later."""
 
@@ -165,6 +168,18 @@ class LedgerSubmitter:
                     tx = self.decode(raw)
                     if (tx.kind, tx.author) == (kind, self._member) and fits(tx):
                         return Committed(index=index, height=block.height, time_ms=block.time_ms)
+        return None
+
+    def find_lately(self, fits: Callable[[bytes], bool]) -> Committed | None:
+        """Return where signed bytes stand that were handed in before, and whose place was not told: an answer was lost.
+
+        Whoever hands in the same again asks soon, so the newest 1,024 blocks are looked at and no more: nobody makes
+        this institution read its whole log. Returns None where none of them has any that fit.
+        """
+        for block in self._engine.blocks(from_height=max(1, self._engine.last_block()[0] - _LATELY_BLOCKS + 1)):
+            for index, raw in enumerate(block.transactions, start=block.first_index):
+                if fits(raw):
+                    return Committed(index=index, height=block.height, time_ms=block.time_ms)
         return None
 
     def _height_at(self, time_ms: int) -> int:

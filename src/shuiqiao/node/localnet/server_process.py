@@ -7,11 +7,12 @@ the home, is left running by all of them, and counts as the home's server all th
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.environment import DATABASE_URL_VARIABLE, PASSPHRASE_FILE_VARIABLE
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.client.resources.home import HomeStatus
 from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, last_lines
@@ -25,6 +26,7 @@ STOP_TIMEOUT_S: Final = 45.0
 """How long a server may take to end: running requests and jobs have their time, then the home is closed."""
 
 _ASK_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.02
 
 
 class ServerProcess:
@@ -121,7 +123,14 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End it at once, as a crash would, if it is one of ours; raises Unavailable ``node.process_unkillable``."""
+        pid = self._process.pid
         self._process.kill()
+        # A process of many threads holds the lock on its home for a moment after it is gone by its id.
+        end = time.monotonic() + STOP_TIMEOUT_S
+        while pid is not None and serving_process(self.home) == pid:
+            if time.monotonic() > end:
+                raise Unavailable("node.process_unkillable", f"the server of {self.home.folder} still holds its lock")
+            time.sleep(_POLL_S)
 
     @property
     def log(self) -> Path:

@@ -135,5 +135,5 @@ def propose_churn(call: Call, asked: products.ChurnChange) -> approvals.Approval
 
 
 def _proposed(call: Call, name: ActName, body: msgspec.Struct) -> approvals.ApprovalRecord:
-    row = call.accounts.approvals.propose(call.caller, name, body, request=call.request)
+    row = call.accounts.approvals.propose(call.caller, name, body, request=call.request, act=call.act)
     return approvals.ApprovalRecord(**row)

@@ -75,6 +75,8 @@ class Call:
     accounts: InstitutionAccounts
     caller: Principal
     request: str = ""
+    act: bytes = b""
+    """The id that what is made here gets, the same one where the same request is performed again; empty for none."""
 
     @classmethod
     def of_owner(cls, institution: Institution) -> Call:

@@ -211,10 +211,13 @@ def read_dispute(institution: Institution, scope: OwnScope, dispute: bytes) -> D
 # Applications
 
 
-def apply(institution: Institution, scope: OwnScope, wanted: api.OwnApplying) -> api.OwnApplicationFile:
+def apply(
+    institution: Institution, scope: OwnScope, wanted: api.OwnApplying, *, act: bytes = b""
+) -> api.OwnApplicationFile:
     """Apply for the product that the consent names; raises what ``LendingService.apply`` raises.
 
-    Denied ``consent.artefact_missing`` where this bank was not handed the artefact yet.
+    act: the id that the application gets, so that the same request makes one however often it is sent; empty for a
+    fresh one. Denied ``consent.artefact_missing`` where this bank was not handed the artefact yet.
     """
     artefact = institution.consent_file.artefact(_proven(institution, scope))
     application = institution.lending.apply(
@@ -225,6 +228,7 @@ def apply(institution: Institution, scope: OwnScope, wanted: api.OwnApplying) ->
         applicant=ApplicantFile(
             other_debt_fen=wanted.other_debt_fen, industry=wanted.industry, province=wanted.province
         ),
+        application=act or None,
     )
     return _file(institution.application_store.file(application.id))
 

@@ -48,7 +48,6 @@ AT_ONCE: Final = 4
 DECISION_PATIENCE_S: Final = 300.0
 _LOOK_S: Final = 0.05
 _DECIDED: Final = frozenset({"approved", "refused"})
-_SETTLED: Final = _DECIDED | {"referred", "closed"}
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -147,12 +146,13 @@ def play(story: ServedStory) -> None:
 def enrol(story: ServedStory, bureau: Office) -> None:
     """Have the bureau's counter issue every enterprise a code, by which it enrols with a key of its own."""
     story.firms += map(story.firm, story.population.applicants)
+    concurrently(story, "enterprises enrolled", lambda firm: enrol_one(story, firm, bureau), story.firms)
 
-    def enrol_one(firm: Firm) -> None:
-        order = CodeOrder(taxpayer=firm.applicant.uscc, reference=story.entropy(16).hex())
-        firm.enrol(bureau.perform("service_officer", ISSUE_CODE, order).code)
 
-    concurrently(story, "enterprises enrolled", enrol_one, story.firms)
+def enrol_one(story: ServedStory, firm: Firm, bureau: Office) -> None:
+    """Have the bureau's counter issue an enterprise a code, by which it enrols."""
+    order = CodeOrder(taxpayer=firm.applicant.uscc, reference=story.entropy(16).hex())
+    firm.enrol(bureau.perform("service_officer", ISSUE_CODE, order).code)
 
 
 def receive_loan_book(story: ServedStory, bank: Office) -> None:
@@ -241,9 +241,13 @@ def settled(firm: Firm, url: str, consent: OwnedId, application: str, *, look_s:
 
 
 def _is_settled(file: OwnApplicationFile) -> bool:
-    """Tell whether people decide on it, or it ended, or the ledger has its decision, which is kept before it has."""
-    is_on_ledger = any(step.step == "decided" for step in file.timeline)
-    return file.status in _SETTLED and (is_on_ledger or file.status not in _DECIDED)
+    """Tell whether people decide on it, or it ended, or it is decided."""
+    return file.status in {"referred", "closed"} or _is_decided(file)
+
+
+def _is_decided(file: OwnApplicationFile) -> bool:
+    """Tell whether the ledger has its decision, which is kept before it has."""
+    return file.status in _DECIDED and any(step.step == "decided" for step in file.timeline)
 
 
 def _decided_ms(file: OwnApplicationFile, *, began_ms: int) -> float | None:
@@ -277,7 +281,7 @@ def _once_decided(lent: Lent, url: str) -> OwnApplicationFile:
     until = time.monotonic() + DECISION_PATIENCE_S
     while True:
         file = lent.firm.application(url, lent.consent, lent.file.application)
-        if file.status in _DECIDED or time.monotonic() > until:
+        if _is_decided(file) or time.monotonic() > until:
             return file
         time.sleep(_LOOK_S)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -21,7 +22,7 @@ from consortium_world import (
     outbox_over,
 )
 from peers_world import free_port, served_door
-from shuiqiao.base.errors import Conflict, Denied, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.client.resources.consents import ConsentStatement
 from shuiqiao.consent.service import ConsentFile, find_grant
 from shuiqiao.consent.store import ConsentStore
@@ -180,11 +181,16 @@ def test_a_consent_that_is_taken_in_reaches_its_bank_and_one_that_is_refused_doe
     world.consent()
     del bureau.consent_service.receive
     (granted_before,) = submitted
-    # The same again is refused, and so nothing is handed on.
-    with pytest.raises(Conflict, match=r"consent\.already_granted"):
-        bureau.receive_consent(granted_before)
-    assert bureau.deliveries.waiting() == []
     terms = world.terms(bank)
+    # Another than the enterprise endorsed is refused, and so nothing is handed on.
+    with pytest.raises(InvalidInput, match=r"^ledger\.document_malformed"):
+        bureau.receive_consent(replace(granted_before, endorsement=bytes(64)))
+    assert bureau.deliveries.waiting() == []
+    # The same again, whose answer was lost, is handed on once more: the bank may not have it.
+    again = bureau.receive_consent(granted_before)
+    assert len(bureau.deliveries.waiting()) == 1
+    bureau.deliveries.deliver_due()
+    assert bank.consent_file.artefact(again.artefact.name).product == PRODUCT.id
     granted = bureau.receive_consent(world.enterprise.submission(terms, now_ms=world.clock.now_ms()))
     (waiting,) = bureau.deliveries.waiting()
     assert waiting.next_ms == world.clock.now_ms()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 LEASE_MS: Final = 5 * 60_000
 """How long whoever carries an act out has it for itself: after a crash it is taken up again this much later."""
 
+_CARRIED_OUT: Final = frozenset({ApprovalState.DONE, ApprovalState.FAILED})
 _MAX_OUTCOME_CHARACTERS: Final = 8192
 _ID_CHARACTERS: Final = 32
 _MAX_MS_DIGITS: Final = 15
@@ -83,19 +84,23 @@ class ApprovalService:
         self._digest = hash_function(hash_name)
         self._height = height
 
-    def propose(self, by: Principal, name: ActName, body: msgspec.Struct, *, request: str = "") -> dict[str, Any]:
+    def propose(
+        self, by: Principal, name: ActName, body: msgspec.Struct, *, request: str = "", act: bytes = b""
+    ) -> dict[str, Any]:
         """Put an act before a second person; return it as a JSON object, with the digest of its exact bytes.
+
+        act: its id, so that the same request proposes it once however often it is sent; empty for a fresh one.
 
         Raises Denied ``node.permission_missing``, Unavailable ``node.act_unregistered``, InvalidInput
         ``node.act_invalid``, Conflict ``node.approval_repeated`` for the same bytes while they wait, Unavailable
         ``node.approvals_full``.
         """
-        act = self._registered(name)
+        registered = self._registered(name)
         by.require(act_rules()[name].make)
         raw, now_ms = encode_body(body), self._clock.now_ms()
-        decode_body(raw, act.body)
+        decode_body(raw, registered.body)
         approval = Approval(
-            id=new_id(self._entropy).hex(),
+            id=(act or new_id(self._entropy)).hex(),
             act=str(name),
             digest=self._digest(f"{name}\0".encode() + raw),
             body=raw,
@@ -113,6 +118,10 @@ class ApprovalService:
             outcome="",
         )
         self._store.expire(now_ms=now_ms)
+        if (before := self._store.approval(approval.id)) is not None:
+            if (before.digest, before.maker) != (approval.digest, approval.maker):
+                raise Conflict("node.approval_repeated", f"another act was proposed as {before.id}")
+            return self._row(before)
         with self._store.begin() as connection:
             # The entry first: it locks the journal, so that the same bytes are not proposed twice at once.
             self._journal.append(connection, by, act="approvals.propose", subject=_subject(approval), request=request)
@@ -154,10 +163,17 @@ class ApprovalService:
     def approve(self, by: Principal, identifier: str, *, digest: str, request: str = "") -> dict[str, Any]:
         """Approve an act by the digest of its bytes and carry it out; return what became of it.
 
-        digest: in hex, as the checker saw it. Raises Denied ``node.permission_missing``, ``node.same_person``,
+        digest: in hex, as the checker saw it. The same checker once more is told what became of it, which an answer
+        that was lost would have told. Raises Denied ``node.permission_missing``, ``node.same_person``,
         InvalidInput ``node.approval_unknown``, Conflict ``node.digest_differs``, ``node.approval_closed``; Unavailable
         where it could not be carried out now: it is taken up again. What refuses the act itself is its outcome.
         """
+        before = self._found(identifier)
+        if (before.checker, before.digest.hex()) == (by.id, digest):
+            if before.state is ApprovalState.APPROVED:
+                return self._carry_out(before.id)
+            if before.state in _CARRIED_OUT:
+                return self._row(before)
         approval = self._require_checker(by, identifier)
         if digest != approval.digest.hex():
             raise Conflict(
@@ -181,6 +197,10 @@ class ApprovalService:
             approval = self._require_checker(by, identifier)
         self._close(by, approval, "approvals.reject", request=request, state=ApprovalState.REJECTED, reason=reason)
         return self._row(self._found(identifier))
+
+    def end_leases(self) -> None:
+        """Let what was approved be carried out at once: whoever was at it when this is called has died."""
+        self._store.end_leases()
 
     def resume(self) -> list[dict[str, Any]]:
         """Carry out what was approved and not finished, e.g. after a crash; return what became of each act.

@@ -102,6 +102,7 @@ _TAKE = (
     )
     .values(taken_until_ms=bindparam("lease_until_ms"))
 )
+_END_LEASES = update(_approval).where(_approval.c.state == str(ApprovalState.APPROVED)).values(taken_until_ms=0)
 
 
 _BEFORE_ALL = (2**53, "")
@@ -185,6 +186,11 @@ class ApprovalStore:
         with self._engine.begin() as connection:
             taken = connection.execute(_TAKE, {"of_id": identifier, "now_ms": now_ms, "lease_until_ms": until_ms})
             return taken.rowcount == 1
+
+    def end_leases(self) -> None:
+        """Let whoever comes next have what somebody had taken."""
+        with self._engine.begin() as connection:
+            connection.execute(_END_LEASES)
 
     def _opened(self, row: RowMapping) -> Approval:
         found = self._cipher.decrypt_row(_SECRETS, dict(row))

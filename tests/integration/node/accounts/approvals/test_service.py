@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import msgspec
 import pytest
@@ -70,8 +71,9 @@ def test_what_one_proposes_another_approves_and_it_is_carried_out_once(bank):
     done = bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
     assert (done["state"], done["outcome"], done["checker"]) == ("done", {"decision": "a1"}, bank.checker.id)
     assert [(body.application, height) for _, body, height in bank.carried_out] == [("a1", 7)]
+    other = bank.world.checker(bank.admin, "wu", "credit_supervisor")
     with pytest.raises(Conflict, match=r"^node\.approval_closed"):
-        bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
+        bank.approvals.approve(other, proposed["approval"], digest=proposed["digest"])
     assert bank.approvals.resume() == []
     assert len(bank.carried_out) == 1
     acts = [row["act"] for row in bank.world.journal.rows() if row["act"].startswith("approvals.")]
@@ -166,6 +168,24 @@ def test_what_was_rejected_or_withdrawn_is_not_carried_out(bank):
     assert bank.propose()["state"] == "waiting"
 
 
+def test_who_asks_again_because_an_answer_was_lost_proposes_and_approves_nothing_twice(bank):
+    """[API-9]"""
+    body = Decision(application="a1", limit_fen=50_000_000)
+    proposed = bank.approvals.propose(bank.maker, ActName.DECIDE, body, act=bytes(16))
+    assert bank.approvals.propose(bank.maker, ActName.DECIDE, body, act=bytes(16)) == proposed
+    with pytest.raises(Conflict, match=r"^node\.approval_repeated"):
+        bank.approvals.propose(bank.maker, ActName.DECIDE, Decision(application="a2", limit_fen=1), act=bytes(16))
+    approve = partial(bank.approvals.approve, bank.checker, proposed["approval"])
+    with pytest.raises(Conflict, match=r"^node\.digest_differs"):
+        approve(digest="00" * 32)
+    done = approve(digest=proposed["digest"])
+    assert (approve(digest=proposed["digest"]), done["state"]) == (done, "done")
+    with pytest.raises(Conflict, match=r"^node\.approval_closed"):
+        approve(digest="00" * 32)
+    assert bank.approvals.propose(bank.maker, ActName.DECIDE, body, act=bytes(16))["state"] == "done"
+    assert len(bank.carried_out) == 1
+
+
 def test_what_waits_longer_than_a_week_expires(bank):
     proposed = bank.propose()
     bank.world.clock.advance(WEEK_MS - 1)
@@ -189,7 +209,11 @@ def test_what_could_not_be_carried_out_now_is_taken_up_again(bank):
     proposed = bank.propose()
     with pytest.raises(Unavailable, match=r"^ledger\.commit_late"):
         bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
-    assert [row["state"] for row in bank.approvals.resume()] == ["done"]
+    bank.fails = [Unavailable("ledger.commit_late", "no block yet")]
+    assert [row["state"] for row in bank.approvals.resume()] == ["approved"]
+    # Its checker may ask again, too.
+    row = bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
+    assert row["state"] == "done"
     assert len(bank.carried_out) == 1
 
 
@@ -219,6 +243,17 @@ def test_an_act_that_breaks_keeps_no_other_from_being_taken_up(bank):
         bank.approvals.resume()
     states = {bank.approvals.row(bank.maker, each)["state"] for each in approved}
     assert (states, len(bank.carried_out)) == ({"approved", "done"}, 1)
+
+
+def test_a_server_that_starts_alone_takes_up_at_once_what_a_killed_one_was_at(bank):
+    bank.fails = [KeyboardInterrupt()]
+    proposed = bank.propose()
+    with pytest.raises(KeyboardInterrupt):
+        bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
+    anew = bank.service()
+    anew.end_leases()
+    assert [row["state"] for row in anew.resume()] == ["done"]
+    assert len(bank.carried_out) == 1
 
 
 def test_of_two_checkers_at_once_one_decides(bank):

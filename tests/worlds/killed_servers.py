@@ -1,0 +1,226 @@
+"""A story between five servers while every one of them is killed again and again, and what must hold afterwards.
+
+On either engine: ``killed_story`` plays it, ``require_whole`` looks at what every institution has of it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from contextlib import closing, contextmanager
+from functools import partial
+
+from consortium_world import CHEAP
+from patience import PATIENCE_S
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.progress import no_progress
+from shuiqiao.client.resources import applications, ledger, requests
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.sandbox.scenario.consortium import EMBEDDED
+from shuiqiao.sandbox.servers.folder import SandboxFolder
+from shuiqiao.sandbox.servers.making import make_sandbox
+from shuiqiao.sandbox.servers.parties import patiently
+from shuiqiao.sandbox.servers.running import Sandbox
+from shuiqiao.sandbox.servers.story import ServedStory
+
+SEED = 2
+READY_S = 300
+"""How long a server has to be ready after the last kill: others start at the same time."""
+
+_LONGEST_PAUSE_S = 0.8
+_AWAITED_SHARE = 0.5
+_STRAIGHT = ("received", "submitted", "requested", "answered", "proven", "assessed")
+_ENDING = ("decided", "handed_in", "closed")
+
+
+@contextmanager
+def story_of(folder, suite, *, taxpayers, engine=EMBEDDED):
+    """A story about to begin: its five servers run, its enterprises are not enrolled yet."""
+    place = SandboxFolder(folder / "sandbox")
+    data = make_sandbox(
+        place,
+        suite=SuiteName(suite),
+        taxpayers=taxpayers,
+        seed=SEED,
+        clock=SystemClock(),
+        entropy=system_entropy,
+        progress=no_progress,
+        engine=engine,
+        cost=CHEAP,
+    )
+    sandbox = Sandbox(place)
+    try:
+        sandbox.start(clock=SystemClock(), progress=no_progress)
+        with closing(ServedStory(sandbox=sandbox, data=data, progress=no_progress)) as story:
+            yield story
+    finally:
+        sandbox.stop()
+
+
+class Killer:
+    """Kills one server after the other at random moments, and starts each again a little later.
+
+    Acts and kills keep step: an act begins when as great a part of the kills is done, a kill is not before that part of
+    the acts has begun. So there is always something under way that a kill can hurt, a server that starts included.
+    Without acts the kills come as they come. first: how many there were before, so that each server has its turn.
+    """
+
+    def __init__(self, sandbox, *, kills, acts=0, first=0, seed=SEED):
+        self._sandbox = sandbox
+        self._kills = kills
+        self._acts = acts
+        self._first = first
+        self._chance = random.Random(seed + first)
+        self._changed = threading.Condition()
+        self._begun = 0
+        self._done = 0
+        self._is_over = False
+        self._failure = None
+        self.killed = Counter()
+        self._thread = threading.Thread(target=self._run, name="killer")
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        with self._changed:
+            self._is_over = kind is not None
+            self._changed.notify_all()
+        self._thread.join()
+        if self._failure is not None and kind is None:
+            raise self._failure
+
+    def begin(self, place):
+        """Return once the act of this place may begin."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or self._done >= place * self._kills // self._acts)
+            self._begun += 1
+            self._changed.notify_all()
+
+    def _is_due(self, number):
+        return self._is_over or not self._acts or self._begun > number * self._acts // self._kills
+
+    def _run(self):
+        try:
+            for number in range(self._kills):
+                with self._changed:
+                    self._changed.wait_for(partial(self._is_due, number))
+                if self._is_over:
+                    break
+                self._kill(number)
+        except BaseException as error:  # noqa: BLE001 - raised where the killer ends
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+        for server in self._sandbox.servers.values():
+            server.start()
+
+    def _kill(self, number):
+        members = list(self._sandbox.servers)
+        member = members[(self._first + number) % len(members)]
+        time.sleep(self._chance.uniform(0, _LONGEST_PAUSE_S))
+        server = self._sandbox.server(member)
+        server.kill()
+        self.killed[member] += 1
+        time.sleep(self._chance.uniform(0, _LONGEST_PAUSE_S / 2))
+        server.start()
+        assert server.is_ours
+        # Else the next one is killed while this one starts.
+        if self._chance.random() < _AWAITED_SHARE:
+            server.wait_ready(timeout_s=READY_S)
+        with self._changed:
+            self._done += 1
+            self._changed.notify_all()
+
+
+def all_ready(sandbox):
+    """Return once every server answers."""
+    for server in sandbox.servers.values():
+        server.wait_ready(timeout_s=READY_S)
+
+
+def listed(client, path, form, **filters):
+    """Every item of a list."""
+    cursor, found = None, []
+    while True:
+        parameters = {"limit": 500, **filters} | ({"cursor": cursor} if cursor else {})
+        page = patiently(partial(client.get, path, parameters=parameters)).read_as(form)
+        found += page.items
+        if page.next is None:
+            return found
+        cursor = page.next
+
+
+def bodies(office, kind):
+    """Leaf index to the body of every entry of a kind, as an institution's copy of the ledger has it."""
+    client = office.person("internal_auditor")
+    found = listed(client, "/api/v1/ledger/entries", ledger.EntryPage, kind=kind)
+    return {each.index: client.get(f"/api/v1/ledger/entries/{each.index}").read_as(ledger.Entry).body for each in found}
+
+
+def closed_files(bank):
+    """Every application file that a bank has, once all of them are closed."""
+    client = bank.person("relationship_manager")
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        rows = listed(client, "/api/v1/applications", applications.ApplicationPage)
+        files = [
+            client.perform(applications.READ_APPLICATION, applications.ApplicationQuestion(application=row.application))
+            for row in rows
+        ]
+        if all(file.timeline[-1].step == "closed" for file in files):
+            return files
+        assert time.monotonic() < end, [(file.status, file.timeline) for file in files if not _is_closed(file)]
+        time.sleep(0.2)
+
+
+def _is_closed(file):
+    return file.timeline[-1].step == "closed"
+
+
+def require_whole(story, bureau, bank):
+    """Nothing acknowledged is lost, nothing done twice, no data without its entry, every file at its end."""
+    files = closed_files(bank)
+    # The bank has the applications that enterprises were told of, and no other: whoever asked again made none.
+    told = {lent.file.application: lent for lent in story.lent}
+    assert {file.application for file in files} == told.keys()
+    assert len(files) == len(story.lent)
+    for file in files:
+        taken = [step.step for step in file.timeline if not step.code]
+        by_people = ["referred", "reviewed"] if "referred" in taken else []
+        assert sorted(taken) == sorted([*_STRAIGHT, *by_people, *_ENDING]), file
+        assert (file.consent, file.status) == (told[file.application].consent, told[file.application].file.status)
+    # One application and one decision for each file, at the entries that its timeline names.
+    for kind, step in (("application.submit", "submitted"), ("decision.record", "decided")):
+        found = {index: body["application"] for index, body in bodies(bank, kind).items()}
+        assert found == {_entry_of(file, step): file.application for file in files}
+    # Each grant stands where its enterprise was told.
+    grants = {index: f"{bureau.member}/{body['consent']}" for index, body in bodies(bureau, "consent.grant").items()}
+    assert {lent.granted_index: lent.consent for lent in story.lent}.items() <= grants.items()
+    require_entries_for_data(bureau, bank, files)
+
+
+def _entry_of(file, step):
+    [found] = [each.entry for each in file.timeline if each.step == step and not each.code]
+    return found
+
+
+def require_entries_for_data(bureau, bank, files):
+    """What the bureau delivered, what the bank took in, and what the ledger says of both, are the same requests."""
+    delivered = [body["request"] for body in bodies(bureau, "access.deliver").values()]
+    assert len(delivered) == len({*delivered})
+    outcomes = {"bureau": _requests(bureau, "service_officer"), "bank": _requests(bank, "relationship_manager")}
+    assert {name for name, outcome in outcomes["bureau"].items() if outcome == "delivered"} == {*delivered}
+    assert {name for name, outcome in outcomes["bank"].items() if outcome == "received"} == {*delivered}
+    acknowledged = [f"{bank.member}/{body['request']}" for body in bodies(bank, "access.acknowledge").values()]
+    asked = [f"{bank.member}/{body['request']}" for body in bodies(bank, "access.request").values()]
+    assert sorted(acknowledged) == sorted(asked) == sorted(delivered)
+    assert {f"{bank.member}/{file.request}" for file in files} <= {*delivered}
+
+
+def _requests(office, role):
+    return {row.request: row.outcome for row in listed(office.person(role), "/api/v1/requests", requests.RequestPage)}
