@@ -1,4 +1,4 @@
-"""A web server of plain files on loopback, and one that keeps what is posted to it."""
+"""A web server of plain files on loopback, one that keeps what is posted to it, and a line that loses answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,51 @@ def inbox(*, refusals: int = 0) -> Generator[Inbox]:
     with _serving(Taking) as port:
         found.url = f"http://127.0.0.1:{port}/alarms/shuiqiao"
         yield found
+
+
+@dataclass
+class LossyLine:
+    """A line to a server. loses: the answers to posts to a path that ends so are lost, none where it is empty."""
+
+    url: str = ""
+    loses: str = ""
+
+
+@contextmanager
+def lossy_line(url: str) -> Generator[LossyLine]:
+    """Hand requests on to a server inside."""
+    line = LossyLine()
+
+    class Handing(BaseHTTPRequestHandler):
+        def hand_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kept = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            connection = HTTPConnection(url.removeprefix("http://"))
+            connection.request(self.command, self.path, body=body, headers=kept)
+            answer = connection.getresponse()
+            data = answer.read()
+            connection.close()
+            if self.command == "POST" and line.loses and self.path.endswith(line.loses):
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self.hand_on()
+
+        def do_POST(self) -> None:
+            self.hand_on()
+
+        def log_message(self, *_words: Any) -> None:
+            """Say nothing."""
+
+    with _serving(Handing) as port:
+        line.url = f"http://127.0.0.1:{port}"
+        yield line
 
 
 @contextmanager

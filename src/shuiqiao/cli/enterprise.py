@@ -35,7 +35,7 @@ from shuiqiao.cli.output import program, say, say_rows, show
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
-    from shuiqiao.client.enterprise import EnterpriseDevice
+    from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
     from shuiqiao.consent.enterprise import ControlStatement
@@ -175,13 +175,15 @@ def enterprise_consent(
     days: Annotated[int, typer.Option(min=1, max=3660, help="Days the consent is valid from now 有效天数.")] = 30,
     json: Json = False,
 ) -> None:
-    """Consent to a use of your data: who, what, why, how often, until when 签署授权书."""
-    from shuiqiao.base.clock import MS_PER_DAY
+    """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
+
+    Where no answer came, the same command again hands in the same consent.
+    """
     from shuiqiao.base.ids import MemberId
+    from shuiqiao.client.enterprise import KeyPlace
     from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Purpose
 
     device = _open_device(key)
-    now_ms = device.now_ms()
     chosen = {
         "recipient": MemberId(bank),
         "purpose": Purpose(purpose.value),
@@ -191,36 +193,45 @@ def enterprise_consent(
         "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
         "frequency": Frequency(count=answers, unit=FrequencyUnit(per.value)),
         "data_life_days": data_life_days,
-        "valid_from_ms": now_ms,
-        "valid_to_ms": now_ms + days * MS_PER_DAY,
         "product": product,
     }
     with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
-        result = _consent_row(_grant(device, session, chosen, now_ms=now_ms))
+        result = _consent_row(_grant(device, KeyPlace(key), session, chosen, days=days))
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
-def _grant(device: EnterpriseDevice, session: HttpClient, chosen: dict[str, Any], *, now_ms: int) -> OwnConsent:
+def _grant(
+    device: EnterpriseDevice, place: KeyPlace, session: HttpClient, chosen: dict[str, Any], *, days: int
+) -> OwnConsent:
     """Sign a consent by halves on this device, and hand it to the bureau, which countersigns it."""
+    from shuiqiao.base.clock import MS_PER_DAY
     from shuiqiao.client.resources.consents import ConsentSubmissionMessage
     from shuiqiao.client.resources.enrolments import READ_OWN_ENROLMENT
     from shuiqiao.client.resources.own import GRANT_OWN_CONSENT
+    from shuiqiao.client.unanswered import perform_once
     from shuiqiao.client.wire import Nothing
     from shuiqiao.consent.enterprise import ConsentTerms
     from shuiqiao.consent.model import IdentityCheck
 
-    enrolled = session.perform(READ_OWN_ENROLMENT, Nothing())
-    terms = ConsentTerms(
-        **chosen,
-        taxpayer=device.taxpayer,
-        provider=device.bureau,
-        identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
-    )
-    signed = device.enterprise.submission(terms, now_ms=now_ms)
-    message = ConsentSubmissionMessage(
-        artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
-    )
-    return session.perform(GRANT_OWN_CONSENT, message)
+    now_ms = device.now_ms()
+
+    def sign() -> ConsentSubmissionMessage:
+        enrolled = session.perform(READ_OWN_ENROLMENT, Nothing())
+        terms = ConsentTerms(
+            **chosen,
+            taxpayer=device.taxpayer,
+            provider=device.bureau,
+            valid_from_ms=now_ms,
+            valid_to_ms=now_ms + days * MS_PER_DAY,
+            identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
+        )
+        signed = device.enterprise.submission(terms, now_ms=now_ms)
+        return ConsentSubmissionMessage(
+            artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
+        )
+
+    wanted = {"taxpayer": device.taxpayer, "days": days, **{name: str(value) for name, value in chosen.items()}}
+    return perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
 
 
 @enterprise_app.command("consents")
@@ -384,14 +395,27 @@ def enterprise_apply(
     province: Annotated[str | None, typer.Option(help="Province, two digits 省份代码.")] = None,
     json: Json = False,
 ) -> None:
-    """Apply at a bank for the product that a consent names 申请贷款."""
+    """Apply at a bank for the product that a consent names 申请贷款.
+
+    Where no answer came, the same command again asks for the same application.
+    """
+    from shuiqiao.client.enterprise import KeyPlace
     from shuiqiao.client.resources.own import APPLY, OwnApplying
+    from shuiqiao.client.unanswered import perform_once
 
     device, name = _open_device(key), _consent_name(consent)
     with well_formed(), device.at_bank(_address(bank), consent=name) as session:
         wanted = OwnApplying(amount_fen=amount_fen, other_debt_fen=other_debt_fen, industry=industry, province=province)
         _hand_artefact(device, name, session, bureau=bureau)
-        result = _application_row(session.perform(APPLY, wanted))
+        file = perform_once(
+            KeyPlace(key),
+            session,
+            APPLY,
+            wanted={"consent": name, **wanted.model_dump(mode="json")},
+            make=lambda: wanted,
+            now_ms=device.now_ms(),
+        )
+        result = _application_row(file)
     show(result, as_json=json, speak=_speak_application)
 
 

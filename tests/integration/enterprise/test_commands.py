@@ -20,6 +20,7 @@ from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.lending.file import Step
 from shuiqiao.lending.processing import Surroundings
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR
+from web_server import lossy_line
 
 CONSENT = ("--item", "invoice_issued@2=amounts,core", "--from", "2024-01-01", "--to", "2025-12-31")
 
@@ -111,6 +112,57 @@ def decide(world, application):
         world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=(Unavailable, Conflict))
 
 
+def test_who_repeats_what_got_no_answer_makes_nothing_twice(firm, here, world, key):
+    """[API-9]: the bureau and the bank did what was asked, and the line lost what they said of it."""
+
+    def lost(*arguments):
+        said = here("enterprise", *arguments, "--key", key, "--json")
+        assert (said.code, said.json["error"]["code"]) == (3, "client.answer_foreign")
+
+    def sent():
+        return [*key.parent.glob("*.sent.json")]
+
+    before = [row["consent"] for row in firm("consents")["consents"]]
+    with lossy_line(world.bureau_url) as line:
+        wanted = ("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--bureau", line.url)
+        line.loses = "/own/consents"
+        lost(*wanted)
+        lost(*wanted)
+        [path] = sent()
+        kept = path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.write_text("{}")
+        firm(*wanted, fails="client.sent_act_damaged")
+        path.write_text(kept)
+        line.loses = ""
+        consent = firm(*wanted)["consent"]
+    assert [row["consent"] for row in firm("consents")["consents"]] == [*before, consent]
+    with lossy_line(world.bank_url) as line:
+        wanted = ("apply", consent, "5000000", "--bank", line.url)
+        line.loses = "/own/applications"
+        lost(*wanted)
+        # The bank's server was killed before it kept its answer: the next one does the act again.
+        with world.bank.running.institution.database.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE api_act SET status = NULL, run = x'00' WHERE begun_ms = (SELECT max(begun_ms) FROM api_act)"
+            )
+        lost(*wanted)
+        line.loses = ""
+        applied = firm(*wanted)["application"]
+        assert sent() == []
+        rows = firm("applications", "--bank", world.bank_url, "--consent", consent)["applications"]
+        assert [row["application"] for row in rows] == [applied]
+        # What was answered is over: the same again is another application; so is what was sent the day before.
+        line.loses = "/own/applications"
+        lost(*wanted)
+        [path] = sent()
+        path.write_text(json.dumps({**json.loads(path.read_text()), "made_ms": 1}))
+        line.loses = ""
+        assert firm(*wanted)["application"] != applied
+        rows = firm("applications", "--bank", world.bank_url, "--consent", consent)["applications"]
+        assert len(rows) == 3
+
+
 def test_an_artefact_that_never_reached_the_bank_is_handed_over_by_the_enterprise(firm, world):
     consent, bank = consented(firm), world.bank.running.institution
     world.wait_for(lambda: bank.consent_file.artefact(consent))
@@ -160,6 +212,8 @@ def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(fi
     assert by_name[consent] == "revoked"
     firm("revoke", consent, fails="consent.step_invalid")
     firm("apply", consent, "5000000", "--bank", world.bank_url, fails="consent.revoked")
+    # Who was refused asks anew.
+    assert [*tmp_path.glob("*.sent.json")] == []
     kinds = [row["kind"] for row in firm("receipts")["entries"]]
     assert {"consent.grant", "consent.pause", "consent.resume", "consent.revoke"} <= set(kinds)
     saved = tmp_path / "revoked.receipt"
