@@ -54,7 +54,7 @@ CARD = Scorecard(
 def test_the_story_ends_well_however_often_every_server_is_killed(tmp_path):
     with story_of(tmp_path, SUITE, taxpayers=TAXPAYERS) as story:
         killed = play_while_killed(story, kills=KILLS, develops=IS_LONG)
-        assert min(killed.values()) >= KILLS // PARTS - PARTS
+        assert (killed.total(), len(killed)) == (KILLS, 5)
         with (
             Office(story.sandbox, BUREAU, clock=story.clock) as bureau,
             Office(story.sandbox, LEAD_BANK, clock=story.clock) as bank,
