@@ -193,7 +193,7 @@ class Outbox(LedgerSubmitter):
         try:
             return self._commit(row, is_mine=self._store.add(row))
         except Conflict as error:
-            found = self.find_lately(raw.__eq__) if error.code == REPLAYED else None
+            found = self.find_lately(lambda held: held == raw) if error.code == REPLAYED else None
             if found is None:
                 raise
             self._forget(row.leaf)

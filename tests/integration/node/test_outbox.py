@@ -199,6 +199,26 @@ def test_a_conflict_is_no_success_unless_the_ledger_holds_these_very_bytes(node)
     assert [node.outbox.decode(raw).body.batch for raw in on_ledger(node)] == [b"c" * 16, b"b" * 16]
 
 
+def test_the_same_bytes_again_are_told_their_place_and_other_bytes_are_refused(node):
+    """[API-9]: an enterprise repeats what it signed, since the answer to it was lost."""
+    raw = node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))
+    placed = node.outbox.relay(raw)
+    assert node.outbox.relay(raw) == placed
+    tx = node.outbox.decode(raw)
+    draft = TransactionDraft(
+        kind=tx.kind,
+        version=tx.version,
+        body=worlds.anchor_body(b"c" * 16),
+        author=tx.author,
+        valid_until_ms=tx.valid_until_ms,
+        id=tx.id,
+    )
+    with pytest.raises(Conflict, match=r"^ledger\.tx_replayed"):
+        node.outbox.relay(sign_transaction(draft, network=tx.network, suite=node.suite, keys=[node.keys.signing]))
+    assert on_ledger(node) == [raw]
+    assert node.outbox.rows() == []
+
+
 def test_a_business_key_that_is_taken_is_a_refusal(node):
     row = lose(node, reaches_the_ledger=False)
     node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()

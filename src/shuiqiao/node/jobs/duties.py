@@ -50,6 +50,9 @@ PROCESS_APPLICATION: Final = "lending.application"
 PROCESS_OPEN: Final = "lending.applications"
 
 _OFTEN_MS: Final = 10 * 60 * MS_PER_SECOND
+APPLICATION_ATTEMPTS: Final = 9
+"""How often one application is tried, later each time: for some eight minutes, until the duty comes round for it."""
+
 NOTICE_MS: Final = 7 * MS_PER_DAY
 """How long before its end a consent is named."""
 
@@ -79,7 +82,10 @@ def job_kinds(institution: Institution) -> dict[str, JobKind]:
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
-        kinds.append(JobKind(name=PROCESS_APPLICATION, act=duties.process_application))
+        application = JobKind(
+            name=PROCESS_APPLICATION, act=duties.process_application, max_attempts=APPLICATION_ATTEMPTS
+        )
+        kinds.append(application)
         kinds.append(JobKind(name=PROCESS_OPEN, act=duties.process_open, every_ms=_OFTEN_MS, resumes=True))
     if role in {Role.TAX_BUREAU, Role.BANK}:
         kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
