@@ -335,7 +335,7 @@ def test_a_home_is_read_the_same_way_whether_it_is_served_or_not(at_home, tmp_pa
     assert listed["members"][0]["endpoint"] == "https://bureau.example:8601"
     assert [each["number"] for each in at_home("members", "epochs").json["epochs"]] == [0]
     assert [each["status"] for each in at_home("members", "proposals").json["proposals"]] == ["approved"]
-    assert at_home("pending", "list").json == {"pending": []}
+    assert at_home("pending", "list").json == {"pending": [], "deliveries": []}
 
     audited = at_home("audit")
     assert (audited.code, audited.json["problems"], audited.json["root_matches"]) == (0, [], True)

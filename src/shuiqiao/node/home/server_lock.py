@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
 
 _MAX_PID_BYTES: Final = 20
+_LOOK_S: Final = 0.01
 
 
 class ServerLock:
@@ -31,7 +33,7 @@ class ServerLock:
         """
         self._descriptor = open_descriptor(home.server_lock, flags=os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor)
         except BlockingIOError as error:
             holder = _pid_in(self._descriptor)
             os.close(self._descriptor)
@@ -45,6 +47,23 @@ class ServerLock:
     def release(self) -> None:
         """Give it back."""
         os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock for oneself alone; raises BlockingIOError while a server has the lock.
+
+    Who looks whether there is one (``serving_process``) shares the lock for a moment, which is waited for: no command
+    keeps a server from its start.
+    """
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def serving_process(home: Home) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 
 import pytest
 
@@ -23,6 +24,19 @@ def test_a_home_is_served_from_the_moment_its_lock_is_held(tmp_path):
         with pytest.raises(Conflict, match=r"node\.server_running"):
             ServerLock(home)
     assert serving_process(home) is None
+
+
+def test_a_command_that_looks_keeps_no_server_from_its_start(tmp_path):
+    home = Home(tmp_path)
+    home.server_lock.touch()
+    with home.server_lock.open("rb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        ended = threading.Timer(0.2, lambda: fcntl.flock(look, fcntl.LOCK_UN))
+        ended.start()
+        lock = ServerLock(home)
+        ended.join()
+    assert serving_process(home) == os.getpid()
+    lock.release()
 
 
 def test_the_process_that_holds_the_lock_is_named(tmp_path):
