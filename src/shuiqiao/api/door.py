@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from shuiqiao.api.access import Callers
 from shuiqiao.api.acts import Acts
-from shuiqiao.api.limits import RequestRates
+from shuiqiao.api.limits import RequestRates, Shares
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.uploads import Uploads
@@ -28,6 +28,7 @@ class Door:
     uploads: Uploads
     news: News
     rates: RequestRates = field(default_factory=RequestRates)
+    shares: Shares = field(default_factory=Shares)
 
 
 def _running_of(request: Request) -> RunningInstitution:

@@ -11,7 +11,8 @@ import asyncio
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -242,3 +243,42 @@ class RequestRates:
                 f"one caller may send {rate.burst} requests at once and {rate.per_s:g} a second",
                 retry_after_s=(1 - left) / rate.per_s,
             )
+
+
+AT_WORK: Final = 16
+"""Requests of one caller that are worked on at one time: half of the threads that a server has for all."""
+
+
+class Shares:
+    """Lets each caller have so many requests at work; its further ones wait, and hold no thread. For one loop.
+
+    ::
+
+        async with shares.of(caller):
+            response = await act(request)
+    """
+
+    def __init__(self, most: int = AT_WORK) -> None:
+        self._most = most
+        self._shares: dict[Hashable, _Share] = {}
+
+    @asynccontextmanager
+    async def of(self, caller: Hashable) -> AsyncGenerator[None]:
+        """Give a caller the right to one more request, as soon as it has fewer than it may."""
+        share = self._shares.setdefault(caller, _Share(self._most))
+        share.users += 1
+        try:
+            async with share.places:
+                yield
+        finally:
+            share.users -= 1
+            if not share.users:
+                self._shares.pop(caller, None)
+
+
+class _Share:
+    """The requests of one caller, at work or waiting."""
+
+    def __init__(self, most: int) -> None:
+        self.places = asyncio.Semaphore(most)
+        self.users = 0

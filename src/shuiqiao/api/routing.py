@@ -7,7 +7,7 @@ permission cannot be written.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
@@ -82,13 +82,14 @@ class GuardedRoute(APIRoute):
             caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
             request.state.caller = caller
             _require_known(request, names)
-            # Who logs in is nobody yet, and a token that was lost is not given again.
-            if request.method == "POST" and caller is not None:
-                response = await door.acts.once(
-                    request, caller=caller, is_streamed=is_streamed, is_secret=is_secret, act=inner
-                )
-            else:
-                response = await inner(request)
+            async with door.shares.of(_asker_of(request, caller)):
+                # Who logs in is nobody yet, and a token that was lost is not given again.
+                if request.method == "POST" and caller is not None:
+                    response = await door.acts.once(
+                        request, caller=caller, is_streamed=is_streamed, is_secret=is_secret, act=inner
+                    )
+                else:
+                    response = await inner(request)
             answer = formed(request, response) if isinstance(response, WireResponse) else response
             if request.method == "POST":
                 # It may hold a token or a secret, and is nobody's to keep but the caller's.
@@ -212,14 +213,18 @@ def _admit(request: Request, *, door: Door, permission: str) -> Principal | None
     try:
         caller = None if permission == OPEN else door.callers.caller_of(request)
     finally:
-        if caller is None:
-            host = request.client.host if request.client else ""
-            forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-            door.rates.count(address_of(host, forwarded=forwarded), rate=UNKNOWN_RATE)
-        else:
-            door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
+        rate = UNKNOWN_RATE if caller is None else KNOWN_RATE
+        door.rates.count(_asker_of(request, caller), rate=rate)
     require_access(caller, permission=permission)
     return caller
+
+
+def _asker_of(request: Request, caller: Principal | None) -> Hashable:
+    """Return by what the requests of a caller belong together: of one that is not known its address."""
+    if caller is not None:
+        return caller.kind, caller.id
+    host = request.client.host if request.client else ""
+    return address_of(host, forwarded=",".join(request.headers.getlist("x-forwarded-for")))
 
 
 def _refusal(status: int) -> dict[str, Any]:

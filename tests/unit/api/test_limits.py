@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates, address_of
+from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates, Shares, address_of
 from shuiqiao.base.errors import Unavailable
 
 LIMITS = {"/small": 10, "/large/": 1_000}
@@ -135,3 +135,23 @@ def test_requests_are_counted_for_each_caller_and_come_back_with_time():
 def test_unknown_callers_of_a_proxy_on_this_machine_are_told_apart_by_what_it_says_last(host, forwarded, address):
     """[API-4]: else one of them would use up what all together may ask."""
     assert address_of(host, forwarded=forwarded) == address
+
+
+def test_a_caller_has_its_share_at_work_and_keeps_nobody_else_waiting():
+    async def run():
+        shares, go_on, at_work = Shares(2), asyncio.Event(), []
+
+        async def ask(caller):
+            async with shares.of(caller):
+                at_work.append(caller)
+                await go_on.wait()
+
+        asked = [asyncio.ensure_future(ask(caller)) for caller in ("greedy", "greedy", "greedy", "modest")]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        before = sorted(at_work)
+        go_on.set()
+        await asyncio.gather(*asked)
+        return before, len(at_work), shares._shares
+
+    assert asyncio.run(run()) == (["greedy", "greedy", "modest"], 4, {})
