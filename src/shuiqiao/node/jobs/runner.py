@@ -219,7 +219,7 @@ class JobRunner:
                 "jobs.worker_lost", f"its process {job.owner} went away in attempt {job.attempts} of {job.max_attempts}"
             )
             state = JobState.CANCELLED if job.cancel_asked else JobState.FAILED
-            self._store.end(job, self._ended(job, state, error), now_ms=now_ms)
+            self._store.end(job, self._ended(job, state, error), now_ms=now_ms, only_if_lost=True)
         self._store.forget(before_ms=now_ms - KEPT_MS)
 
     def _ending(self, run: _Run) -> Ending:
@@ -304,10 +304,12 @@ class JobRunner:
 def _going_on() -> Generator[None]:
     """Let a worker live whatever meets it: jobs wait in the table, and the next look finds what is due.
 
-    The database may be away for a while, which is told elsewhere; what nobody foresaw is logged.
+    The database may be away for a while, which is told elsewhere; what else stops a worker is logged.
     """
     try:
         yield
+    except Unavailable:
+        pass
     except ShuiqiaoError as error:
         log.warning("jobs.worker_failed", code=error.code)
     except Exception as error:  # noqa: BLE001 - a worker that ended would leave all jobs undone, and nobody would know

@@ -157,6 +157,7 @@ _ENDS = (
         }
     )
 )
+_ENDS_LOST = _ENDS.where(_job.c.lease_until_ms <= bindparam("now_ms"))
 _CANCEL_IDLE = (
     update(_job)
     .where(_IS_JOB, _job.c.state.in_([str(JobState.WAITING), str(JobState.HELD)]))
@@ -276,15 +277,18 @@ class JobStore:
         """Note how far a job is; return as ``renew`` does."""
         return self._told(job, _TELL, {"new_step": step, "new_done": done, "new_total": total})
 
-    def end(self, job: Job, ending: Ending, *, now_ms: int) -> bool:
-        """Note how a run ended; tell whether the job was its owner's still: else this changed nothing."""
+    def end(self, job: Job, ending: Ending, *, now_ms: int, only_if_lost: bool = False) -> bool:
+        """Note how a run ended; tell whether the job was its owner's still: else this changed nothing.
+
+        only_if_lost: by somebody else, where the owner has not renewed its lease meanwhile.
+        """
         told = None if ending.message is None else _told_cause(ending.message)
         fields = {name: getattr(ending, name) for name in Ending.__slots__} | {"message": told}
         row = self._encrypted({"id": job.id} | fields)
         values = {f"new_{name}": value for name, value in row.items() if name != "id"}
         with self._engine.begin() as connection:
             claim = {**_claim_of(job), "new_state": str(ending.state), "now_ms": now_ms}
-            done = connection.execute(_ENDS, values | claim)
+            done = connection.execute(_ENDS_LOST if only_if_lost else _ENDS, values | claim)
             return done.rowcount == 1
 
     def cancel(self, job: Job, *, now_ms: int) -> None:

@@ -301,6 +301,17 @@ def test_a_job_whose_owner_goes_away_each_time_fails(bench):
     assert (bench.job(job).state, bench.job(job).code) == (JobState.FAILED, "jobs.worker_lost")
 
 
+def test_a_job_whose_owner_came_back_while_it_was_called_lost_is_its_owners(bench):
+    bench.asked()
+    job = claimed(bench, bench.another())
+    bench.clock.advance(LEASE_MS)
+    now_ms = bench.clock.now_ms()
+    bench.store.renew(job, until_ms=now_ms + LEASE_MS)
+    failed = Ending(state=JobState.FAILED, due_ms=now_ms, attempts=1, code="jobs.worker_lost")
+    assert not bench.store.end(job, failed, now_ms=now_ms, only_if_lost=True)
+    assert bench.job(job.id).state is JobState.RUNNING
+
+
 def test_a_job_that_was_to_be_cancelled_ends_with_its_owner(bench):
     job = bench.asked()
     claimed(bench, bench.another())
