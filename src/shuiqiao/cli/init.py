@@ -111,6 +111,8 @@ def _made(asked: _Asked) -> tuple[dict[str, Any], str]:
 
     home = Home(asked.home)
     is_kept = home.passphrase.exists()
+    if asked.genesis is None and (asked.listen or asked.peer_listen or asked.peers):
+        raise typer.BadParameter("--listen, --peer-listen and --peer are for the init with --genesis")
     if asked.genesis is not None:
         is_joining = asked.member is not None and not home.member_file.exists()
         made = (_join if is_joining else _finish)(home, asked, asked.genesis)

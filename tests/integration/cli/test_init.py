@@ -99,6 +99,8 @@ def test_four_institutions_found_validators_from_empty_folders_and_order_togethe
         (),
         ("--member", "bank-a", "--network", "delta"),
         ("--member", "bank-a", "--role", "bank", "--name", "A", "--name-zh", "甲"),
+        ("--listen", "127.0.0.1:8600"),
+        ("--peer", "bureau=http://127.0.0.1:8601"),
     ],
 )
 def test_what_is_missing_is_asked_for(here, tmp_path, words):
