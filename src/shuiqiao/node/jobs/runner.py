@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 LEASE_MS: Final = 30_000
 """How long a job is believed to run without a word of its owner."""
 
+THREADS: Final = 4
+"""Jobs at a time: most of an application's time is spent waiting for others and for disks."""
+
 POLL_S: Final = 1.0
 """How soon a job that another process asked for, or whose time came, is seen."""
 
@@ -123,7 +126,7 @@ class JobRunner:
         kinds: Mapping[str, JobKind],
         clock: Clock,
         entropy: Entropy,
-        threads: int = 2,
+        threads: int = THREADS,
         lease_ms: int = LEASE_MS,
     ) -> None:
         self.owner = owner_of_this_process(entropy)

@@ -54,7 +54,9 @@ class OwnScope:
 
     def has_consent(self, institution: Institution, consent: OwnedId) -> bool:
         """Tell whether a consent is this enterprise's."""
-        return consent in own_consents(institution, self)
+        if self.consent is not None:
+            return consent == self.consent
+        return _own_artefact(institution, self, consent) is not None
 
 
 # Enrolment
@@ -130,7 +132,11 @@ def read_artefact(institution: Institution, scope: OwnScope, consent: OwnedId) -
 
 
 def _own_artefact(institution: Institution, scope: OwnScope, consent: OwnedId) -> StoredArtefact | None:
-    return _consents(institution).artefact(consent) if scope.has_consent(institution, consent) else None
+    found = _consents(institution).artefact(consent)
+    if found is None:
+        return None
+    is_own = found.taxpayer == scope.taxpayer if scope.consent is None else consent == scope.consent
+    return found if is_own else None
 
 
 def _consent(institution: Institution, stored: StoredArtefact) -> api.OwnConsent:

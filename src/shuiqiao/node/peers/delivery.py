@@ -139,9 +139,14 @@ class DeliveryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, delivery: Delivery) -> None:
-        """Keep a message, durable when this returns; one that is there already stays as it is."""
+    def add(self, delivery: Delivery, *, instead_of: bytes = b"") -> None:
+        """Keep a message, durable when this returns; one that is there already stays as it is.
+
+        instead_of: another message, which is forgotten in the same act.
+        """
         with suppress(AlreadyThere), self._engine.begin() as connection:
+            if instead_of:
+                connection.execute(delete(_deliveries).where(_deliveries.c.id == instead_of))
             connection.execute(insert(_deliveries).values(_values(delivery)))
 
     def waiting(self, *, after: tuple[int, bytes] | None = None, most: int | None = None) -> list[Waiting]:
@@ -238,10 +243,10 @@ class Deliveries:
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
-    def send(self, receiver: MemberId, act: Act, body: bytes, *, pause_ms: int = 0) -> bytes:
+    def send(self, receiver: MemberId, act: Act, body: bytes, *, pause_ms: int = 0, instead_of: bytes = b"") -> bytes:
         """Keep a message for a receiver, send it as soon as that one takes it, and return its id; once is enough.
 
-        pause_ms: how long it waits before the first attempt.
+        pause_ms: how long it waits before the first attempt. instead_of: a message that it takes the place of.
         """
         now_ms = self._clock.now_ms()
         found = self._suite.digest(b"\x00".join((receiver.encode(), act.value.encode(), body)))
@@ -256,7 +261,8 @@ class Deliveries:
                 next_ms=now_ms + pause_ms,
                 code="",
                 reason="",
-            )
+            ),
+            instead_of=instead_of,
         )
         self._wake.set()
         return found

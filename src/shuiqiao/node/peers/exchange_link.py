@@ -91,10 +91,10 @@ def take_in_consent(
 ) -> GrantedConsent:
     """Take in an enterprise's consent at its bureau, and see to it that the bank it names gets the artefact.
 
-    1. keep the artefact for the bank; 2. put the grant on the ledger; 3. send the artefact with the grant's block, and
-    forget what was kept first. So a crash in between loses nothing: what was kept is sent after a while, and is refused
-    and tried again until the grant is there; twice is once. Raises what ``ConsentService.receive`` raises; what is
-    refused for good is not handed on.
+    1. keep the artefact for the bank; 2. put the grant on the ledger; 3. send the artefact with the grant's block in
+    the place of what was kept first. So a crash in between loses nothing: what was kept is sent after a while, and is
+    refused and tried again until the grant is there; twice is once. Raises what ``ConsentService.receive`` raises; what
+    is refused for good is not handed on.
     """
     artefact = decode_artefact(submission.artefact, network=link.engine.parameters.network, suite=link.suite)
     bank = MemberId(artefact.recipient)
@@ -111,8 +111,7 @@ def take_in_consent(
     except ShuiqiaoError:
         deliveries.abandon(kept)
         raise
-    deliveries.send(bank, Act.ARTEFACT, body())
-    deliveries.abandon(kept)
+    deliveries.send(bank, Act.ARTEFACT, body(), instead_of=kept)
     return granted
 
 

@@ -205,6 +205,15 @@ def test_a_message_can_wait_for_what_it_rests_on(world):
     assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
 
 
+def test_a_message_takes_the_place_of_one_that_waits(world):
+    kept = world.deliveries.send(BANK, Act.ARTEFACT, b"one", pause_ms=10_000)
+    world.deliveries.send(BANK, Act.ARTEFACT, b"two", instead_of=kept)
+    assert [each.body for each in world.deliveries.waiting()] == [b"two"]
+    world.clock.advance(10_000)
+    world.deliveries.deliver_due()
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"two")]
+
+
 def test_nothing_but_a_person_gives_a_message_up(world):
     world.members.away.add(BANK)
     world.send(BANK, Act.ARTEFACT, b"one")
