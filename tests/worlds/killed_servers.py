@@ -1,7 +1,4 @@
-"""A story between five servers while every one of them is killed again and again, and what must hold afterwards.
-
-On either engine: ``killed_story`` plays it, ``require_whole`` looks at what every institution has of it.
-"""
+"""Kills of a sandbox's servers while a story goes on between them, and what must hold of it afterwards, on any engine."""
 
 from __future__ import annotations
 
@@ -9,22 +6,11 @@ import random
 import threading
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
 from functools import partial
 
-from consortium_world import CHEAP
 from patience import PATIENCE_S
-from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.ids import system_entropy
-from shuiqiao.base.progress import no_progress
 from shuiqiao.client.resources import applications, ledger, requests
-from shuiqiao.crypto.model import SuiteName
-from shuiqiao.sandbox.scenario.consortium import EMBEDDED
-from shuiqiao.sandbox.servers.folder import SandboxFolder
-from shuiqiao.sandbox.servers.making import make_sandbox
 from shuiqiao.sandbox.servers.parties import patiently
-from shuiqiao.sandbox.servers.running import Sandbox
-from shuiqiao.sandbox.servers.story import ServedStory
 
 SEED = 2
 READY_S = 300
@@ -35,30 +21,6 @@ _AWAITED_SHARE = 0.5
 _AGAIN_SHARE = 0.2
 _STRAIGHT = ("received", "submitted", "requested", "answered", "proven", "assessed")
 _ENDING = ("decided", "handed_in", "closed")
-
-
-@contextmanager
-def story_of(folder, suite, *, taxpayers, engine=EMBEDDED):
-    """A story about to begin: its five servers run, its enterprises are not enrolled yet."""
-    place = SandboxFolder(folder / "sandbox")
-    data = make_sandbox(
-        place,
-        suite=SuiteName(suite),
-        taxpayers=taxpayers,
-        seed=SEED,
-        clock=SystemClock(),
-        entropy=system_entropy,
-        progress=no_progress,
-        engine=engine,
-        cost=CHEAP,
-    )
-    sandbox = Sandbox(place)
-    try:
-        sandbox.start(clock=SystemClock(), progress=no_progress)
-        with closing(ServedStory(sandbox=sandbox, data=data, progress=no_progress)) as story:
-            yield story
-    finally:
-        sandbox.stop()
 
 
 class Killer:
@@ -183,12 +145,8 @@ def closed_files(bank):
         ]
         if all(file.timeline[-1].step == "closed" for file in files):
             return files
-        assert time.monotonic() < end, [(file.status, file.timeline) for file in files if not _is_closed(file)]
+        assert time.monotonic() < end, [file for file in files if file.timeline[-1].step != "closed"]
         time.sleep(0.2)
-
-
-def _is_closed(file):
-    return file.timeline[-1].step == "closed"
 
 
 def require_whole(story, bureau, bank):
@@ -197,7 +155,7 @@ def require_whole(story, bureau, bank):
     # The bank has the applications that enterprises were told of, and no other: whoever asked again made none.
     told = {lent.file.application: lent for lent in story.lent}
     assert {file.application for file in files} == told.keys()
-    assert len(files) == len(story.lent)
+    assert len(files) == len(told) == len(story.lent)
     for file in files:
         taken = [step.step for step in file.timeline if not step.code]
         by_people = ["referred", "reviewed"] if "referred" in taken else []

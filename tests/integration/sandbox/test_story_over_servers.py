@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from killed_servers import Killer, all_ready, require_whole, story_of
+from killed_servers import Killer, all_ready, require_whole
+from sandbox_world import served_story
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.sandbox.benchmarks.api_lending import put_in_use
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK
@@ -52,7 +53,7 @@ CARD = Scorecard(
 
 
 def test_the_story_ends_well_however_often_every_server_is_killed(tmp_path):
-    with story_of(tmp_path, SUITE, taxpayers=TAXPAYERS) as story:
+    with served_story(tmp_path / "sandbox", suite=SUITE, taxpayers=TAXPAYERS) as story:
         killed = play_while_killed(story, kills=KILLS, develops=IS_LONG)
         assert (killed.total(), len(killed)) == (KILLS, 5)
         with (
