@@ -51,6 +51,7 @@ from shuiqiao.client.resources.validator import (
 )
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.ledger.transactions.submitter import log_size
+from shuiqiao.node.operations.records import told_of
 
 home = Routes("home", prefix=HOME_PREFIX)
 
@@ -64,14 +65,17 @@ _OF_FILES = (
     "standards.type_unrecognised",
     "vault.busy",
 )
+_OF_INGESTS = (*_OF_FILES, "jobs.cancelled", "node.server_ending")
 
 
-@home.perform(TAKE_IN_FILES, permission="ingest.write", codes=_OF_FILES)
+@home.perform(TAKE_IN_FILES, permission="ingest.write", codes=_OF_INGESTS)
 def take_in_files(named: OwnFiles, running: Running, caller: Caller) -> TakenIn:
-    """Take in files of this machine, which the owner of the home may read anyway."""
+    """Take in files of this machine, which the owner of the home may read anyway, as a job whose end is awaited."""
     for text in named.files:
         path_from_root(text)
-    return performed(running, caller, TAKE_IN_FILES, named)
+    with journaled(running, caller, act=TAKE_IN_FILES.act):
+        report = running.ingests.take_in(named.files, record_type=named.record_type, jobs=running)
+        return told_of(running.institution, report)
 
 
 @home.perform(

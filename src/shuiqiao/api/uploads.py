@@ -1,4 +1,4 @@
-"""A file on its way in: on disk in the home while it comes, gone again whatever becomes of it.
+"""A file on its way in: on disk in the home while it comes, and gone again unless a job keeps it.
 
 An upload that is cut off leaves nothing [API-11]; what a killed process left is removed when the home is served again.
 """
@@ -6,17 +6,20 @@ An upload that is cut off leaves nothing [API-11]; what a killed process left is
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastapi.concurrency import run_in_threadpool
 
+from shuiqiao.base.durable import flush_file
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.node.jobs.ingests import SentFiles
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.requests import Request
 
     from shuiqiao.node.home.settings import Home
@@ -24,40 +27,49 @@ if TYPE_CHECKING:
 MAX_UPLOAD_BYTES: Final = 4 * 1024**3
 """Longest file that is taken in over HTTP; larger ones are taken in at the bureau's own machine."""
 
-MAX_AT_ONCE: Final = 8
-"""Uploads at one time: their files lie on the disk of the home."""
+MAX_HELD: Final = 8
+"""Files that come in or wait for the end of their job at one time: they lie on the disk of the home."""
 
 RETRY_S: Final = 5.0
 _PIECE_BYTES: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Upload:
+    """A file that came in whole. job: the id of the job that is to be asked for. is_kept: whether it was."""
+
+    job: bytes
+    path: Path
+    is_kept: bool = False
 
 
 class Uploads:
     """The files that come into one home; of one process and one loop, for the lock on the home is that process's."""
 
     def __init__(self, home: Home) -> None:
-        """Remove what a process left that was killed while files came in."""
-        self._folder = home.folder / "uploads"
-        self._open = 0
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._sent = SentFiles(home)
 
     @asynccontextmanager
-    async def receive(self, request: Request, *, name: str) -> AsyncGenerator[Path]:
-        """Give the body of a request as a file of a name, as long as the block lasts.
+    async def receive(self, request: Request, *, name: str) -> AsyncGenerator[Upload]:
+        """Give the body of a request as a file of a name, whole and on the disk; gone after it unless it is kept.
 
-        Raises Unavailable ``api.uploads_many`` while as many come in as may.
+        Raises Unavailable ``api.uploads_many`` while as many are held as may.
         """
-        if self._open >= MAX_AT_ONCE:
-            raise Unavailable("api.uploads_many", f"{self._open} files come in, as many as may", retry_after_s=RETRY_S)
-        self._open += 1
-        folder = self._folder / secrets.token_hex(8)
+        held = self._sent.count()
+        if held >= MAX_HELD:
+            raise Unavailable("api.uploads_many", f"{held} files came in, as many as may", retry_after_s=RETRY_S)
+        job = secrets.token_bytes(16)
+        folder = self._sent.folder_of(job)
+        upload = Upload(job=job, path=folder / name)
+        # Not on another thread: between counting and this nothing else may come in.
+        folder.mkdir(mode=0o700, parents=True)
         try:
-            await run_in_threadpool(folder.mkdir, parents=True)
-            path = folder / name
-            await _write(request, path)
-            yield path
+            await _write(request, upload.path)
+            await run_in_threadpool(self._sent.make_durable, job)
+            yield upload
         finally:
-            self._open -= 1
-            shutil.rmtree(folder, ignore_errors=True)
+            if not upload.is_kept:
+                self._sent.remove(job)
 
 
 async def _write(request: Request, path: Path) -> None:
@@ -69,3 +81,4 @@ async def _write(request: Request, path: Path) -> None:
                 await run_in_threadpool(file.write, bytes(buffer))
                 buffer.clear()
         await run_in_threadpool(file.write, bytes(buffer))
+        await run_in_threadpool(flush_file, file)

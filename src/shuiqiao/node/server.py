@@ -18,6 +18,7 @@ from shuiqiao.node.home.server_lock import ServerLock
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.jobs.alarms import ALARMS
 from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, PROCESS_OPEN, job_kinds
+from shuiqiao.node.jobs.ingests import IngestJobs
 from shuiqiao.node.jobs.model import ENDED, JobKind
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService, duty_id
@@ -27,7 +28,7 @@ from shuiqiao.node.past import PastReader
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
-    from shuiqiao.node.jobs.model import RunningJob
+    from shuiqiao.node.jobs.model import Job, RunningJob
     from shuiqiao.node.validator import ValidatorNode
 
 STOPPING_JOBS_S: Final = 10.0
@@ -78,8 +79,10 @@ class RunningInstitution:
         self.accounts = InstitutionAccounts(institution)
         """Who calls, what two people do, and the journal of it."""
         around = institution.dependencies
-        kinds = {**job_kinds(institution), **account_duties(self.accounts, institution)}
-        store = JobStore(institution.database, cipher=institution.cipher)
+        self.ingests = IngestJobs(institution)
+        """Files that are taken in as jobs."""
+        kinds = {**job_kinds(institution, ingests=self.ingests), **account_duties(self.accounts, institution)}
+        self._store = store = JobStore(institution.database, cipher=institution.cipher)
         self.past = PastReader(institution.engine, parameters=institution.parameters)
         """Answers what held at a moment gone by."""
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
@@ -113,6 +116,7 @@ class RunningInstitution:
             running._start_validator(stack)
             # The lock on the home says that no other process does its jobs, or carries out what was approved.
             running.accounts.approvals.end_leases()
+            running.ingests.sent.sweep(running.job_of)
             running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)
@@ -150,14 +154,25 @@ class RunningInstitution:
         Its job may have ended, with the application waiting for something that is there now: the duty that goes on with
         all applications takes it up then.
         """
-        job = self.jobs.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+        job = self.ask_soon(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
         if job.state in ENDED:
             self.jobs.hasten(PROCESS_OPEN)
+            self.runner.wake()
+
+    def ask_soon(self, kind: str, parameters: Mapping[str, Any], *, id: bytes) -> Job:  # noqa: A002
+        """Ask for a job under an id, and have it looked at at once; raises what ``JobService.ask`` raises."""
+        job = self.jobs.ask(kind, parameters, id=id)
         self.runner.wake()
+        return job
+
+    def job_of(self, id: bytes) -> Job | None:  # noqa: A002
+        """Return a job as it stands, None where there is none of that id."""
+        return self._store.job(id)
 
     def end_waiting(self) -> None:
-        """Let go the members that wait for news, so that a server that is ending need not."""
+        """Let go who waits for news or for the end of a job, so that a server that is ending need not."""
         self.institution.end_waiting()
+        self.ingests.end_waiting()
 
     def close(self) -> None:
         """Close all of it, the last first."""
@@ -180,6 +195,5 @@ class RunningInstitution:
         yield "alarms_standing", "Alarms that this node raised by itself and that stand", self._standing_alarms()
 
     def _standing_alarms(self) -> int:
-        institution = self.institution
-        job = JobStore(institution.database, cipher=institution.cipher).job(duty_id(ALARMS))
+        job = self._store.job(duty_id(ALARMS))
         return 0 if job is None or job.result is None else int(job.result.get("count", 0))

@@ -8,7 +8,8 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.jobs.duties import INGEST, job_kinds
+from shuiqiao.node.jobs.duties import job_kinds
+from shuiqiao.node.jobs.ingests import INGEST
 from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import Ending, JobStore

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from shuiqiao.api.door import Running
+from shuiqiao.api.door import Door, Running
 from shuiqiao.api.forms import WireResponse
 from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routing import ACT_FIELD, DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.resources.ingests import (
     LIST_QUARANTINED,
-    AnchoredBatchRecord,
-    IngestRecord,
     QuarantinedRowPage,
     QuarantineQuestion,
     QuarantineReport,
     QuarantineReportPage,
 )
+from shuiqiao.client.resources.jobs import JobRecord
 from shuiqiao.client.resources.own_files import TAKE_IN_FILES
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.jobs.ingests import INGEST
 from shuiqiao.node.operations.records import quarantine_of
 from shuiqiao.vault.ingest.quarantine import reports_in
 
 if TYPE_CHECKING:
+    from shuiqiao.api.uploads import Upload
     from shuiqiao.node.accounts.model import Principal
+    from shuiqiao.node.jobs.model import Job
     from shuiqiao.node.server import RunningInstitution
-    from shuiqiao.vault.model import IngestReport
 
 ingests = Routes("ingests")
 
+TAKE_IN_ACT: Final = TAKE_IN_FILES.act
 OCTETS: Final = "application/octet-stream"
 
 FileName = Annotated[
@@ -55,53 +56,41 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
 @ingests.post(
     "/ingests",
     permission="ingest.write",
-    codes=("node.role_wrong", "standards.type_unknown", "standards.type_unrecognised", "vault.busy"),
+    codes=("node.role_wrong", "standards.type_unknown", "standards.type_unrecognised"),
     streams=True,
-    response_model=IngestRecord,
+    status_code=202,
+    response_model=JobRecord,
     openapi_extra={
+        ACT_FIELD: TAKE_IN_ACT,
         "requestBody": {
             "description": "The file itself",
             "required": True,
             "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
-        }
+        },
     },
 )
 async def take_in_file(
     request: Request, running: Running, caller: Caller, name: FileName, record_type: TypeName | None = None
 ) -> WireResponse:
-    """Take a file of records in: every row is anchored, or kept out with the reason; the same file changes nothing.
+    """Take a file of records in, as a job: every row is anchored, or kept out with the reason.
 
-    The answer comes once all of it is on the ledger. A file that is cut off on its way leaves nothing.
+    The answer is the job, once the file is whole and on the disk; what is no file of records is refused. The job's
+    result names the ingest and counts its rows. A file that is cut off on its way leaves nothing.
     """
-    institution, door = running.institution, request.app.state.door
-    require_role(institution.settings, Role.TAX_BUREAU)
-    async with door.uploads.receive(request, name=name) as path:
-        report = await run_in_threadpool(_take_in, running, caller, path, record_type)
-    return WireResponse(_record(report))
+    require_role(running.institution.settings, Role.TAX_BUREAU)
+    door: Door = request.app.state.door
+    async with door.uploads.receive(request, name=name) as upload:
+        job = await run_in_threadpool(_ask, running, caller, upload, record_type)
+    return WireResponse(JobRecord.model_validate(job.as_json()), status_code=202)
 
 
-def _take_in(running: RunningInstitution, caller: Principal, path: FilePath, record_type: str | None) -> IngestReport:
-    institution = running.institution
-    with journaled(running, caller, act=TAKE_IN_FILES.act):
-        known = None if record_type is None else institution.catalogue.get(record_type)
-        return institution.vault.ingest([path], anchor=institution.outbox, record_type=known)
-
-
-def _record(report: IngestReport) -> IngestRecord:
-    return IngestRecord(
-        ingest=report.report.stem,
-        records_read=report.records_read,
-        records_ingested=report.records_ingested,
-        records_superseding=report.records_superseding,
-        records_quarantined=report.records_quarantined,
-        duplicates_reported=report.duplicates_reported,
-        anchored=tuple(
-            AnchoredBatchRecord(
-                batch=entry.batch.hex(), standard=entry.standard, records=entry.records, index=entry.index
-            )
-            for entry in report.anchored
-        ),
-    )
+def _ask(running: RunningInstitution, caller: Principal, upload: Upload, record_type: str | None) -> Job:
+    with journaled(running, caller, act=TAKE_IN_ACT, subject=f"job/{upload.job.hex()}"):
+        running.ingests.require_readable([upload.path], record_type=record_type)
+        wanted = {"sent": upload.path.name, "record_type": record_type}
+        job = running.ask_soon(INGEST, wanted, id=upload.job)
+        upload.is_kept = True
+        return job
 
 
 @ingests.get("/ingests", permission="ingest.read", codes=("node.role_wrong",))

@@ -1,4 +1,4 @@
-"""Files of records that a bureau takes in, and the rows that it kept out."""
+"""The rows that a bureau's ingests kept out."""
 
 from __future__ import annotations
 
@@ -8,46 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
-from shuiqiao.client.wire import Count, Id, Name, Wire, example
-
-_BATCH = {"batch": "5e" * 16, "standard": "invoice_issued@2", "records": 4096, "index": 12}
-
-
-class AnchoredBatchRecord(Wire):
-    """One batch of records and its anchor on the ledger."""
-
-    model_config = example(**_BATCH)
-
-    batch: Id
-    standard: Name
-    records: Count
-    index: Count | None
-    """Leaf index of the anchor, none where an earlier run anchored it."""
-
-
-class IngestRecord(Wire):
-    """What became of every row of a file: read = ingested + quarantined + duplicates."""
-
-    model_config = example(
-        ingest="20260105T081500.418Z-4711-3",
-        records_read=5000,
-        records_ingested=4990,
-        records_superseding=2,
-        records_quarantined=7,
-        duplicates_reported=3,
-        anchored=[_BATCH],
-    )
-
-    ingest: Name
-    """Its id; the list of rows that were kept out has the same."""
-    records_read: Count
-    records_ingested: Count
-    records_superseding: Count
-    """How many of the ingested are newer versions of records that were there."""
-    records_quarantined: Count
-    duplicates_reported: Count
-    anchored: tuple[AnchoredBatchRecord, ...]
-
+from shuiqiao.client.wire import Count, Name, Wire, example
 
 _REPORT = {"ingest": "20260105T081500.418Z-4711-3", "bytes": 1830}
 

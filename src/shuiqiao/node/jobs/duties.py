@@ -28,7 +28,6 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.client.resources.own_files import path_of
 from shuiqiao.consent.service import ending_consents
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
@@ -36,6 +35,7 @@ from shuiqiao.members.model import Role
 from shuiqiao.node.backup.apart import create_backup_apart
 from shuiqiao.node.home.settings import database_of
 from shuiqiao.node.jobs.alarms import alarm_duty
+from shuiqiao.node.jobs.ingests import IngestJobs
 from shuiqiao.node.jobs.model import ConfirmationWanted, JobKind
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from shuiqiao.node.jobs.model import RunningJob
 
 DESTROY: Final = "exchange.destroy"
-INGEST: Final = "vault.ingest"
 PROCESS_APPLICATION: Final = "lending.application"
 PROCESS_OPEN: Final = "lending.applications"
 
@@ -60,25 +59,18 @@ MAX_NAMED: Final = 100
 """Consents that one notice names, or applications that one run tells of; it counts them all."""
 
 
-class IngestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an ingest is asked with: files on this machine, as messages name them, and the record type of all."""
-
-    files: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=3 * 4096)], ...], msgspec.Meta(min_length=1)]
-    record_type: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-
-
 class ApplicationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which application is taken to its end."""
 
     application: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
-def job_kinds(institution: Institution) -> dict[str, JobKind]:
-    """Return what an institution's jobs do, by name."""
+def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) -> dict[str, JobKind]:
+    """Return what an institution's jobs do, by name. ingests: those of a running server."""
     duties, settings, role = Duties(institution), institution.settings, institution.settings.role
     kinds = [alarm_duty(institution)]
     if role is Role.TAX_BUREAU:
-        kinds.append(JobKind(name=INGEST, act=duties.ingest))
+        kinds.append((ingests or IngestJobs(institution)).kind())
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
@@ -103,30 +95,6 @@ class Duties:
     """The acts of one institution's jobs; each returns what is told of it."""
 
     institution: Institution
-
-    def ingest(self, running: RunningJob) -> Mapping[str, Any]:
-        """Take files in. Raises InvalidInput ``jobs.parameters_invalid``, and what ``Vault.ingest`` raises."""
-        institution = self.institution
-        try:
-            wanted = typed(dict(running.job.parameters), IngestParameters)
-        except msgspec.ValidationError as error:
-            raise InvalidInput("jobs.parameters_invalid", f"an ingest cannot be asked so: {error}") from error
-        known = None if wanted.record_type is None else institution.catalogue.get(wanted.record_type)
-        report = institution.vault.ingest(
-            [path_of(file) for file in wanted.files],
-            anchor=institution.outbox,
-            record_type=known,
-            progress=running.progress,
-        )
-        return {
-            "records_read": report.records_read,
-            "records_ingested": report.records_ingested,
-            "records_superseding": report.records_superseding,
-            "records_quarantined": report.records_quarantined,
-            "duplicates_reported": report.duplicates_reported,
-            "anchors": report.anchors,
-            "report": str(report.report),
-        }
 
     def process_application(self, running: RunningJob) -> Mapping[str, Any]:
         """Take an application to its end, or to the people who decide on it [LENDING-14].

@@ -119,6 +119,10 @@ class JobKind:
     """Of a duty."""
     resumes: bool = False
     """Whether a duty goes on with what a stopped process left: then it is due at once where a server starts."""
+    one_at_a_time: bool = False
+    """Whether one process does one job of this kind at a time; the others wait, and are no failed attempts."""
+    clear: Callable[[Job], None] | None = None
+    """Removes what was kept for a job, once it has ended for good."""
 
 
 class JobInterrupted(BaseException):

@@ -138,6 +138,7 @@ class JobRunner:
         self._lease_ms = lease_ms
         self._wake = threading.Condition()
         self._is_closing = False
+        self._claiming = threading.Lock()
         self._runs: dict[bytes, _Run] = {}
         self._workers = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(threads)]
         self._keeper = threading.Thread(target=self._keep, name="job-leases", daemon=True)
@@ -171,26 +172,38 @@ class JobRunner:
 
     def run_one(self) -> bool:
         """Do the next job that is due, in this thread; tell whether there was one."""
-        renew_at_s, now_ms = time.monotonic() + self._lease_ms / 1000 / _RENEWALS, self._clock.now_ms()
-        job = self._store.claim(
-            owner=self.owner, kinds=self._kinds.keys(), now_ms=now_ms, until_ms=now_ms + self._lease_ms
-        )
-        if job is None:
+        run = self._claim()
+        if run is None:
             return False
-        run = _Run(job=job, store=self._store, clock=self._clock, lease_ms=self._lease_ms, renew_at_s=renew_at_s)
-        with self._wake:
-            self._runs[job.id] = run
-            if self._is_closing:
-                run.interrupted_by = "closing"
         try:
             ending = self._ending(run)
         finally:
             with self._wake:
-                self._runs.pop(job.id, None)
-        self._store.end(job, ending, now_ms=self._clock.now_ms())
+                self._runs.pop(run.job.id, None)
+        self._end(run.job, ending)
         if ending.code:
-            log.warning("jobs.run_failed", job=job.id.hex(), code=ending.code)
+            log.warning("jobs.run_failed", job=run.job.id.hex(), code=ending.code)
         return True
+
+    def _claim(self) -> _Run | None:
+        with self._claiming:
+            with self._wake:
+                at_work = {run.job.kind for run in self._runs.values()}
+            kinds = [name for name, kind in self._kinds.items() if not (kind.one_at_a_time and name in at_work)]
+            renew_at_s, now_ms = time.monotonic() + self._lease_ms / 1000 / _RENEWALS, self._clock.now_ms()
+            job = self._store.claim(owner=self.owner, kinds=kinds, now_ms=now_ms, until_ms=now_ms + self._lease_ms)
+            if job is None:
+                return None
+            run = _Run(job=job, store=self._store, clock=self._clock, lease_ms=self._lease_ms, renew_at_s=renew_at_s)
+            with self._wake:
+                self._runs[job.id] = run
+                if self._is_closing:
+                    run.interrupted_by = "closing"
+            return run
+
+    def _end(self, job: Job, ending: Ending, *, only_if_lost: bool = False) -> None:
+        if self._store.end(job, ending, now_ms=self._clock.now_ms(), only_if_lost=only_if_lost):
+            self._service.clear(job.id)
 
     def _work(self) -> None:
         while not self._is_closing:
@@ -222,7 +235,7 @@ class JobRunner:
                 "jobs.worker_lost", f"its process {job.owner} went away in attempt {job.attempts} of {job.max_attempts}"
             )
             state = JobState.CANCELLED if job.cancel_asked else JobState.FAILED
-            self._store.end(job, self._ended(job, state, error), now_ms=now_ms, only_if_lost=True)
+            self._end(job, self._ended(job, state, error), only_if_lost=True)
         self._store.forget(before_ms=now_ms - KEPT_MS)
 
     def _ending(self, run: _Run) -> Ending:

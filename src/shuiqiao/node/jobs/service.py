@@ -104,7 +104,15 @@ class JobService:
         if job.state in ENDED:
             raise Conflict("jobs.ended", f"job {job.id.hex()} is {job.state} already")
         self._store.cancel(job, now_ms=self._clock.now_ms())
+        self.clear(job.id)
         return self._store.job(job.id) or job
+
+    def clear(self, id: bytes) -> None:  # noqa: A002
+        """Remove what was kept for a job, if it has ended for good; while it has not this changes nothing."""
+        job = self._store.job(id)
+        clear = None if job is None or job.kind not in self._kinds else self._kinds[job.kind].clear
+        if clear is not None and job is not None and job.state in ENDED:
+            clear(job)
 
     def confirm(self, name: str) -> Job:
         """Let a job that stopped to be confirmed go on, with exactly what it said that it would do.

@@ -26,7 +26,8 @@ def ask_ingest(institution: Institution, named: OwnFiles) -> jobs.JobRecord:
 
     Raises Denied ``node.role_wrong``, InvalidInput ``client.path_invalid``, ``jobs.parameters_too_large``.
     """
-    from shuiqiao.node.jobs.duties import INGEST, job_kinds
+    from shuiqiao.node.jobs.duties import job_kinds
+    from shuiqiao.node.jobs.ingests import INGEST
 
     require_role(institution.settings, Role.TAX_BUREAU)
     for text in named.files:
@@ -48,7 +49,9 @@ def read_job(institution: Institution, chosen: jobs.JobChoice) -> jobs.JobRecord
 
 def cancel_job(institution: Institution, chosen: jobs.JobChoice) -> jobs.JobRecord:
     """Cancel a job, or ask whoever runs it to end it; raises what ``JobService.cancel`` raises."""
-    return _record(_service(institution).cancel(chosen.job))
+    from shuiqiao.node.jobs.duties import job_kinds
+
+    return _record(_service(institution, kinds=job_kinds(institution)).cancel(chosen.job))
 
 
 def confirm_job(institution: Institution, chosen: jobs.JobChoice) -> jobs.JobRecord:
@@ -57,7 +60,7 @@ def confirm_job(institution: Institution, chosen: jobs.JobChoice) -> jobs.JobRec
 
 
 def _service(institution: Institution, *, kinds: Mapping[str, JobKind] | None = None) -> JobService:
-    """Return what looks at jobs and decides on them. kinds: of those that are asked for here."""
+    """Return what looks at jobs and decides on them. kinds: of those that are asked for or end here."""
     around = institution.dependencies
     store = JobStore(institution.database, cipher=institution.cipher)
     return JobService(store, kinds=kinds or {}, clock=around.clock, entropy=around.entropy)

@@ -43,7 +43,13 @@ def take_in_files(
     """Take in files of this machine; raises what ``Vault.ingest`` raises."""
     known = None if named.record_type is None else institution.catalogue.get(named.record_type)
     files = [own_files.path_of(text) for text in named.files]
-    report = institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
+    return told_of(
+        institution, institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
+    )
+
+
+def told_of(institution: Institution, report: IngestReport) -> own_files.TakenIn:
+    """Return what is told of an ingest that has ended."""
     settled, refused = settle_and_describe(institution), describe_refused(institution)
     return _told(report, settled=settled, refused=refused)
 

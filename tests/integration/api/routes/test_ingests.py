@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import pytest
 
 from api_world import ALL
 from consortium_world import record_files
-from shuiqiao.client.resources.ingests import IngestRecord, QuarantinedRowPage, QuarantineReportPage
+from patience import PATIENCE_S
+from shuiqiao.client.resources.ingests import QuarantinedRowPage, QuarantineReportPage
+from shuiqiao.client.resources.jobs import JobRecord
 
 
 @pytest.fixture
@@ -25,6 +28,18 @@ def send(bureau):
     return act
 
 
+def done(bureau, answer):
+    """What came of an ingest, once its job has ended."""
+    assert answer.status_code == 202, answer.text
+    asked = JobRecord.model_validate_json(answer.content)
+    ends = time.monotonic() + PATIENCE_S
+    while not (job := JobRecord.model_validate_json(bureau.get(f"/api/v1/jobs/{asked.id}").content)).finished_ms:
+        assert time.monotonic() < ends, "the job never ended"
+        time.sleep(0.02)
+    assert (job.state, job.parameters["sent"]) == ("done", "grades.csv"), job
+    return job.result
+
+
 def left(bureau):
     folder = bureau.running.institution.home.folder / "uploads"
     return list(folder.iterdir()) if folder.exists() else []
@@ -38,11 +53,11 @@ def test_rows_that_break_a_rule_are_listed_with_field_rule_and_value(bureau, sen
     writer = csv.DictWriter(broken, fieldnames=rows[0])
     writer.writeheader()
     writer.writerows(rows)
-    record = IngestRecord.model_validate_json(send(broken.getvalue(), key="broken-grades").content)
-    assert (record.records_read, record.records_quarantined) == (len(rows), 1)
+    told = done(bureau, send(broken.getvalue(), key="broken-grades"))
+    assert (told["records_read"], told["records_quarantined"]) == (len(rows), 1)
     reports = QuarantineReportPage.model_validate_json(bureau.get("/api/v1/ingests").content)
-    assert record.ingest in [report.ingest for report in reports.items]
-    address = f"/api/v1/ingests/{record.ingest}/quarantine"
+    assert told["ingest"] in [report.ingest for report in reports.items]
+    address = f"/api/v1/ingests/{told['ingest']}/quarantine"
     listed = QuarantinedRowPage.model_validate_json(bureau.get(address).content).items
     assert ("grade", "=Z") in [(row.field, row.value) for row in listed]
     page = QuarantinedRowPage.model_validate_json(bureau.get(address, limit=1).content)
@@ -69,3 +84,15 @@ def test_a_name_that_is_none_is_refused(bureau, send, name):
 
 def test_an_ingest_that_is_not_there_is_not_found(bureau):
     assert bureau.get("/api/v1/ingests/nothing/quarantine").json()["code"] == "api.not_found"
+
+
+def test_who_takes_a_file_in_is_an_entry_of_the_journal_under_its_job(bureau, send, tmp_path):
+    body = record_files(tmp_path)["tax_credit_grade"].read_bytes()
+    job = send(body, key="grades-by-name").json()["id"]
+    rows = bureau.get("/api/v1/journal", act="ingest.take_in", object=f"job/{job}").json()["items"]
+    assert [(row["who"], row["outcome"]) for row in rows] == [(ALL, "done")]
+    refused = bureau.get("/api/v1/journal", act="ingest.take_in", limit=500).json()["items"]
+    send(b"\x00\x01 no table", key="no-table-by-name")
+    entries = bureau.get("/api/v1/journal", act="ingest.take_in", limit=500).json()["items"]
+    assert len(entries) == len(refused) + 1
+    assert entries[0]["outcome"].startswith("standards.")

@@ -13,7 +13,8 @@ from shuiqiao.exchange.model import request_key
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.home.settings import encode_settings, load_settings
-from shuiqiao.node.jobs.duties import DESTROY, INGEST, job_kinds
+from shuiqiao.node.jobs.duties import DESTROY, job_kinds
+from shuiqiao.node.jobs.ingests import INGEST
 from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService, duty_id

@@ -438,3 +438,41 @@ def test_a_worker_outlives_what_nobody_foresaw(bench):
     while bench.job(job).state is not JobState.DONE:
         time.sleep(0.02)
     runner.close(timeout_s=5)
+
+
+def test_of_a_kind_that_is_done_one_at_a_time_the_others_wait_untried(bench):
+    seen = []
+
+    def act(running):
+        other = bench.runner.run_one()
+        seen.append((running.job.parameters["number"], other))
+        return {}
+
+    bench.act = act
+    bench.kinds["alone"] = JobKind(name="alone", act=bench.do, one_at_a_time=True)
+    jobs = [bench.service.ask("alone", {"number": number}).id for number in (1, 2)]
+    assert bench.runner.run_one()
+    assert sorted(bench.job(job).attempts for job in jobs) == [0, 1]
+    assert bench.runner.run_one()
+    assert sorted(seen) == [(1, False), (2, False)]
+    assert {bench.job(job).state for job in jobs} == {JobState.DONE}
+
+
+def test_what_was_kept_for_a_job_is_removed_once_it_has_ended_for_good(bench):
+    cleared = []
+    bench.kinds["work"] = JobKind(name="work", act=bench.do, max_attempts=2, clear=lambda job: cleared.append(job.id))
+    bench.act = raising(Unavailable("ledger.block_awaited", "the writer is away"))
+    tried = bench.asked()
+    bench.runner.run_one()
+    assert cleared == []
+    bench.clock.advance(LAST_RETRY_MS)
+    bench.runner.run_one()
+    assert (cleared, bench.job(tried).state) == ([tried], JobState.FAILED)
+    idle = bench.asked()
+    bench.service.cancel(idle.hex())
+    lost = bench.asked()
+    now_ms = bench.clock.now_ms()
+    for _ in range(2):
+        bench.store.claim(owner="gone", kinds=["work"], now_ms=now_ms, until_ms=now_ms)
+    bench.runner.tend()
+    assert cleared == [tried, idle, lost]
