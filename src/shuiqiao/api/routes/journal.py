@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
@@ -14,6 +14,7 @@ from shuiqiao.client.wire import MAX_EXACT, Nothing
 
 journal = Routes("journal")
 
+Number = Annotated[int, Path(ge=1, le=MAX_EXACT, description="The number of an entry", examples=[812])]
 Before = Annotated[str, Query(pattern=r"^[1-9][0-9]{0,14}$", description="Only entries with a smaller number")]
 BeforeMs = Annotated[int, Query(ge=0, le=MAX_EXACT, description="Only of before a time, UTC, milliseconds since 1970")]
 After = Annotated[
@@ -43,6 +44,17 @@ def list_journal(
     """List entries, the newest first; to read them is an entry itself."""
     asked = api.JournalQuestion(limit=limit, cursor=cursor, before_ms=before_ms, who=who, act=act, object=subject)
     return performed(running, caller, api.LIST_JOURNAL, asked)
+
+
+@journal.perform(
+    api.PROVE_JOURNAL_ENTRY,
+    permission="journal.read",
+    problems=(422,),
+    codes=("node.journal_anchor_differs", "node.journal_broken", "node.journal_day_open", "node.journal_entry_unknown"),
+)
+def prove_journal_entry(seq: Number, running: Running, caller: Caller) -> api.JournalProof:
+    """Prove an entry of a day that is anchored, to whoever has the genesis alone; to read it is an entry itself."""
+    return performed(running, caller, api.PROVE_JOURNAL_ENTRY, api.JournalEntryChoice(seq=seq))
 
 
 @journal.perform(

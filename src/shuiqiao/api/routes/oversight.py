@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
-from shuiqiao.api.journaling import performed
+from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routes.requests import Taxpayer
+from shuiqiao.api.routing import ACT_FIELD, DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.base.ids import OwnedId, Uscc
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import oversight as api
 from shuiqiao.client.resources.members import MemberPage, MemberRecord
@@ -21,8 +23,11 @@ from shuiqiao.client.resources.oversight import (
     AlarmRecord,
     PastPage,
     PastRecord,
+    PastUse,
+    PastUsePage,
     StatisticsReleasePage,
 )
+from shuiqiao.client.resources.requests import LIST_USES
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
@@ -31,6 +36,13 @@ from shuiqiao.node.operations.oversight import release_record
 from shuiqiao.node.past import told_members, told_row
 from shuiqiao.oversight.as_of import Moment, Subject
 from shuiqiao.oversight.contract import ALARM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shuiqiao.exchange.model import UsageEntry
+    from shuiqiao.node.server import RunningInstitution
+    from shuiqiao.oversight.as_of import PastRow
 
 oversight = Routes("oversight")
 
@@ -52,6 +64,10 @@ Day = Annotated[
 ]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
+Proof = Annotated[bool, Query(description="With the receipt of each, which is checked with the genesis alone")]
+MAX_PROVEN: Final = 100
+"""Receipts of one page."""
+
 _PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 
 
@@ -141,28 +157,90 @@ def list_past_members(
     return MemberPage(items=found, next=found[-1].member if following else None)
 
 
-@oversight.get("/past/{subject}", permission="oversight.read", codes=_PAST_CODES)
+@oversight.get(
+    "/past/usage",
+    permission="requests.read",
+    codes=(*_PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached"),
+    openapi_extra={ACT_FIELD: LIST_USES.act},
+)
+def list_past_usage(
+    taxpayer: Taxpayer,
+    running: Running,
+    caller: Caller,
+    day: Day = None,
+    size: PastSize = None,
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Place | None = None,
+) -> PastUsePage:
+    """List what banks had been given of a taxpayer, and for what, as of a day or a checkpoint."""
+    with journaled(running, caller, act=LIST_USES.act, subject=f"taxpayer/{taxpayer}"):
+        institution = running.institution
+        uses = {use.request: use for use in institution.provider.usage_account(Uscc(taxpayer))}
+        past, first = running.past.at(_moment(day, size)), int(cursor or 0)
+        given = past.rows(Subject.GIVEN, about=institution.member)
+        found = sorted((row for row in given if row.id in uses and row.index >= first), key=lambda row: row.index)
+        rows, following = _proven_page(running, found, limit=limit, proof=proof)
+        return PastUsePage(
+            items=tuple(_past_use(uses[OwnedId(row.id)], row, receipt=receipt) for row, receipt in rows),
+            next=following,
+            height=past.height,
+            size=past.size,
+            root=past.root.hex(),
+            time_ms=past.time_ms,
+        )
+
+
+def _past_use(use: UsageEntry, row: PastRow, *, receipt: str | None) -> PastUse:
+    return PastUse(
+        request=use.request,
+        consent=use.consent,
+        recipient=use.recipient,
+        purpose=use.purpose,
+        mode=use.mode,
+        items={name: list(groups) for name, groups in use.items.items()},
+        records=dict(use.records),
+        status=row.status,
+        index=row.index,
+        time_ms=row.time_ms,
+        receipt=receipt,
+    )
+
+
+@oversight.get("/past/{subject}", permission="oversight.read", codes=(*_PAST_CODES, "ledger.quorum_not_reached"))
 def list_past(
     subject: PastSubject,
     running: Running,
     day: Day = None,
     size: PastSize = None,
     about: About = "",
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
     limit: Limit = DEFAULT_LIMIT,
     cursor: Place | None = None,
 ) -> PastPage:
     """List the consents and anchors that were live, or what banks had been given, as of a day or a checkpoint."""
     past = running.past.at(_moment(day, size))
     first = int(cursor or 0)
-    rows = sorted((row for row in past.rows(subject, about=about) if row.index >= first), key=lambda row: row.index)
+    found = sorted((row for row in past.rows(subject, about=about) if row.index >= first), key=lambda row: row.index)
+    rows, following = _proven_page(running, found, limit=limit, proof=proof)
     return PastPage(
-        items=tuple(PastRecord(**told_row(row)) for row in rows[:limit]),
-        next=str(rows[limit].index) if len(rows) > limit else None,
+        items=tuple(PastRecord(**told_row(row), receipt=receipt) for row, receipt in rows),
+        next=following,
         height=past.height,
         size=past.size,
         root=past.root.hex(),
         time_ms=past.time_ms,
     )
+
+
+def _proven_page(
+    running: RunningInstitution, rows: Sequence[PastRow], *, limit: int, proof: bool
+) -> tuple[list[tuple[PastRow, str | None]], str | None]:
+    """Return a page of rows, each with its receipt where proofs are asked for, and where the next page begins."""
+    most = min(limit, MAX_PROVEN) if proof else limit
+    engine = running.institution.engine
+    page = [(row, engine.receipt(row.index, state_keys=row.keys).hex() if proof else None) for row in rows[:most]]
+    return page, str(rows[most].index) if len(rows) > most else None
 
 
 def _moment(day: str | None, size: int | None) -> Moment:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
-from shuiqiao.client.wire import Count, Hex, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.client.wire import MAX_EXACT, Count, Hex, Name, Nothing, TimeMs, Wire, example
 
 Number = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,14}$")]
 
@@ -125,11 +125,57 @@ class AnchoredDays(Wire):
     anchored: tuple[AnchoredDay, ...]
 
 
+class JournalEntryChoice(Wire):
+    """Names an entry by its number."""
+
+    model_config = example(seq=812)
+
+    seq: Annotated[int, Field(ge=1, le=MAX_EXACT)]
+
+
+class JournalProof(Wire):
+    """That an entry is one of a day whose root stands on the ledger, for whoever has the genesis alone.
+
+    The leaf hash of the entry leads by the path to the root (RFC 6962, hash of the suite), and the receipt proves that
+    the ledger's state has that root and count under the key of the day.
+    """
+
+    model_config = example(
+        day="2026-01-05",
+        entry="a1",
+        place=17,
+        count=96,
+        path=["2a" * 32],
+        root="2a" * 32,
+        state_key="members/journal/tax-bureau/20458",
+        receipt="a1",
+    )
+
+    day: Name
+    entry: Hex
+    """Its bytes: deterministic CBOR, with the salt that keeps the root from being guessed at."""
+    place: Count
+    """Among the entries of the day, from 0."""
+    count: Count
+    path: tuple[Hex, ...]
+    root: Hex
+    state_key: Name
+    receipt: Hex
+
+
 VERIFY_TIMEOUT_S: Final = 3_600.0
 """How long it may take to read all entries, in seconds."""
 
 LIST_JOURNAL: Final = Operation(
     method="GET", path="/journal", sent=JournalQuestion, told=JournalPage, act="journal.read"
+)
+PROVE_JOURNAL_ENTRY: Final = Operation(
+    method="GET",
+    path="/journal/{seq}/proof",
+    sent=JournalEntryChoice,
+    told=JournalProof,
+    act="journal.read",
+    subject=lambda chosen: f"journal/{chosen.seq}",
 )
 VERIFY_JOURNAL: Final = Operation(
     path="/journal/verifications",

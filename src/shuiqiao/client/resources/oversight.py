@@ -119,12 +119,63 @@ class PastRecord(Wire):
     time_ms: TimeMs
     """Of the entry."""
     detail: dict[str, Any]
+    receipt: Hex | None = None
+    """Where proofs were asked for: of the entry, and of what the state holds of it at the newest checkpoint."""
 
 
 class PastPage(Page[PastRecord]):
     """What held at a moment, in the order of the log, and which block the moment is."""
 
     model_config = example(items=[_PAST], next=None, **_MOMENT)
+
+    height: Count
+    size: Count
+    root: Hex
+    time_ms: TimeMs
+
+
+_PAST_USE = {
+    "request": "first-bank/" + "7a" * 16,
+    "consent": "tax-bureau/" + "4f" * 16,
+    "recipient": "first-bank",
+    "purpose": "credit_approval",
+    "mode": "disclose",
+    "items": {"invoice_issued": ["core"]},
+    "records": {"invoice_issued": 5000},
+    "status": "acknowledged",
+    "index": 12,
+    "time_ms": 1_767_225_600_000,
+    "receipt": None,
+}
+
+
+class PastUse(Wire):
+    """A use of a taxpayer's data that the ledger had by a moment: what a bank had been given of whom, and for what."""
+
+    model_config = example(**_PAST_USE)
+
+    request: Name
+    consent: Name
+    recipient: Name
+    purpose: Name
+    mode: Name
+    items: dict[str, list[str]]
+    """Record type to the disclosure groups asked for."""
+    records: dict[str, int]
+    """Record type to how many records were disclosed."""
+    status: Name
+    """As of that moment: delivered, acknowledged or destroyed."""
+    index: Count
+    time_ms: TimeMs
+    """Of the entry that says that it was delivered."""
+    receipt: Hex | None
+    """Where proofs were asked for: of that entry, and of what the state holds of it at the newest checkpoint."""
+
+
+class PastUsePage(Page[PastUse]):
+    """Uses of one taxpayer's data by a moment, in the order of the log, and which block the moment is."""
+
+    model_config = example(items=[_PAST_USE], next=None, **_MOMENT)
 
     height: Count
     size: Count

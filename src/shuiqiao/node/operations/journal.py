@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.client.resources import journal
+from shuiqiao.ledger.transactions.looking_up import block_at, height_of
+from shuiqiao.members.journal import journal_day_key
+from shuiqiao.node.accounts.journal.service import day_text
 from shuiqiao.node.accounts.model import Permission
 
 if TYPE_CHECKING:
@@ -31,6 +34,30 @@ def list_journal(call: AccountCall, asked: journal.JournalQuestion) -> journal.J
     shown = rows[: asked.limit]
     following = str(shown[-1]["seq"]) if len(rows) > asked.limit else None
     return journal.JournalPage(items=tuple(journal.JournalRecord(**row) for row in shown), next=following)
+
+
+def prove_entry(call: Call, chosen: journal.JournalEntryChoice) -> journal.JournalProof:
+    """Prove that an entry is one of its day; raises Denied ``node.permission_missing``, what ``Journal.prove`` raises.
+
+    The receipt is of the newest entry of the ledger under the checkpoint that it is made with: what it proves is the
+    state behind that checkpoint.
+    """
+    call.caller.require(Permission.JOURNAL_READ)
+    institution = call.institution
+    engine, member = institution.engine, institution.member
+    found = call.accounts.journal.prove(chosen.seq, state=engine.state(), member=member)
+    key = journal_day_key(member, found.day)
+    newest = block_at(engine, height_of(engine, max(0, engine.checkpoint().size - 1))).first_index
+    return journal.JournalProof(
+        day=day_text(found.day),
+        entry=found.entry.hex(),
+        place=found.place,
+        count=found.count,
+        path=tuple(step.hex() for step in found.path),
+        root=found.root.hex(),
+        state_key=key,
+        receipt=engine.receipt(newest, state_keys=[key]).hex(),
+    )
 
 
 def verify_journal(call: Call, _asked: Nothing) -> journal.JournalVerified:

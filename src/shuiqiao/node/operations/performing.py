@@ -149,6 +149,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(kept.READ_PUBLICATION, upkeep.read_publication),
             _performed(kept.PUBLISH_LOG, upkeep.publish),
             _performed(kept.AUDIT_LEDGER, audits.audit),
+            _called(journaled.PROVE_JOURNAL_ENTRY, journal.prove_entry),
             _called(journaled.VERIFY_JOURNAL, journal.verify_journal),
             _called(journaled.LIST_JOURNAL_DAYS, journal.list_days),
             _called(journaled.ANCHOR_JOURNAL, journal.anchor_journal),

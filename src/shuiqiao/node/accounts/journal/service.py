@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import new_id
-from shuiqiao.ledger.log.tree import Frontier
+from shuiqiao.ledger.log.tree import Frontier, inclusion_path
 from shuiqiao.members.journal import JOURNAL_ANCHOR, JournalAnchorBody, anchored_root, last_anchored_day
 from shuiqiao.node.accounts.journal.entry import (
     FIRST_PREVIOUS,
@@ -59,6 +59,25 @@ class VerifiedJournal:
     entries: int
     days: int
     anchored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenEntry:
+    """An entry with the path that leads from it to the root of its day."""
+
+    day: int
+    entry: bytes
+    place: int
+    count: int
+    path: tuple[bytes, ...]
+    root: bytes
+
+
+class _Nodes(dict[tuple[int, int], bytes]):
+    """The hashes of the complete subtrees of one day, by level and index; a ``HashReader``."""
+
+    def node(self, level: int, index: int) -> bytes:
+        return self[level, index]
 
 
 class Journal:
@@ -184,6 +203,28 @@ class Journal:
         if entry.ms < after.ms:
             raise _broken(expected, f"it is of {iso_from_ms(entry.ms)}, the entry before of {iso_from_ms(after.ms)}")
 
+    def prove(self, seq: int, *, state: StateView, member: MemberId) -> ProvenEntry:
+        """Return an entry with the path to the root of its day, as the ledger has that root.
+
+        Raises InvalidInput ``node.journal_entry_unknown``, Unavailable ``node.journal_day_open`` while the day is not
+        anchored, IntegrityError ``node.journal_broken`` or ``node.journal_anchor_differs``.
+        """
+        stored = self._store.entry(seq)
+        if stored is None:
+            raise InvalidInput("node.journal_entry_unknown", f"the journal has no entry {seq}")
+        told, hashes = anchored_root(state, member, stored.day), self._store.hashes_of(stored.day)
+        if told is None:
+            raise Unavailable("node.journal_day_open", f"{day_text(stored.day)}, of entry {seq}, is not anchored yet")
+        tree = Frontier(hash_name=self._hash_name)
+        nodes = _Nodes({(level, index): digest for level, index, digest in tree.append(hashes)})
+        _verify_day(stored.day, tree, told=told)
+        digest = entry_hash(stored.entry, hash_name=self._hash_name)
+        if digest not in hashes:
+            raise _broken(seq, "it is not among the entries of its day")
+        place = hashes.index(digest)
+        path = inclusion_path(nodes, index=place, size=tree.size, hash_name=self._hash_name)
+        return ProvenEntry(day=stored.day, entry=stored.entry, place=place, count=tree.size, path=path, root=told[1])
+
     def day_rows(self, *, state: StateView, member: MemberId, after: int) -> list[dict[str, Any]]:
         """Return the days after one that have entries as JSON objects, each with its root on the ledger or None."""
         return [
@@ -244,19 +285,24 @@ def _verify_roots(days: Mapping[int, Frontier], *, state: StateView, member: Mem
     anchored = 0
     last = last_anchored_day(state, member)
     for day in range(min(days, default=last), last + 1):
-        told, tree = anchored_root(state, member, day), days.get(day)
-        here = None if tree is None else (tree.size, tree.root())
-        if told == here:
-            anchored += told is not None
-            continue
-        count, root = told or (0, b"")
-        found, own = here or (0, b"")
-        raise IntegrityError(
-            "node.journal_anchor_differs",
-            f"of {day_text(day)} the ledger has {count} entries under root {root.hex()[:16]}, this journal {found} "
-            f"under {own.hex()[:16]}",
-        )
+        told = anchored_root(state, member, day)
+        _verify_day(day, days.get(day), told=told)
+        anchored += told is not None
     return anchored
+
+
+def _verify_day(day: int, tree: Frontier | None, *, told: tuple[int, bytes] | None) -> None:
+    """Return if a day of the journal is what the ledger tells of it; raises as ``_verify_roots``."""
+    here = None if tree is None else (tree.size, tree.root())
+    if told == here:
+        return
+    count, root = told or (0, b"")
+    found, own = here or (0, b"")
+    raise IntegrityError(
+        "node.journal_anchor_differs",
+        f"of {day_text(day)} the ledger has {count} entries under root {root.hex()[:16]}, this journal {found} "
+        f"under {own.hex()[:16]}",
+    )
 
 
 def _broken(seq: int, reason: str) -> IntegrityError:

@@ -73,6 +73,7 @@ _HEAD = select(_head)
 _MOVE_HEAD = update(_head).values(seq=bindparam("new_seq"), ms=bindparam("new_ms"), hash=bindparam("new_hash"))
 _ADD = insert(_entry)
 _PAGE = select(_entry).where(_entry.c.seq > bindparam("after")).order_by(_entry.c.seq).limit(PAGE_ENTRIES)
+_ONE = select(_entry).where(_entry.c.seq == bindparam("of_seq"))
 _DAYS = (
     select(_entry.c.day, func.count())
     .where(and_(_entry.c.day > bindparam("after"), _entry.c.day < bindparam("before")))
@@ -187,6 +188,12 @@ class JournalStore:
         """Return the days that have entries, each with how many, of those between two days."""
         with self._engine.connect() as connection:
             return [(day, count) for day, count in connection.execute(_DAYS, {"after": after, "before": before})]
+
+    def entry(self, seq: int) -> StoredEntry | None:
+        """Return an entry by its number, None where there is none; raises IntegrityError ``node.journal_broken``."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_ONE, {"of_seq": seq}).mappings().first()
+        return None if row is None else StoredEntry(**self._opened(row))
 
     def hashes_of(self, day: int) -> list[bytes]:
         """Return the hashes of a day's entries in order."""
