@@ -58,7 +58,7 @@ def _route(document: Mapping[str, Any], path: str, method: str, operation: Mappi
     body = _example(document, operation.get("requestBody", {}))
     if body:
         yield from ("Body:\n", *body)
-    answer = _example(document, operation["responses"]["200"])
+    answer = _example(document, operation["responses"].get("200") or operation["responses"]["202"])
     if answer:
         yield from ("Answer:\n", *answer)
 

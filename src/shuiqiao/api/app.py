@@ -129,6 +129,15 @@ def _new_app(*, title: str) -> FastAPI:
         redirect_slashes=False,
         # An answer is one of our own wire types; reading it again would cost as much as making it.
         separate_input_output_schemas=False,
+        # It would tell paths, parameters and texts of errors, and be switched on by variables of the environment:
+        # ``client.tracing`` tells what may be told, and only where node.toml says so.
+        telemetry={
+            "auto_configure": False,
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+        },
     )
     install_handlers(app)
     install_openapi(app)

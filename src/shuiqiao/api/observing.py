@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.requests import ClientDisconnect
 
 from shuiqiao.api.problems import failed, send_refusal
-from shuiqiao.client import request_id
+from shuiqiao.client import request_id, tracing
 from shuiqiao.node.figures import FiguresCollector
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ LOGGED: Final = frozenset(
 """The fields a line may hold; a field that is not here is left out, so that nothing private is logged by mistake."""
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_FAILED: Final = 500
 _UNKNOWN_ROUTE: Final = "unknown"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -129,17 +130,21 @@ class Observing:
         """Answer a request."""
         if scope["type"] != "http":
             return
-        offered = dict(scope["headers"]).get(request_id.HEADER.lower().encode(), b"")
-        found = request_id.taken_or_new(offered.decode("ascii", "replace"))
+        headers = dict(scope["headers"])
+        found = request_id.taken_or_new(headers.get(request_id.HEADER.lower().encode(), b"").decode("ascii", "replace"))
+        above = headers.get(tracing.HEADER.encode(), b"").decode("ascii", "replace")
         token = request_id.current.set(found)
         watched = _Watched(send, request=found)
         began = time.perf_counter()
         self._metrics.open.labels(self._door).inc()
         try:
-            await self._answer(scope, receive, watched)
+            with tracing.span("request", kind="server", parent=above, door=self._door, request=found) as span:
+                try:
+                    await self._answer(scope, receive, watched)
+                finally:
+                    self._tell(scope, status=watched.status, seconds=time.perf_counter() - began, span=span)
         finally:
             self._metrics.open.labels(self._door).dec()
-            self._tell(scope, status=watched.status, seconds=time.perf_counter() - began)
             request_id.current.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, watched: _Watched) -> None:
@@ -153,12 +158,16 @@ class Observing:
             if not watched.status:
                 await send_refusal(failed(), watched.send, closes=False)
 
-    def _tell(self, scope: Scope, *, status: int, seconds: float) -> None:
+    def _tell(self, scope: Scope, *, status: int, seconds: float, span: tracing.Span) -> None:
         found = scope.get("route")
         route = str(getattr(found, "path", _UNKNOWN_ROUTE))
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(self._door, method, route, str(status)).inc()
         self._metrics.seconds.labels(self._door, route).observe(seconds)
+        span.rename(f"{method} {route}")
+        span.tell(method=method, route=route, status=status)
+        if status >= _FAILED:
+            span.fail()
         log.info(
             "request.answered",
             door=self._door,

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from shuiqiao.api.problems import response_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.client import tracing
 from shuiqiao.client.problem import not_found
 from shuiqiao.node.peers.asking import ANSWER_TYPE, PEER_PATH
 from shuiqiao.node.peers.message import Act
@@ -29,6 +30,7 @@ WAITING_FOR_NEWS: Final = 64
 WAITING_FOR_BLOCKS: Final = 48
 QUICK: Final = 8
 _SLOW: Final = frozenset({Act.SUBMIT, Act.CONFIRMED, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.OPENING})
+_ACTS: Final = frozenset(map(str, Act))
 _QUEUE: Final = 256
 """Messages of one sort that wait for a thread; more are refused at once."""
 
@@ -79,6 +81,8 @@ class PeerDoor:
         limiter = self._news if act == Act.NEWS else self._slow if act in _SLOW else self._quick
         if limiter.statistics().tasks_waiting >= _QUEUE:
             raise Unavailable("peer.busy", f"{_QUEUE} messages wait already, as many as may", retry_after_s=_RETRY_S)
+        if act in _ACTS:
+            tracing.tell(act=act)
         raw = await Request(scope, receive).body()
         answer = await to_thread.run_sync(self._service.handle, act, raw, limiter=limiter)
         return Response(answer, media_type=ANSWER_TYPE)

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.visible import visible_line
-from shuiqiao.client import request_id
+from shuiqiao.client import request_id, tracing
 from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, not_found, problem_of, status_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def install_handlers(app: FastAPI) -> None:
 
 def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
     """Return the answer that tells an error."""
+    tracing.tell(code=error.code)
     problem = problem_of(error, request_id=request_id.current.get(), fields=tuple(fields))
     return Response(
         problem.model_dump_json(),

@@ -40,6 +40,7 @@ from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
 from shuiqiao.base.unix_socket import listen_at
+from shuiqiao.client import tracing
 from shuiqiao.node.home.server_lock import require_not_served
 from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.server import RunningInstitution
@@ -96,7 +97,7 @@ def serve_home(
     """Serve a home until SIGTERM or SIGINT; main thread only.
 
     Raises what ``RunningInstitution.open`` raises, InvalidInput ``api.address_invalid``, ``api.tls_missing`` or
-    ``api.tls_invalid``, Unavailable ``api.address_unavailable``.
+    ``api.tls_invalid``, Unavailable ``api.address_unavailable``, what ``tracing.exported`` raises.
     """
     set_up_logging()
     settings = load_settings(home)
@@ -104,6 +105,7 @@ def serve_home(
     require_not_served(home)
     tls = tls_of(home, settings)
     with ExitStack() as stack:
+        stack.enter_context(tracing.exported(settings.opentelemetry_endpoint, member=settings.member))
         public = stack.enter_context(bound(addresses.listen or settings.listen, tls=tls))
         named = addresses.peer_listen or settings.peer_listen
         peers = stack.enter_context(bound(named, tls=tls)) if named else None

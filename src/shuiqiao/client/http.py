@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.client import request_id
+from shuiqiao.client import request_id, tracing
 from shuiqiao.client.connection import PIN_BYTES, AddressRule, Connections, Transport
 from shuiqiao.client.operation import Download, Operation, Sent, Told
 from shuiqiao.client.problem import MAX_PROBLEM_BYTES, error_of
@@ -231,6 +231,7 @@ class HttpClient:
             "Authorization": f"Bearer {self._token}" if self._token else "",
             "Content-Type": content_type,
             request_id.HEADER: request_id.current.get(),
+            tracing.HEADER: tracing.context(),
         }
         return {name: value for name, value in named.items() if value}
 

@@ -49,7 +49,7 @@ def list_journal(
 @journal.perform(
     api.PROVE_JOURNAL_ENTRY,
     permission="journal.read",
-    problems=(422,),
+    problems=(409, 422),
     codes=("node.journal_anchor_differs", "node.journal_broken", "node.journal_day_open", "node.journal_entry_unknown"),
 )
 def prove_journal_entry(seq: Number, running: Running, caller: Caller) -> api.JournalProof:

@@ -81,13 +81,23 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tls_key: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Private key (PEM, not encrypted, its owner's alone) of the certificate, from the home if it is relative."""
 
+    opentelemetry_endpoint: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """Where the server sends traces, as http://host:port/v1/traces of an OpenTelemetry collector; empty: nowhere. It
+    needs the extra ``opentelemetry`` of this package."""
+
     @property
     def is_validator(self) -> bool:
         """Whether this home runs a validator of a CometBFT network."""
         return self.p2p_port != 0
 
 
-_OF_A_SERVER = {"listen": DEFAULT_LISTEN, "peer_listen": "", "tls_certificate": "", "tls_key": ""}
+_OF_A_SERVER = {
+    "listen": DEFAULT_LISTEN,
+    "peer_listen": "",
+    "tls_certificate": "",
+    "tls_key": "",
+    "opentelemetry_endpoint": "",
+}
 
 
 @dataclass(frozen=True, slots=True)

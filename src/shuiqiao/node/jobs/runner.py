@@ -25,6 +25,7 @@ import structlog
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.client import tracing
 from shuiqiao.node.jobs.model import MAX_PARAMETERS_BYTES, ConfirmationWanted, JobInterrupted, JobState
 from shuiqiao.node.jobs.store import Ending
 
@@ -175,8 +176,11 @@ class JobRunner:
         run = self._claim()
         if run is None:
             return False
+        job = run.job
         try:
-            ending = self._ending(run)
+            with tracing.span(f"job {job.kind}", job=job.id.hex(), job_kind=job.kind, attempt=job.attempts) as span:
+                ending = self._ending(run)
+                span.tell(state=ending.state, **({"code": ending.code} if ending.code else {}))
         finally:
             with self._wake:
                 self._runs.pop(run.job.id, None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.client import tracing
 from shuiqiao.client.http import HttpClient
 from shuiqiao.node.peers.acts import Wire, decode_wire, encode_wire, max_answer_bytes
 from shuiqiao.node.peers.message import Act, MessageSigner
@@ -78,19 +79,28 @@ class PeerClient:
         ``HttpClient.request`` raises, and so what the other side refuses with.
         """
         data = body if isinstance(body, bytes) else encode_wire(body)
-        first, *others = self._signer.keys
-        try:
-            found = self._exchange(member, act, data, key=first, timeout_s=timeout_s)
-        except ShuiqiaoError as error:
-            if error.code != _OTHER_KEY or not others:
+        with tracing.span(f"peer {act}", kind="client", peer=member, act=act) as span:
+            try:
+                found = self._answered(member, act, data, timeout_s=timeout_s)
+            except ShuiqiaoError as error:
+                span.tell(code=error.code)
                 raise
-            found = self._exchange(member, act, data, key=others[0], timeout_s=timeout_s)
         try:
             return decode_wire(found, answer, max_bytes=max_answer_bytes(act))
         except InvalidInput as error:
             raise Unavailable(
                 "peer.answer_malformed", f"{member} answered {act} with something else: {error.message}"
             ) from error
+
+    def _answered(self, member: MemberId, act: Act, data: bytes, *, timeout_s: float) -> bytes:
+        """Return the bytes of an answer, asked for under the key that the other side knows."""
+        first, *others = self._signer.keys
+        try:
+            return self._exchange(member, act, data, key=first, timeout_s=timeout_s)
+        except ShuiqiaoError as error:
+            if error.code != _OTHER_KEY or not others:
+                raise
+            return self._exchange(member, act, data, key=others[0], timeout_s=timeout_s)
 
     def finish_within(self, seconds: float) -> None:
         """Let what is being asked end, and close all connections after a time at the latest."""

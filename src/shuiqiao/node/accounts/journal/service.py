@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.log.tree import Frontier, inclusion_path
 from shuiqiao.members.journal import JOURNAL_ANCHOR, JournalAnchorBody, anchored_root, last_anchored_day
@@ -206,7 +206,7 @@ class Journal:
     def prove(self, seq: int, *, state: StateView, member: MemberId) -> ProvenEntry:
         """Return an entry with the path to the root of its day, as the ledger has that root.
 
-        Raises InvalidInput ``node.journal_entry_unknown``, Unavailable ``node.journal_day_open`` while the day is not
+        Raises InvalidInput ``node.journal_entry_unknown``, Conflict ``node.journal_day_open`` while the day is not
         anchored, IntegrityError ``node.journal_broken`` or ``node.journal_anchor_differs``.
         """
         stored = self._store.entry(seq)
@@ -214,7 +214,7 @@ class Journal:
             raise InvalidInput("node.journal_entry_unknown", f"the journal has no entry {seq}")
         told, hashes = anchored_root(state, member, stored.day), self._store.hashes_of(stored.day)
         if told is None:
-            raise Unavailable("node.journal_day_open", f"{day_text(stored.day)}, of entry {seq}, is not anchored yet")
+            raise Conflict("node.journal_day_open", f"{day_text(stored.day)}, of entry {seq}, is not anchored yet")
         tree = Frontier(hash_name=self._hash_name)
         nodes = _Nodes({(level, index): digest for level, index, digest in tree.append(hashes)})
         _verify_day(stored.day, tree, told=told)
