@@ -23,6 +23,7 @@ from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.routes.events import STREAM
 from shuiqiao.client import resources
 from shuiqiao.client.http import IDEMPOTENCY_HEADER, new_idempotency_key
+from shuiqiao.client.pages import CURSOR_FORM
 from shuiqiao.client.wire import Wire
 from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.model import permissions_of
@@ -88,6 +89,16 @@ def test_each_example_is_one_of_its_own_wire_type():
                     form.model_validate_json(json.dumps(example))
                     seen += 1
     assert seen > 10
+
+
+def test_a_list_that_refuses_other_cursors_says_which_form_its_own_have(document):
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if "api.cursor_unknown" in operation["x-problem-codes"]:
+                (cursor,) = [each for each in operation["parameters"] if each["name"] == "cursor"]
+                forms = {form.get("pattern") for form in cursor["schema"]["anyOf"]} - {None}
+                assert forms, path
+                assert CURSOR_FORM not in forms, path
 
 
 def token_of(operation, name):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES, DeliveryPage
 
 deliveries = Routes("deliveries")
+
+Cursor = Annotated[str, cursor_of_form(r"^([0-9]{16})@([0-9a-f]{64})$")]
 
 
 @deliveries.perform(LIST_DELIVERIES, permission="jobs.read", codes=("api.cursor_unknown",))
