@@ -13,6 +13,7 @@ from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE
 from shuiqiao.client.http import HttpClient
+from shuiqiao.client.resources.enrolments import ENROL, EnrolmentStatement
 from shuiqiao.consent.codes import CodePurpose
 from shuiqiao.crypto.keyfile import save_key_file
 from shuiqiao.crypto.model import SuiteName
@@ -195,6 +196,10 @@ def test_a_bureau_tells_what_an_enterprise_is_known_by_and_enters_that_somebody_
 def test_sessions_of_a_key_end_when_its_enterprise_enrols_by_another_one(world):
     device = world.enrolled("stolen.key", OTHER_TAXPAYER)
     with device.at_bureau() as session:
+        # The same key again, as after an answer that was lost, changes nothing.
+        again = device.enterprise.enrolment(device.bureau, taxpayer=device.taxpayer, code="0000-0000-0000")
+        with HttpClient(world.bureau_url) as door:
+            door.perform(ENROL, EnrolmentStatement(enrolment=again.hex()))
         assert session.get("/api/v1/me").status == 200
         world.enrolled("fresh.key", OTHER_TAXPAYER)
         with pytest.raises(Denied, match="unauthenticated"):

@@ -14,7 +14,6 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client.resources import enrolments as api
-from shuiqiao.consent.login import TAXPAYER_CLAIM
 from shuiqiao.node.operations import enterprises
 
 enrolments = Routes("enrolments")
@@ -51,10 +50,7 @@ def read_enrolment(taxpayer: TaxpayerNumber, running: Running, caller: Caller) -
 )
 def enrol_enterprise(statement: api.EnrolmentStatement, running: Running) -> api.EnrolmentRecord:
     """Register the key of an enterprise that shows its one-time code; the same key again changes nothing."""
-    record = enterprises.enrol(running.institution, statement)
-    # Who lost a key, or whose key was stolen, enrols by another one: sessions of the old one end.
-    running.accounts.service.end_enterprise(TAXPAYER_CLAIM + record.taxpayer)
-    return record
+    return enterprises.enrol(running.institution, statement, end_sessions=running.accounts.service.end_enterprise)
 
 
 @enrolments.post(api.RECOVER_KEY.path, permission=OPEN, problems=(403,), codes=_SHOWN)

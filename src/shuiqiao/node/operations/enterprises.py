@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
@@ -12,6 +13,8 @@ from shuiqiao.client.resources import disputes as dispute_api
 from shuiqiao.client.resources import enrolments as enrolment_api
 from shuiqiao.client.resources.requests import UsePage, UseQuery, UseRecord
 from shuiqiao.consent.codes import CODE_LIFE_MS, CodePurpose
+from shuiqiao.consent.enrolment import decode_enrolment
+from shuiqiao.consent.login import TAXPAYER_CLAIM
 from shuiqiao.consent.model import ConsentSubmission, IdentityCheck
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.disputes import DisputeStatus
@@ -41,9 +44,20 @@ def issue_code(institution: Institution, order: enrolment_api.CodeOrder) -> enro
     return enrolment_api.OneTimeCode(taxpayer=order.taxpayer, code=code, valid_until_ms=now_ms + CODE_LIFE_MS)
 
 
-def enrol(institution: Institution, statement: enrolment_api.EnrolmentStatement) -> enrolment_api.EnrolmentRecord:
-    """Register the key of an enterprise that shows its code; raises what ``EnrolmentCodes.redeem`` raises."""
-    return enrolment_record(institution, institution.enrolment_codes.redeem(bytes.fromhex(statement.enrolment)))
+def enrol(
+    institution: Institution, statement: enrolment_api.EnrolmentStatement, *, end_sessions: Callable[[str], None]
+) -> enrolment_api.EnrolmentRecord:
+    """Register the key of an enterprise that shows its code; raises what ``EnrolmentCodes.redeem`` raises.
+
+    end_sessions: of a claim whose key was replaced, for who lost a key, or had it stolen, enrols by another one.
+    """
+    codes, raw = institution.enrolment_codes, bytes.fromhex(statement.enrolment)
+    said = decode_enrolment(raw, network=institution.parameters.network, suite=institution.suite).body
+    before = ConsentStore(institution.database, cipher=institution.cipher).enrolment(said.taxpayer)
+    found = codes.redeem(raw)
+    if before is not None and before.enrolment_key != found.enrolment_key:
+        end_sessions(TAXPAYER_CLAIM + found.taxpayer)
+    return enrolment_record(institution, found)
 
 
 def read_enrolment(institution: Institution, asked: enrolment_api.EnrolmentQuestion) -> enrolment_api.EnrolmentRecord:
