@@ -35,9 +35,8 @@ EXPORT_TIMEOUT_S: Final = 3.0
 """How long the collector has to take a batch, also of what is left when the server ends."""
 
 QUEUED: Final = 2_048
-BATCH: Final = 512
 EVERY_MS: Final = 1_000
-"""Spans that wait, spans that go together, and how often they go; further ones are dropped."""
+"""Spans that wait, and how often they go, all together, so that a dead collector holds up an end twice at most."""
 
 TOLD: Final = {
     "door": "shuiqiao.door",
@@ -213,7 +212,9 @@ def _provider(endpoint: str, *, member: str) -> TracerProvider:
     )
     exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_TIMEOUT_S)
     provider.add_span_processor(
-        BatchSpanProcessor(exporter, max_queue_size=QUEUED, max_export_batch_size=BATCH, schedule_delay_millis=EVERY_MS)
+        BatchSpanProcessor(
+            exporter, max_queue_size=QUEUED, max_export_batch_size=QUEUED, schedule_delay_millis=EVERY_MS
+        )
     )
     return provider
 
