@@ -34,8 +34,8 @@ OBJECTS = {
 }
 """What names an object of one institution, wherever a route asks for it."""
 
-OF_ALL_MEMBERS = {"index", "height", "member", "path", "product", "proposal", "standard", "subject", "key"}
-"""What names something that each member has: it is on the ledger, or comes with the program."""
+OF_ALL_MEMBERS = {"index", "height", "member", "path", "product", "proposal", "seq", "standard", "subject", "key"}
+"""What names something that each member has: it is on the ledger, comes with the program, or each counts its own."""
 
 SEARCHES = {"taxpayer", "number", "who", "about", "author", "object"}
 """What narrows a list: the list of who has nothing that fits is empty."""
@@ -52,7 +52,7 @@ WORDS = (
     "act action after_ms amount_fen annual_rate approve artefact as_of attribute auc auc_ci_95 before_ms code curves "
     "cursor data day days digest endorsement evidence_digest for_me grant groups industry is_disabled kind ks leaf "
     "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes "
-    "papers password pin province purpose reason reason_digest record_type reference replaces roles rules scorecard "
+    "papers password pin proof province purpose reason reason_digest record_type reference replaces roles rules scorecard "
     "secret seed signed size state_key status to transaction until url values words"
 )
 SAID = {*WORDS.split()}
@@ -197,7 +197,7 @@ def test_whoever_reads_what_is_of_a_taxpayer_leaves_an_entry(offices):
         journal = office.asked.running.accounts.journal
         for method, path, operation, parameters, form in operations(office.asked.document("public")):
             asked = {name for name, each in parameters.items() if each["in"] == "path" or each.get("required")}
-            is_stream = STREAM in operation["responses"]["200"].get("content", {})
+            is_stream = STREAM in operation["responses"].get("200", {}).get("content", {})
             if method != "GET" or is_stream or not asked <= office.parts.keys() | {"taxpayer"}:
                 continue
             address, _ = named(path, parameters, form, office.parts)

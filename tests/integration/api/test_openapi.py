@@ -46,6 +46,7 @@ SHARED = {
     "member": "bureau",
     "path": "checkpoint",
     "product": "invoice-loan",
+    "seq": 1,
     "standard": "tax_credit_grade",
     "subject": "given",
     "key": "members/epoch",
@@ -56,11 +57,13 @@ SHARED = {
 """What every member has, by the names of parameters."""
 
 SEEN_ELSEWHERE = {
+    "GET /api/v1/journal/{seq}/proof",
     "GET /home/validator",
     "GET /home/validator/proof",
     "GET /api/v1/own/entries/{index}/receipt",
 }
-"""Questions that nobody here gets an answer to: of a validator, and of a consent that came by a bureau's own route."""
+"""Questions that nobody here gets an answer to: of a day that is over, of a validator, and of a consent that came by a
+bureau's own route."""
 
 
 @pytest.fixture(scope="module", params=["public", "home"])
