@@ -39,6 +39,7 @@ from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
+from shuiqiao.base.memory import collect_only_what_is_new
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client import tracing
 from shuiqiao.node.home.server_lock import require_not_served
@@ -120,6 +121,7 @@ def serve_home(
             peers=_url(peers, tls=tls) if peers is not None else "",
             socket=home.socket,
         )
+        collect_only_what_is_new()
         _run(running, doors, news=news, when_ready=lambda: when_ready(listening))
 
 

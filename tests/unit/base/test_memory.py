@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from shuiqiao.base.memory import memory_given_back
+from shuiqiao.base.memory import collect_only_what_is_new, memory_given_back
 
 MIB = 1 << 20
 
@@ -29,3 +30,17 @@ def test_what_was_freed_inside_goes_back_to_the_system():
 def test_what_fails_inside_is_told():
     with pytest.raises(ValueError, match="broken"), memory_given_back():
         raise ValueError("broken")
+
+
+def test_the_collector_looks_at_nothing_that_was_made_before():
+    before = [[]]
+    before[0].append(before)
+    try:
+        collect_only_what_is_new()
+        assert gc.get_freeze_count() > 0
+        made = [[]]
+        made[0].append(made)
+        found = {id(each) for each in gc.get_objects()}
+        assert (id(before) in found, id(made) in found) == (False, True)
+    finally:
+        gc.unfreeze()
