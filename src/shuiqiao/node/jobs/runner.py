@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 LEASE_MS: Final = 30_000
 """How long a job is believed to run without a word of its owner."""
 
-THREADS: Final = 4
-"""Jobs at a time: most of an application's time is spent waiting for others and for disks."""
+THREADS: Final = 2
+"""Jobs at a time. With four, five applications a second took longer: they wait for each other's interpreter lock."""
 
 POLL_S: Final = 1.0
 """How soon a job that another process asked for, or whose time came, is seen."""
