@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,7 @@ from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
 from shuiqiao.sandbox.servers.making import make_sandbox
+from shuiqiao.sandbox.servers.parties import patiently
 from shuiqiao.sandbox.servers.running import Sandbox
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 
@@ -319,7 +321,8 @@ def _read(client: HttpClient, number: int, *, waits: list[float], ending: thread
     while not ending.wait(THINKING_S * 2 * source.random()):
         began = time.perf_counter()
         if listed and source.randrange(_RECEIPT_OF) == 0:
-            client.get(f"{PREFIX}/ledger/entries/{source.choice(listed)}/receipt", accept="*/*")
+            # A receipt waits for the witnesses of a log that grows, for its reader too.
+            patiently(partial(client.get, f"{PREFIX}/ledger/entries/{source.choice(listed)}/receipt", accept="*/*"))
         else:
             parameters: dict[str, str | int | bool] = {"limit": _PAGE, "cursor": str(source.randrange(size))}
             page = client.get(f"{PREFIX}/ledger/entries", parameters=parameters).read_as(EntryPage)
