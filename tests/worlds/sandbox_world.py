@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def made_sandbox(
 
 
 @contextmanager
-def served_story(folder: Path, *, suite: str, taxpayers: int, engine: RunEngine = EMBEDDED) -> Iterator[ServedStory]:
+def served_story(folder: Path, *, suite: str, taxpayers: int, engine: RunEngine = EMBEDDED) -> Generator[ServedStory]:
     """A story at its beginning, in a sandbox whose servers run."""
     place = SandboxFolder(folder)
     data = _make(place, suite=suite, taxpayers=taxpayers, engine=engine)

@@ -18,6 +18,7 @@ from patience import PATIENCE_S
 from serving_world import start_server
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.node.home.settings import Home, load_settings
+from shuiqiao.node.member_file import node_of
 
 COMMAND = Path(sys.executable).with_name("shuiqiao")
 FOUNDERS = {"bureau": "tax_bureau", "watch": "regulator"}
@@ -110,7 +111,7 @@ def test_what_is_missing_is_asked_for(here, tmp_path, words):
 
 
 def test_on_a_terminal_it_asks_for_everything(tmp_path):
-    answers = ["9", "2", "my-bank", "bank-z", "bank", "Bank Z", "丁银行", "delta", "intl", ""]
+    answers = ["9", "2", "my-bank", "bank-z", "bank", "Bank Z", "丁银行", "delta", "intl", "bank-z.example:26656"]
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "init", "--json"],
@@ -127,4 +128,4 @@ def test_on_a_terminal_it_asks_for_everything(tmp_path):
     os.close(controller)
     assert process.returncode == 0
     assert b'"member": "bank-z"' in out
-    assert Home(tmp_path / "my-bank").member_file.is_file()
+    assert node_of(Home(tmp_path / "my-bank").member_file.read_text()).endswith("@bank-z.example:26656")

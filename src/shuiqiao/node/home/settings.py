@@ -52,7 +52,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
     """How long the writer waits for company before it closes a block, in milliseconds."""
     p2p_port: Port = 0
-    """Loopback port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
+    """Port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
     runs_cometbft: bool = True
     """Whether a validator's server starts the CometBFT node beside it; false where something else starts it."""
 
