@@ -226,7 +226,7 @@ def test_a_validator_replaces_the_key_it_votes_with(consortium):
     # The command goes on as well, with the key that was made before it was interrupted.
     half_again = record_next_voting_key(consortium.folder, "bank-1")
     consortium.until(lambda: consortium.trouble("bank-1") == ["node.validator_key_differs"])
-    went_on = consortium.network("rotate-key", "bank-1")
+    went_on = consortium.call("bank-1", "rotate-key", "--purpose", "validator")
     assert (half_again.hex(), True) == (went_on["public_key"], went_on["resumed"])
     assert half_again == files["bank-1"].current()
 
