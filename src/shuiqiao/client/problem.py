@@ -72,6 +72,7 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "node.act_unregistered": HTTPStatus.FORBIDDEN,
     "node.approval_unknown": HTTPStatus.NOT_FOUND,
     "node.challenge_invalid": HTTPStatus.UNAUTHORIZED,
+    "node.journal_entry_unknown": HTTPStatus.NOT_FOUND,
     "node.login_locked": HTTPStatus.TOO_MANY_REQUESTS,
     "node.login_refused": HTTPStatus.UNAUTHORIZED,
     "node.not_validator": HTTPStatus.NOT_FOUND,

@@ -121,7 +121,7 @@ def root_of(raw, proof):
 
 def test_what_cannot_be_proven_is_said(story):
     rows = answer(story, "journal", JournalPage, limit=1).items
-    for seq, status, code in [(rows[0].seq, 409, "node.journal_day_open"), (10**9, 400, "node.journal_entry_unknown")]:
+    for seq, status, code in [(rows[0].seq, 409, "node.journal_day_open"), (10**9, 404, "node.journal_entry_unknown")]:
         found = story["asked"].get(f"/api/v1/journal/{seq}/proof")
         assert (found.status_code, found.json()["code"]) == (status, code)
     for path in ("past/usage", "journal/1/proof"):
