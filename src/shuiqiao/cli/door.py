@@ -27,6 +27,7 @@ from typing import Final
 from shuiqiao.base.environment import HOME_VARIABLE
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import owner_only
+from shuiqiao.base.memory import collect_seldom
 from shuiqiao.base.visible import visible
 from shuiqiao.base.without_pandas import do_without_pandas
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, STANDARD_OUTPUT, show_error, speak_to_any_terminal
@@ -44,6 +45,7 @@ _STORES: Final = frozenset({"lmdb", "sqlalchemy", "sqlite3"})
 
 def main() -> None:
     """Run the command line and exit with its code; an interruption counts from here on."""
+    collect_seldom()
     do_without_pandas()
     with interruptible():
         run()

@@ -6,21 +6,15 @@ which checkpoint counts is their own.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.memory import collect_seldom
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import Listener, Listeners
 from shuiqiao.ledger.model import Block, NetworkParameters, StateView
 from shuiqiao.ledger.store.recovery import Recovery
-
-_GC_THRESHOLDS: Final = (100_000, 50, 50)
-"""A transaction on its way is some dozen objects that live for some milliseconds and form no cycles. Python's own
-thresholds have the collector visit them again and again, which costs a tenth of the writer's time; this one is above
-what is alive while an engine is full. Garbage in cycles stays longer in exchange, some tens of megabytes of it."""
 
 
 class LocalLedger:
@@ -30,7 +24,7 @@ class LocalLedger:
         """copy: the copy that is open now; a validator that joins by a snapshot opens another one."""
         self._opened = copy
         self._listeners = Listeners()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        collect_seldom()
 
     @property
     def parameters(self) -> NetworkParameters:
