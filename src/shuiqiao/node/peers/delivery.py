@@ -147,6 +147,8 @@ class DeliveryStore:
         with suppress(AlreadyThere), self._engine.begin() as connection:
             if instead_of:
                 connection.execute(delete(_deliveries).where(_deliveries.c.id == instead_of))
+                if connection.execute(select(_deliveries.c.id).where(_deliveries.c.id == delivery.id)).first():
+                    return
             connection.execute(insert(_deliveries).values(_values(delivery)))
 
     def waiting(self, *, after: tuple[int, bytes] | None = None, most: int | None = None) -> list[Waiting]:
