@@ -16,11 +16,15 @@ LONG = {"e2e", "faults", "integration"}
 """Folders whose tests take seconds and minutes; those of the others take milliseconds."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with its share of the long tests: what is left at the end can be shared in small pieces.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only ``make test-long`` runs, and let each worker begin with its share of the files that take long.
 
-    The files stay whole, and their tests in order.
+    What is left at the end can then be shared in small pieces. The files stay whole, and their tests in order.
     """
+    if "SHUIQIAO_TEST_LONG" not in os.environ:
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)

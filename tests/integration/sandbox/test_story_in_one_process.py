@@ -7,7 +7,6 @@ on validators is told over HTTP by ``test_story_over_validators``, and what they
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -27,9 +26,7 @@ from shuiqiao.sandbox.scenario.summary import summarise
 TAXPAYERS = 52
 SEED = 2
 
-pytestmark = pytest.mark.skipif(
-    "SHUIQIAO_TEST_LONG" not in os.environ, reason="make test-long plays the story in one process to its end"
-)
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module", params=["embedded", "cometbft"])

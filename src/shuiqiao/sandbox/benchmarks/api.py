@@ -122,9 +122,12 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
         sandbox = Sandbox(place)
         with ExitStack() as stack:
             stack.callback(sandbox.stop)
+            sandbox.start(clock=SystemClock(), progress=progress)
+            idle_mb = measure_idle(sandbox, progress=progress)
+            sandbox.stop()
             rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
-            served = measure_servers(sandbox, bench, progress=progress)
+            read_ms = measure_reading(sandbox, bench, progress=progress)
             with LendingBench.opened(sandbox, data, load=bench.load, progress=progress) as lending:
                 lent = measure_lending(lending, progress=progress)
                 grown_mb = _growth(sandbox, lending, bench, progress=progress)
@@ -136,20 +139,19 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
                 "servers": len(sandbox.servers),
                 "decision_ms": {**lent.decision_ms, "one_process_p50": here},
                 "grant_ms": lent.grant_ms,
-                **served,
+                "read_ms": read_ms,
+                "idle_rss_mb": idle_mb,
                 "follower_tx_per_s": round(rates.over_http),
                 "follower_ratio": round(rates.over_http / rates.in_process, 2),
                 "rss_growth_mb_30min": grown_mb,
             }
 
 
-def measure_servers(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> dict[str, object]:
-    """Return what is measured of running servers that are left alone, and then read."""
+def measure_idle(sandbox: Sandbox, *, progress: Progress = no_progress) -> float:
+    """Return the memory of the largest of the servers, in megabytes, which took records in and have nothing to do."""
     progress("idle 空闲", 0, None)
     time.sleep(SETTLE_S)
-    idle_mb = largest_mb(sandbox)
-    progress("readers 读取", 0, None)
-    return {"read_ms": _read_load(sandbox, bench), "idle_rss_mb": round(idle_mb, 1)}
+    return round(largest_mb(sandbox), 1)
 
 
 # What a follower missed
@@ -280,8 +282,9 @@ def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progres
     return round(measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress), 1)
 
 
-def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
+def measure_reading(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> Mapping[str, object]:
     """Let readers ask for lists and receipts, at all institutions, with a second of thinking before each question."""
+    progress("readers 读取", 0, None)
     ordered = sorted(_read_until(sandbox, threading.Event(), readers=bench.readers, seconds=bench.seconds))
     return {
         "p95": round(1000 * ordered[math.ceil(_P95 * len(ordered)) - 1], 1),
