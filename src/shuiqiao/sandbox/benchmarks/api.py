@@ -71,6 +71,9 @@ TAXPAYERS: Final = 25
 SETTLE_S: Final = 3.0
 """How long servers are left alone before their memory is read."""
 
+CATCH_UP_S: Final = 600.0
+"""How long followers may take for the transactions that they missed."""
+
 THINKING_S: Final = 1.0
 LONG_READERS: Final = 10
 """Readers while memory is watched."""
@@ -127,6 +130,7 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
             sandbox.stop()
             rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
+            _await_copies(sandbox)
             read_ms = measure_reading(sandbox, bench, progress=progress)
             with LendingBench.opened(sandbox, data, load=bench.load, progress=progress) as lending:
                 lent = measure_lending(lending, progress=progress)
@@ -280,6 +284,15 @@ def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progres
         return lending.lend_until(ending, per_s=APPLICATIONS_PER_S)
 
     return round(measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress), 1)
+
+
+def _await_copies(sandbox: Sandbox) -> None:
+    """Return once all have the same blocks."""
+    until = time.monotonic() + CATCH_UP_S
+    while len(heights := {each.height for each in sandbox.status()}) > 1:
+        if time.monotonic() > until:
+            raise AssertionError(f"after {CATCH_UP_S} s the copies of the ledger stand at {heights}")
+        time.sleep(_POLL_S)
 
 
 def measure_reading(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> Mapping[str, object]:
