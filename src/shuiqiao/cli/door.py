@@ -1,4 +1,4 @@
-"""Runs a command from its start to its end: done, refused by an error (which ``output`` shows), or interrupted.
+"""Runs a command to its end and its exit code: done, refused by an error (which ``output`` shows), or interrupted.
 
 An interruption, Ctrl-C (SIGINT) or SIGTERM, at any moment unwinds the command by KeyboardInterrupt, so that all it
 started is ended and all it holds is closed, and the exit code is 128 and the signal's number, as shells have it. Three

@@ -1,4 +1,4 @@
-"""The follower: a member's own copy of the ledger, which it checks against the writer's block by block.
+"""The follower: a member's own copy of the ledger, checked against the writer's block by block; it raises the alarm.
 
 It forwards what it submits, pulls the writer's blocks, verifies every signature and executes every block itself, and
 commits only what leads to a root that the operator signed. Rules: docs/spec/ledger-store.md section 7. It never
