@@ -1,22 +1,18 @@
 """In which form an answer goes out: JSON, or a list as CSV; and not again where the caller has it already.
 
 [API-7], and by its tag [API-8].
-
-A cell of CSV that a spreadsheet would take for a formula begins with an apostrophe, as the trade does it.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request, Response
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.client.csv_form import as_csv
 from shuiqiao.client.pages import Page
 
 if TYPE_CHECKING:
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ETAG_BYTES: Final = 16
 _MAX_ACCEPTED: Final = 20
 
@@ -78,26 +73,11 @@ def _weights(accepted: str) -> Iterable[tuple[str, float]]:
 def _as_csv(request: Request, page: Any) -> Response:
     rows = [item.model_dump(mode="json") for item in page.items]
     columns = list(type(page).model_fields["items"].annotation.__args__[0].model_fields)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     headers = {"Content-Disposition": 'attachment; filename="list.csv"'}
     if page.next is not None:
         further = request.url.include_query_params(cursor=page.next)
         headers["Link"] = f'<{further.path}?{further.query}>; rel="next"'
-    return Response(text.getvalue(), media_type=f"{CSV}; charset=utf-8", headers=headers)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return Response(as_csv(columns, rows), media_type=f"{CSV}; charset=utf-8", headers=headers)
 
 
 def _tagged(request: Request, response: Response) -> Response:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -462,11 +460,11 @@ def _show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, 
     if as_json:
         print_json({name: list(rows)})
     elif form is ListForm.CSV:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        from shuiqiao.client.csv_form import as_csv
+
         if rows:
-            writer.writerows([list(rows[0]), *(list(map(_cell, row.values())) for row in rows)])
-            say(text.getvalue().removesuffix("\n"))
+            told = ({name: _cell(value) for name, value in row.items()} for row in rows)
+            say(as_csv(list(rows[0]), told, line_end="\n").removesuffix("\n"))
     else:
         for row in rows:
             say("  ".join(str(_cell(value)) for value in row.values()))
