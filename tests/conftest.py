@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from absence import absent
 
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         while short and len(ordered) + len(files[short[0]]) <= len(items) * (worker + 1) // workers:
             ordered += files[short.pop(0)]
     items[:] = ordered + [item for path in short for item in files[path]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_log() -> None:
+    """Let servers in this process log for nobody: their threads go on while other tests look at what is printed."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
 @pytest.fixture(scope="session")

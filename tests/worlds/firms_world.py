@@ -10,8 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from api_world import AskedInstitution, asked
 from consortium_world import CHEAP, PARTNER, TAXPAYER, record_files
 from patience import PATIENCE_S
@@ -44,9 +42,6 @@ class FirmsWorld:
     stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        # The lines of its log would stand among what a command says in this process.
-        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-        self.stack.callback(structlog.reset_defaults)
         self.network = PeerNetwork(self.folder / "network", "intl")
         self.bureau = self._open(BUREAU)
         self.bank = self._open(LEAD_BANK)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from api_world import AskedInstitution, asked
 from consortium_world import CHEAP
 from patience import PATIENCE_S
@@ -115,10 +113,7 @@ def served(home: Home, *options: str) -> Generator[ServedHome]:
 @contextmanager
 def served_here(home: Home, *, has_users: bool = False) -> Generator[AskedInstitution]:
     """Serve a home's own socket by a thread of this process inside, to its owner and whose tokens a test gives out."""
-    # The lines of its log would stand among what a command says in this process.
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     with ExitStack() as stack:
-        stack.callback(structlog.reset_defaults)
         running = stack.enter_context(RunningInstitution.open(home, passphrase=PASSPHRASE))
         found = stack.enter_context(asked(running))
         found.tokens.is_in_use = has_users

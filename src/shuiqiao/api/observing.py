@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -77,9 +78,24 @@ def set_up_logging() -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_StandardError,
         cache_logger_on_first_use=False,
     )
+
+
+class _StandardError:
+    """Writes lines to standard error as it is now; a reader of the log that is gone ends no request and no job."""
+
+    def __init__(self, *_names: str) -> None:
+        """Take what a logger is asked for by; all write to one place."""
+
+    def msg(self, line: str) -> None:
+        """Write a line, as far as there is somebody to read it."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    info = warning = error = msg
 
 
 def _with_request_id(_logger: object, _name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
