@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.environment import ENTERPRISE_KEY_VARIABLE
+from shuiqiao.base.errors import Denied
 from shuiqiao.cli.enterprise_counter import (
     dispute_row,
     enterprise_answer,
@@ -31,7 +32,7 @@ from shuiqiao.cli.enterprise_counter import (
 )
 from shuiqiao.cli.home import well_formed
 from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, command_group
-from shuiqiao.cli.output import program, say, say_rows, show
+from shuiqiao.cli.output import program, say, say_rows, show, warn
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -450,13 +451,19 @@ def enterprise_applications(
     device, address = _open_device(key), _address(bank)
     rows: list[dict[str, Any]] = []
     for name in _consents_at(device, address, consent=consent, bureau=bureau):
-        with well_formed(), device.at_bank(address, consent=name, patience_s=0) as session:
-            pages = [*read_pages(session, LIST_OWN_APPLICATIONS, PageQuery())]
-            found = [row for page in pages for row in page.items]
-            if application is not None and any(row.application == application for row in found):
-                file = session.perform(READ_OWN_APPLICATION, ApplicationChoice(application=application))
-                show(_application_row(file), as_json=json, speak=_speak_application)
-                return
+        try:
+            with well_formed(), device.at_bank(address, consent=name, patience_s=0) as session:
+                pages = [*read_pages(session, LIST_OWN_APPLICATIONS, PageQuery())]
+                found = [row for page in pages for row in page.items]
+                if application is not None and any(row.application == application for row in found):
+                    file = session.perform(READ_OWN_APPLICATION, ApplicationChoice(application=application))
+                    show(_application_row(file), as_json=json, speak=_speak_application)
+                    return
+        except Denied as error:
+            if consent is not None or error.code != "node.login_refused":
+                raise
+            warn(f"{bank} does not know consent {name} yet, or another key made it: nothing of it is shown")
+            continue
         rows += [_dated(row.model_dump(mode="json"), "submitted_ms") for row in found]
     if application is not None:
         raise typer.BadParameter(f"{application[:60]!r} is no application of yours at {bank}")
