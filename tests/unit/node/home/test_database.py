@@ -164,6 +164,6 @@ def test_as_many_have_a_connection_at_once_as_a_server_has_threads(tmp_path):
     """None of them waits for another's, though it has a second one while it reads a list."""
     engine = open_database(tmp_path / "node.db")
     with ExitStack() as stack:
-        for _ in range(50):
-            stack.enter_context(engine.connect())
+        held = [stack.enter_context(engine.connect()) for _ in range(50)]
+        assert {each.execute(select(1)).scalar() for each in held} == {1}
     engine.dispose()
