@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client import request_id, tracing
 from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, not_found, problem_of, status_of
@@ -38,9 +39,10 @@ def install_handlers(app: FastAPI) -> None:
 
 
 def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
-    """Return the answer that tells an error."""
+    """Return the answer that tells an error, which then holds nothing any more."""
     tracing.tell(code=error.code)
     problem = problem_of(error, request_id=request_id.current.get(), fields=tuple(fields))
+    let_go_of_calls(error)
     return Response(
         problem.model_dump_json(),
         status_code=problem.status,

@@ -11,6 +11,7 @@ forks none (ADR 0034). Routes are plain functions that run on a bounded pool of 
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import re
@@ -39,7 +40,7 @@ from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
-from shuiqiao.base.memory import collect_only_what_is_new
+from shuiqiao.base.memory import COLLECT_EVERY_S, collect_only_what_is_new, share_heaps
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client import tracing
 from shuiqiao.node.home.server_lock import require_not_served
@@ -100,6 +101,7 @@ def serve_home(
     Raises what ``RunningInstitution.open`` raises, InvalidInput ``api.address_invalid``, ``api.tls_missing`` or
     ``api.tls_invalid``, Unavailable ``api.address_unavailable``, what ``tracing.exported`` raises.
     """
+    share_heaps()
     set_up_logging()
     settings = load_settings(home)
     # The process that has the home is told before an address that it listens at.
@@ -228,8 +230,10 @@ async def _serve(
         # Each door takes its socket over in the first step of its task.
         await asyncio.sleep(0)
         when_ready()
+        collecting = loop.create_task(_collect())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
+        collecting.cancel()
         news.close()
         for door in doors:
             door.end()
@@ -245,6 +249,13 @@ async def _serve(
     failures = [found for found in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(found, Exception)]
     if failures:
         raise Unavailable("api.door_failed", f"a door of the server ended by itself: {failures[0]}") from failures[0]
+
+
+async def _collect() -> None:
+    """Free what holds itself, until cancelled."""
+    while True:
+        await asyncio.sleep(COLLECT_EVERY_S)
+        gc.collect()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

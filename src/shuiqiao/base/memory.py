@@ -1,8 +1,9 @@
 """Keeps a process that lives long from holding on to what it needs no more.
 
 Whoever frees memory keeps it for the next act: pyarrow its pools, the C library its heaps. A server that took in files
-once would hold for ever what that needed. And what Python's collector has to find (an error and the frames that raised
-it hold each other) it finds the later the more lives beside it: a server's modules alone put that off for hours.
+once would hold for ever what that needed, and each of many heaps what its largest act did. And what Python's collector
+has to find (an error and the frames that raised it hold each other) it finds the later the more lives beside it: a
+server's modules alone put that off for hours.
 """
 
 from __future__ import annotations
@@ -26,10 +27,17 @@ def collect_seldom() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def collect_only_what_is_new() -> None:
-    """Have the collector look from now on at nothing that was made before: it then comes round soon, and is quick.
+COLLECT_EVERY_S: Final = 15.0
+"""How often a server has ``gc.collect`` look for what is new and needed no more, in seconds: some hundredths of a
+second each time."""
 
-    A view of the ledger's state that a refused request left behind keeps the index from reusing space until then::
+
+def collect_only_what_is_new() -> None:
+    """Have the collector look from now on at nothing that was made before: each round is quick then.
+
+    A server asks for a round every COLLECT_EVERY_S. By itself the collector counts objects, not what they hold: a few
+    that a failed job left behind may hold a view of the ledger's state, which keeps the index from reusing any space,
+    or all records of an answer, and it would come round once in a quarter of an hour::
 
         running = RunningInstitution.open(home)
         collect_only_what_is_new()
@@ -38,6 +46,41 @@ def collect_only_what_is_new() -> None:
     gc.freeze()
     # By what is left of the old ones after a collection it decides when the next one is due.
     gc.collect()
+
+
+def let_go_of_calls(error: BaseException) -> None:
+    """Free what the calls hold that raised an error: for whoever told it on and needs nothing of it but its words.
+
+    An error that was raised on another thread, or in a future's name, is held by that future, and that by one of the
+    calls that the error went through. So a view of the ledger's state, the records or the answer in these calls would
+    stay until the collector comes round, which counts objects, not what they hold::
+
+        except ShuiqiaoError as error:
+            answer = told(error)
+            let_go_of_calls(error)
+    """
+    found: list[BaseException] = [error]
+    for each in found:
+        each.__traceback__ = None
+        # The cause of an error mostly is its context as well.
+        found += [below for below in (each.__cause__, each.__context__) if below is not None and below not in found]
+
+
+_ARENA_MAX: Final = -8
+"""What glibc's ``mallopt`` knows the number of heaps by."""
+
+MAX_HEAPS: Final = 2
+
+
+def share_heaps() -> None:
+    """Have the threads of this process allocate from the same heaps; nothing happens where the C library has no such.
+
+    glibc gives threads up to eight heaps for each core. What a request needed and freed, some megabytes of records,
+    stays with the heap of its thread, so that every one of sixteen heaps comes to hold as much over the hours. Threads
+    of Python wait for the interpreter's lock anyway, not for a heap. To be called before threads are started.
+    """
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_ARENA_MAX, MAX_HEAPS)
 
 
 @contextmanager

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
-from shuiqiao.base.memory import collect_only_what_is_new, memory_given_back
+from shuiqiao.base.memory import MAX_HEAPS, collect_only_what_is_new, let_go_of_calls, memory_given_back
 
 MIB = 1 << 20
 
@@ -44,3 +49,79 @@ def test_the_collector_looks_at_nothing_that_was_made_before():
         assert (id(before) in found, id(made) in found) == (False, True)
     finally:
         gc.unfreeze()
+
+
+HEAPS = """
+import ctypes, sys, threading
+from shuiqiao.base.memory import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+started = threading.Barrier(8)
+
+def work():
+    kept = bytearray(100_000)
+    started.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
+
+def test_threads_share_a_few_heaps():
+    counts = {}
+    for kind in ("shared", "own"):
+        run = [sys.executable, "-c", HEAPS, kind]
+        told = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+        counts[kind] = told.count("<heap nr=")
+    assert counts["shared"] <= MAX_HEAPS + 1 < 8 <= counts["own"]
+
+
+class Held:
+    """What a call holds while it works."""
+
+
+@contextmanager
+def no_collector():
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def answered_late(held):
+    """Return the error of a future whose result is taken by a call that holds something, and refuses in its turn."""
+    view, future = Held(), Future()
+    held.append(ref(view))
+    future.set_exception(ValueError("refused"))
+    try:
+        future.result()
+    except ValueError as error:
+        raise LookupError("not found") from error
+
+
+def test_an_error_that_was_told_on_holds_nothing_of_the_calls_that_raised_it():
+    held = []
+    with no_collector():
+        for lets_go in (False, True):
+            try:
+                answered_late(held)
+            except LookupError as error:
+                told = error
+                if lets_go:
+                    let_go_of_calls(error)
+            assert str(told) == "not found"
+            del told
+        left, freed = held
+        assert (left() is None, freed() is None) == (False, True)
+    gc.collect()
+    assert left() is None

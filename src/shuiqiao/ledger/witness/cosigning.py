@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.note import add_cosignatures
@@ -148,6 +149,8 @@ class CosignatureCollector:
             line = self._cosigned(peer, checkpoint)
             self._require_own(peer.member, line, checkpoint)
         except ShuiqiaoError as error:
+            # Kept until the next checkpoint is cosigned.
+            let_go_of_calls(error)
             return _Answer(member=peer.member, refusal=error)
         except Exception as error:  # noqa: BLE001 - a peer may break in any way: its cosignature is missing, no more
             return _Answer(

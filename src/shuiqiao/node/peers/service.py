@@ -22,6 +22,7 @@ import msgspec
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.ledger.witness.request import decode_request
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.acts import decode_wire, encode_wire
@@ -304,6 +305,8 @@ def _result(future: Future[Committed], *, deadline: float) -> acts.Placed | acts
     try:
         return acts.Placed.of(future.result(timeout=max(0.0, deadline - time.monotonic())))
     except ShuiqiaoError as error:
+        # The future has it, and this call the future.
+        let_go_of_calls(error)
         return acts.Refused.of(error)
     except TimeoutError:
         late = Unavailable(

@@ -52,7 +52,7 @@ from shuiqiao.sandbox.benchmarks.api_lending import (
     measure_lending,
     write_invoices,
 )
-from shuiqiao.sandbox.benchmarks.api_memory import APPLICATIONS_PER_S, largest_mb, measure_growth
+from shuiqiao.sandbox.benchmarks.api_memory import APPLICATIONS_PER_S, Watched, largest_mb, measure_growth
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
@@ -134,7 +134,7 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
             read_ms = measure_reading(sandbox, bench, progress=progress)
             with LendingBench.opened(sandbox, data, load=bench.load, progress=progress) as lending:
                 lent = measure_lending(lending, progress=progress)
-                grown_mb = _growth(sandbox, lending, bench, progress=progress)
+                memory = _memory(sandbox, lending, bench, progress=progress)
             sandbox.stop()
             here = measure_in_one_process(lending, progress=progress)
             return {
@@ -147,7 +147,8 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
                 "idle_rss_mb": idle_mb,
                 "follower_tx_per_s": round(rates.over_http),
                 "follower_ratio": round(rates.over_http / rates.in_process, 2),
-                "rss_growth_mb_30min": grown_mb,
+                "rss_growth_mb_30min": round(max(each.growth for each in memory.values()), 1) if memory else None,
+                "memory_mb": {member: each.as_json() for member, each in memory.items()} or None,
             }
 
 
@@ -272,10 +273,10 @@ def _copied(bureau: Institution, writer: LedgerPeer, *, height: int, folder: Pat
 # Servers with nothing to do, and with readers
 
 
-def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progress: Progress) -> float | None:
-    """Return how much memory grows while some read, and some apply one after the other."""
+def _memory(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progress: Progress) -> Mapping[str, Watched]:
+    """Return the servers' memory while some read, and some apply one after the other; none where it is not watched."""
     if not bench.minutes:
-        return None
+        return {}
 
     def read(ending: threading.Event) -> None:
         _read_until(sandbox, ending, readers=LONG_READERS)
@@ -283,7 +284,7 @@ def _growth(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progres
     def lend(ending: threading.Event) -> int:
         return lending.lend_until(ending, per_s=APPLICATIONS_PER_S)
 
-    return round(measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress), 1)
+    return measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress)
 
 
 def _await_copies(sandbox: Sandbox) -> None:

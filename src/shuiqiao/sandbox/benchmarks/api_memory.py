@@ -1,7 +1,9 @@
 """Memory of the servers of a sandbox: of those that have nothing to do, and of those that work steadily for long.
 
-What counts is the memory of a process that lies in RAM. How much it grows is told for half an hour: the median of the
-last samples is compared with that of the first ones after the servers have warmed up, so that no peak makes it.
+What counts is the memory of a process that lies in RAM: its own (what it allocated, which nobody can take back) and
+that of files which it maps (programs, the ledger's index; the system takes their pages back where others need them).
+How much it grows is told for half an hour: the median of the last samples is compared with that of the first ones after
+the servers have warmed up, so that no peak makes it.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shuiqiao.base.progress import Progress
     from shuiqiao.sandbox.servers.running import Sandbox
@@ -29,29 +32,63 @@ _PART: Final = 5
 _HALF_HOUR_S: Final = 1_800.0
 
 
-def rss_mb(pid: int) -> float:
-    """Return the memory of a process that lies in RAM, in megabytes."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmRSS":
-            return int(value.split()[0]) * 1024 / 1e6
-    raise AssertionError(f"process {pid} tells nothing of its memory")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What of a process lies in RAM, in megabytes. own: what it allocated. mapped: of files."""
+
+    own: float
+    mapped: float
+
+    @property
+    def whole(self) -> float:
+        """Both."""
+        return self.own + self.mapped
+
+
+def memory_of(pid: int) -> Memory:
+    """Return the memory of a process that lies in RAM."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    found = {name: value.split()[0] for name, _, value in (line.partition(":") for line in lines) if value.strip()}
+    own, files, shared = (int(found[name]) * 1024 / 1e6 for name in ("RssAnon", "RssFile", "RssShmem"))
+    return Memory(own=own, mapped=files + shared)
 
 
 def largest_mb(sandbox: Sandbox) -> float:
     """Return the memory of the largest server."""
-    return max(rss_mb(server.pid or 0) for server in sandbox.servers.values())
+    return max(memory_of(server.pid or 0).whole for server in sandbox.servers.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The memory of one server under load, in megabytes: once it had warmed up, and at the end.
+
+    growth: of the whole of it, in half an hour.
+    """
+
+    warm: Memory
+    end: Memory
+    growth: float
+
+    def as_json(self) -> dict[str, float]:
+        """Return the JSON object."""
+        figures = {
+            "own": self.end.own,
+            "own_more": self.end.own - self.warm.own,
+            "mapped": self.end.mapped,
+            "mapped_more": self.end.mapped - self.warm.mapped,
+        }
+        return {name: round(value, 1) for name, value in figures.items()}
 
 
 def measure_growth(
     sandbox: Sandbox, *, minutes: float, loads: Sequence[Callable[[threading.Event], object]], progress: Progress
-) -> float:
-    """Return by how many megabytes in half an hour the server grows that grows most, while loads run.
+) -> Mapping[str, Watched]:
+    """Return, by member, the memory of the servers while loads run.
 
     loads: each runs until it is told to end. Raises what a load raises, once the time is over.
     """
     ending = threading.Event()
-    samples: dict[str, list[float]] = {member: [] for member in sandbox.servers}
+    samples: dict[str, list[Memory]] = {member: [] for member in sandbox.servers}
     with ThreadPoolExecutor(max_workers=len(loads)) as pool:
         running = [pool.submit(load, ending) for load in loads]
         try:
@@ -59,23 +96,29 @@ def measure_growth(
                 progress("memory under load 负载下的内存", place, SAMPLES)
                 time.sleep(60 * minutes / SAMPLES)
                 for member, server in sandbox.servers.items():
-                    samples[member].append(rss_mb(server.pid or 0))
+                    samples[member].append(memory_of(server.pid or 0))
         finally:
             ending.set()
         for each in running:
             each.result()
-    return max(grown_mb(each, seconds=60 * minutes) for each in samples.values())
+    return {member: watched(each, seconds=60 * minutes) for member, each in samples.items()}
 
 
-def grown_mb(samples: Sequence[float], *, seconds: float) -> float:
-    """Return what samples, taken evenly in a time, grow by in half an hour.
+def watched(samples: Sequence[Memory], *, seconds: float) -> Watched:
+    """Return what samples say that were taken evenly in a time.
 
     ::
 
-        grown_mb([300, 200, 201, 202, 203], seconds=1_800)  # 5.0: by 3 in three fifths of the time
+        mapped = 100.0
+        found = watched([Memory(own=own, mapped=mapped) for own in (300, 200, 201, 202, 203)], seconds=1_800)
+        found.growth  # 5.0: by 3 in three fifths of the time
     """
     part = max(1, len(samples) // _PART)
-    grown = median(samples[-part:]) - median(samples[part : 2 * part])
+    warm, end = _middle(samples[part : 2 * part]), _middle(samples[-part:])
     # Between the middles of the two parts.
     between_s = seconds * (len(samples) - 2 * part) / len(samples)
-    return grown * _HALF_HOUR_S / between_s
+    return Watched(warm=warm, end=end, growth=(end.whole - warm.whole) * _HALF_HOUR_S / between_s)
+
+
+def _middle(samples: Sequence[Memory]) -> Memory:
+    return Memory(own=median(each.own for each in samples), mapped=median(each.mapped for each in samples))

@@ -40,7 +40,7 @@ MAP_BYTES = 1 << 38
 """Address space set aside for the index (sparse): room for two thousand million records."""
 
 MAX_KEPT_ENTRIES = 200_000
-"""Entries that were read and are kept, at most: some 30 MB."""
+"""Entries that were read and are kept, at most: some 70 MB."""
 
 ENTRY = struct.Struct(">IIiII16s9s")
 """One version of a record: batch number, leaf index, day, source number, source row, digest and state of its values."""

@@ -1,0 +1,75 @@
+"""Refusals leave nothing behind: what a refused request held is free as soon as it is answered [API-6]."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+from starlette.testclient import TestClient
+
+import shuiqiao
+from shuiqiao.api.app import peers_app
+from shuiqiao.api.observing import Metrics
+from shuiqiao.node.peers.acts import OfSize, TwoSizes, encode_wire
+from shuiqiao.node.peers.message import Act
+
+TIMES = 8
+PACKAGE = Path(shuiqiao.__file__).parent
+REFUSED = (
+    ("GET", "/ledger/entries/99999999/receipt", None),
+    ("GET", "/ledger/consistency?old_size=1&new_size=99999999", None),
+    ("GET", "/ledger/entries?limit=none", None),
+    ("GET", "/nowhere", None),
+    ("POST", "/jobs/00000000000000000000000000000000/cancel", {}),
+)
+
+
+@pytest.fixture(scope="module")
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def held_calls():
+    """Return how many calls of this package errors hold that nobody let go."""
+    held = [each.tb_frame.f_code.co_filename for each in gc.get_objects() if isinstance(each, TracebackType)]
+    return sum(PACKAGE in Path(name).parents for name in held)
+
+
+def require_nothing_left(refused):
+    refused()
+    before = held_calls()
+    for _ in range(TIMES):
+        refused()
+    assert held_calls() == before
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_refused_request_leaves_nothing(offices):
+    def refused():
+        for method, path, message in REFUSED:
+            answer = offices["bureau"].request(method, f"/api/v1{path}", message)
+            assert answer.json()["code"] != "api.method_wrong", answer.text
+
+    require_nothing_left(refused)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_refused_message_of_a_member_leaves_nothing(offices):
+    bureau, bank = offices["bureau"].asked.running, offices["bank"].institution
+    door = TestClient(peers_app(bureau, metrics=Metrics(bureau)))
+    asked = {
+        Act.CONSISTENCY: TwoSizes(old_size=1, new_size=99_999_999),
+        Act.EPOCH_NOTE: OfSize(size=99_999_999),
+    }
+
+    def refused():
+        for act, body in asked.items():
+            raw = bank.peer_client._signer.sign(encode_wire(body), act=act, receiver=bureau.institution.member)
+            assert "code" in door.post(f"/peer/v1/{act}", content=raw).json()
+
+    require_nothing_left(refused)
