@@ -66,6 +66,8 @@ def test_those_away_are_told_with_their_reason(log):
         "first-bank": away.message,
         "regulator": "asking regulator broke down: ZeroDivisionError('a bug over there')",
     } == {member: error.message for member, error in result.missing.items()}
+    # They are kept until the next time, and the calls that raised them are not.
+    assert {error.__traceback__ for error in result.missing.values()} == {None}
     # What is short of the quorum is a note all the same, and may be completed later.
     verify_note(result.checkpoint.note, policy=log.policy(quorum=1), suite=log.suite)
 
