@@ -25,6 +25,7 @@ from shuiqiao.ledger.engine.cometbft.abci.wire import Message, split_frames
 from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.comet.process import DEFAULT_VERSION, find_program
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.node.home.settings import Home
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFUSED = 7
@@ -58,8 +59,18 @@ def _program(sort: str) -> Path:
 
 def nodes_in(folder: Path) -> list[str]:
     """The command lines of CometBFT nodes that run over homes below a folder."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "args"], check=True, capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if str(folder) in line and " start --home " in line]
+    return list(_nodes_in(folder).values())
+
+
+def node_of(home: Home) -> int | None:
+    """The process id of the CometBFT node over an institution's home, None while none runs."""
+    return next(iter(_nodes_in(home.cometbft)), None)
+
+
+def _nodes_in(folder: Path) -> dict[int, str]:
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], check=True, capture_output=True, text=True).stdout
+    rows = [line.split(maxsplit=1) for line in listed.splitlines() if str(folder) in line and " start --home " in line]
+    return {int(pid): command for pid, command in rows}
 
 
 def node_keys(number: int) -> NodeKeys:

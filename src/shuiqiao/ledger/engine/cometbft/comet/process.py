@@ -1,7 +1,8 @@
 """A CometBFT node as a process: start, stop, kill, wait for a height. Its output goes to ``comet.log`` in its home.
 
 A node never outlives the process that started it: one whose application is gone before it was ever connected would
-look for it for ever. The kernel ends it (PR_SET_PDEATHSIG, set by ``setpriv``), whatever ended its starter.
+look for it for ever. The kernel ends it (PR_SET_PDEATHSIG, set by ``setpriv``), whatever ended its starter; one whose
+starter was gone before the kernel knew of it does not begin.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path
     return program.absolute()
 
 
-def start_command(program: Path, home: Path) -> list[str]:
+def start_command(program: Path, home: Path, *, starter: int) -> list[str]:
     """Return the command that starts a node in its folder, where its sockets have short names.
 
-    CometBFT cannot replace the RPC socket that a killed node left behind, so that is removed first.
+    starter: the process that runs the command; as the child of another one it ends. CometBFT cannot replace the RPC
+    socket that a killed node left behind, so that is removed first.
     """
-    words = f'cd "$2" && rm -f {RPC_SOCKET} && exec "$1" start --home "$2"'
-    return ["/bin/sh", "-c", words, "start-cometbft", str(program), str(home)]
+    words = f'[ "$PPID" = "$3" ] && cd "$2" && rm -f {RPC_SOCKET} && exec "$1" start --home "$2"'
+    return ["/bin/sh", "-c", words, "start-cometbft", str(program), str(home), str(starter)]
 
 
 class NodeProcess:
@@ -80,7 +82,7 @@ class NodeProcess:
         with (self.home / LOG_NAME).open("ab") as log:
             self._process = _STARTER.submit(
                 subprocess.Popen,
-                [*_LEASH, *start_command(self._program, self.home.absolute())],
+                [*_LEASH, *start_command(self._program, self.home.absolute(), starter=os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
