@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from consent_world import a_cipher
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -61,6 +62,13 @@ def bench(tmp_path):
     made = Bench(tmp_path)
     yield made
     made.engine.dispose()
+
+
+def wait_done(bench, job):
+    end = time.monotonic() + PATIENCE_S
+    while bench.job(job).state is not JobState.DONE:
+        assert time.monotonic() < end, bench.job(job)
+        time.sleep(0.02)
 
 
 def raising(error):
@@ -354,8 +362,7 @@ def test_a_started_runner_does_what_is_asked(bench):
     bench.runner.start()
     job = bench.asked()
     bench.runner.wake()
-    while bench.job(job).state is not JobState.DONE:
-        pass
+    wait_done(bench, job)
     bench.runner.close(timeout_s=60)
     assert not any(thread.is_alive() for thread in bench.runner._workers)
 
@@ -435,9 +442,8 @@ def test_a_worker_outlives_what_nobody_foresaw(bench):
         threads=1,
     )
     runner.start()
-    while bench.job(job).state is not JobState.DONE:
-        time.sleep(0.02)
-    runner.close(timeout_s=5)
+    wait_done(bench, job)
+    runner.close(timeout_s=60)
 
 
 def test_of_a_kind_that_is_done_one_at_a_time_the_others_wait_untried(bench):
