@@ -18,7 +18,10 @@ from shuiqiao.client.resources.sessions import CallerRecord
 from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, permissions_of, roles_of
 from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.sandbox.benchmarks.api import ApiBench, measure_followers, measure_idle, measure_reading
+from shuiqiao.sandbox.scenario.consortium import LEAD_BANK
+from shuiqiao.sandbox.servers import parties
 from shuiqiao.sandbox.servers.folder import SandboxFolder
+from shuiqiao.sandbox.servers.parties import Office
 from shuiqiao.sandbox.servers.running import Sandbox
 
 MEMBERS = ("bureau", "bank-east", "bank-north", "bank-south", "regulator")
@@ -95,6 +98,18 @@ def test_the_bench_measures_servers_that_are_left_alone_and_read(sandbox):
     assert measure_idle(sandbox) > 0
     read_ms = measure_reading(sandbox, ApiBench(suite="intl", readers=3, seconds=1))
     assert (read_ms["readers"], read_ms["p95"] > 0) == (3, True)
+
+
+def test_people_begin_a_session_anew_before_it_ends_unused(sandbox, monkeypatch):
+    with Office(sandbox, LEAD_BANK, clock=SystemClock()) as bank:
+        first = bank.person("relationship_manager")
+        assert bank.person("relationship_manager") is first
+        monkeypatch.setattr(parties, "SESSION_S", -1.0)
+        second = bank.person("relationship_manager")
+        assert second is not first
+        # An act under way goes on with the session that it has.
+        for client in (first, second):
+            assert client.get("/api/v1/me").read_as(CallerRecord).kind == "user"
 
 
 def test_a_server_that_died_is_told_and_started_again(sandbox):

@@ -1,7 +1,8 @@
 """Who takes part in a story over HTTP: people at institutions, by their log-ins, and enterprises, by their keys.
 
 Each asks one institution's public API and knows nothing else of it. Whoever is not there now, or has too much to do, is
-asked again with the same idempotency key, so that an act is done once however often it is asked for.
+asked again with the same idempotency key, so that an act is done once however often it is asked for. Sessions are begun
+anew before an institution ends them, however long a story takes.
 """
 
 from __future__ import annotations
@@ -60,14 +61,18 @@ _WAITED_FOR: Final = frozenset(
 """What ends by itself: an act at work, a grant and its artefact on their way to the bank, a challenge of a server that
 died meanwhile."""
 
+SESSION_S: Final = 240.0
+"""A session that is older is begun anew, in seconds. Institutions end one that was not used for 15 minutes, and whoever
+uses one may have to wait for them meanwhile."""
+
 _PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 2.0
 _Found = TypeVar("_Found")
 
 
-def patiently(ask: Callable[[], _Found], *, patience_s: float = PATIENCE_S) -> _Found:
+def patiently(ask: Callable[[], _Found]) -> _Found:
     """Return what asking comes to, asked again while what it needs is not there yet; raises the last refusal."""
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
             return ask()
@@ -85,45 +90,63 @@ def perform(client: HttpClient, operation: Operation[Sent, Told], message: Sent)
     return patiently(lambda: client.perform(operation, message, idempotency_key=key))
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A session, what ends it, and when it was begun."""
+
+    client: HttpClient
+    stack: ExitStack
+    began_s: float
+
+    @classmethod
+    def begin(cls, opened: Callable[[], AbstractContextManager[HttpClient]]) -> _Session:
+        """Open one, as soon as the institution is there."""
+        stack = ExitStack()
+        client = patiently(lambda: stack.enter_context(opened()))
+        return cls(client, stack, time.monotonic())
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self.began_s > SESSION_S
+
+
 class Office:
-    """The people of one institution at their screens: each logs in once and is asked for by the role it holds."""
+    """The people of one institution at their screens: each logs in and is asked for by the role it holds."""
 
     def __init__(self, sandbox: Sandbox, member: MemberId, *, clock: Clock) -> None:
         self.member = member
         self.url = sandbox.url(member)
         self._accounts = sandbox.folder.accounts_of(member)
         self._clock = clock
-        self._clients: dict[str, HttpClient] = {}
+        self._sessions: dict[str, _Session] = {}
+        self._left: list[_Session] = []
         self._logging_in = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for client in self._clients.values():
-            client.close()
+        for session in [*self._left, *self._sessions.values()]:
+            session.stack.close()
 
     def person(self, role: str) -> HttpClient:
         """Return the client of the user who holds a role."""
         with self._logging_in:
-            if role not in self._clients:
-                with HttpClient(self.url) as door:
-                    account = self._accounts.with_role(role)
-                    token = patiently(lambda: token_of(door, account, clock=self._clock))
-                self._clients[role] = HttpClient(self.url, token=token)
-            return self._clients[role]
+            found = self._sessions.get(role)
+            if found is None or found.is_old:
+                # Who was given the older one may use it still.
+                self._left += [found] if found else []
+                found = self._sessions[role] = _Session.begin(lambda: self._log_in(role))
+            return found.client
+
+    def _log_in(self, role: str) -> HttpClient:
+        with HttpClient(self.url) as door:
+            token = token_of(door, self._accounts.with_role(role), clock=self._clock)
+        return HttpClient(self.url, token=token)
 
     def perform(self, role: str, operation: Operation[Sent, Told], message: Sent) -> Told:
         """Have the user who holds a role do something; raises what it is refused with."""
         return perform(self.person(role), operation, message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """A session of an enterprise, and what ends it."""
-
-    client: HttpClient
-    stack: ExitStack
 
 
 class Firm:
@@ -159,11 +182,11 @@ class Firm:
             found.stack.close()
 
     def _session(self, name: str, opened: Callable[[], AbstractContextManager[HttpClient]]) -> HttpClient:
-        if name not in self._sessions:
-            stack = ExitStack()
-            client = patiently(lambda: stack.enter_context(opened()))
-            self._sessions[name] = _Session(client, stack)
-        return self._sessions[name].client
+        found = self._sessions.get(name)
+        if found is None or found.is_old:
+            self.leave(name)
+            found = self._sessions[name] = _Session.begin(opened)
+        return found.client
 
     def enrol(self, code: str) -> EnrolmentRecord:
         """Enrol at the bureau by a one-time code; raises what the bureau refuses with."""
@@ -179,7 +202,10 @@ class Firm:
 
     def at_bank(self, url: str, consent: OwnedId) -> HttpClient:
         """Return its session at a bank, by the key of one consent."""
-        return self._session(consent, lambda: self.device.at_bank(endpoint_of_text(url), consent=consent))
+        # Until the bank was told of the consent, it knows no such key.
+        return self._session(
+            consent, lambda: self.device.at_bank(endpoint_of_text(url), consent=consent, patience_s=PATIENCE_S)
+        )
 
     def consent(self, wanted: ConsentWanted) -> OwnConsent:
         """Sign a consent and hand it to the bureau, which hands it to the bank; raises what refuses it."""
