@@ -28,7 +28,7 @@ serve: setup  ## start a bureau, three banks and a regulator as five servers on 
 test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 3 --dist worksteal
 
-test-long: setup-dev  ## run the long forms of tests: 200 kills over 100 applications, 25 requests for each route
+test-long: setup-tests  ## run the long forms of tests: hundreds of kills in a story, 25 requests for each route
 	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/integration/sandbox/test_story_over_servers.py \
 		tests/integration/sandbox/test_story_in_one_process.py tests/integration/api/test_openapi.py
 

@@ -1,49 +1,118 @@
-"""Kills of a sandbox's servers while a story goes on between them, and what must hold of it afterwards, on any engine."""
+"""Kills of a sandbox's processes while a story goes on between them, and what must hold of it afterwards, on any engine.
+
+Killed is each server, and each CometBFT node that a server runs. A node does not outlive its server: whoever finds the
+older one at work beside a new server fails. A node that is killed alone is started again by its server.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import threading
 import time
-from collections import Counter
 from functools import partial
 
+from cometbft_world import node_of
 from patience import PATIENCE_S
 from shuiqiao.client.resources import applications, ledger, requests
+from shuiqiao.members.model import EngineName
 from shuiqiao.sandbox.servers.parties import patiently
 
 SEED = 2
-READY_S = 300
-"""How long a server has to be ready after the last kill: others start at the same time."""
 
 _LONGEST_PAUSE_S = 0.8
 _AWAITED_SHARE = 0.5
 _AGAIN_SHARE = 0.2
+_LOOK_S = 0.1
 _STRAIGHT = ("received", "submitted", "requested", "answered", "proven", "assessed")
 _ENDING = ("decided", "handed_in", "closed")
 
 
+class KilledServer:
+    """A server that is killed, and with it its node."""
+
+    def __init__(self, sandbox, member):
+        self.name = member
+        self._server = sandbox.server(member)
+        self._has_node = has_nodes(sandbox)
+
+    def kill(self):
+        node = node_of(self._server.home) if self._has_node else None
+        self._server.kill()
+        if node is not None:
+            wait_until(lambda: node_of(self._server.home) is None, f"{self.name} left its node {node} behind")
+
+    def begin(self):
+        self._server.start()
+        assert self._server.is_ours
+
+    def wait(self):
+        self._server.wait_ready(timeout_s=PATIENCE_S)
+
+
+class KilledNode:
+    """A CometBFT node that is killed alone: its server starts it again."""
+
+    def __init__(self, sandbox, member):
+        self.name = f"the node of {member}"
+        self._home = sandbox.server(member).home
+
+    def kill(self):
+        self.wait()
+        node = node_of(self._home)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(node, signal.SIGKILL)
+        wait_until(lambda: node_of(self._home) != node, f"{self.name} is not gone")
+
+    def begin(self):
+        """That is its server's part."""
+
+    def wait(self):
+        wait_until(lambda: node_of(self._home) is not None, f"{self.name} was not started again")
+
+
+def has_nodes(sandbox):
+    """Whether the institutions of a sandbox run CometBFT nodes."""
+    return sandbox.plan.engine == EngineName.COMETBFT
+
+
+def victims_of(sandbox):
+    """Every process that can be killed, the servers first."""
+    nodes = [KilledNode(sandbox, member) for member in sandbox.servers] if has_nodes(sandbox) else []
+    return [*(KilledServer(sandbox, member) for member in sandbox.servers), *nodes]
+
+
+def wait_until(is_so, otherwise):
+    """Return once something is so; the test fails in these words where it never is."""
+    end = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < end, otherwise
+        time.sleep(_LOOK_S)
+
+
 class Killer:
-    """Kills one server after the other at random moments, and starts each again a little later.
+    """Kills one process after the other at random moments, and lets each begin again a little later.
 
     Acts and kills keep step: an act begins when as great a part of the kills is done, a kill is not before that part of
     the acts has begun. So there is always something under way that a kill can hurt, a server that starts included.
-    Without acts the kills come as they come. first: how many there were before, so that each server has its turn.
+    Without acts the kills come as they come. killed: how often each was killed before, which the killer goes on to count.
     """
 
-    def __init__(self, sandbox, *, kills, acts=0, first=0, seed=SEED):
+    def __init__(self, sandbox, *, kills, killed, acts=0, seed=SEED):
         self._sandbox = sandbox
+        self._victims = victims_of(sandbox)
         self._kills = kills
         self._acts = acts
-        self._first = first
-        self._chance = random.Random(seed + first)
+        self._chance = random.Random(seed + killed.total())
         self._changed = threading.Condition()
         self._begun = 0
         self._done = 0
         self._is_over = False
         self._failure = None
         self._starting = []
-        self.killed = Counter()
+        self._killed = killed
         self._thread = threading.Thread(target=self._run, name="killer")
 
     def __enter__(self):
@@ -65,12 +134,12 @@ class Killer:
             self._begun += 1
             self._changed.notify_all()
 
-    def _next(self, number):
-        """Everyone in turn, so that each is killed; now and then the one that starts is killed in its start."""
-        if self._starting and self._chance.random() < _AGAIN_SHARE:
+    def _next(self):
+        """Everyone in turn; once each was killed, now and then the one that starts is killed in its start."""
+        seldom = min(self._victims, key=lambda victim: self._killed[victim.name])
+        if self._starting and self._killed[seldom.name] and self._chance.random() < _AGAIN_SHARE:
             return self._starting.pop()
-        members = list(self._sandbox.servers)
-        return members[(self._first + number) % len(members)]
+        return seldom
 
     def _is_due(self, number):
         return self._is_over or not self._acts or self._begun > number * self._acts // self._kills
@@ -82,7 +151,7 @@ class Killer:
                     self._changed.wait_for(partial(self._is_due, number))
                 if self._is_over:
                     break
-                self._kill(number)
+                self._kill(self._next())
         except BaseException as error:  # noqa: BLE001 - raised where the killer ends
             with self._changed:
                 self._failure = error
@@ -90,19 +159,16 @@ class Killer:
         for server in self._sandbox.servers.values():
             server.start()
 
-    def _kill(self, number):
-        member = self._next(number)
+    def _kill(self, victim):
         # At most one other is away or starts meanwhile: everything else goes on, however slow this machine is.
         while len(self._starting) > 1 or (self._starting and self._chance.random() < _AWAITED_SHARE):
-            self._sandbox.server(self._starting.pop(0)).wait_ready(timeout_s=READY_S)
+            self._starting.pop(0).wait()
         time.sleep(self._chance.uniform(0, _LONGEST_PAUSE_S))
-        server = self._sandbox.server(member)
-        server.kill()
-        self.killed[member] += 1
+        victim.kill()
+        self._killed[victim.name] += 1
         time.sleep(self._chance.uniform(0, _LONGEST_PAUSE_S / 2))
-        server.start()
-        assert server.is_ours
-        self._starting.append(member)
+        victim.begin()
+        self._starting.append(victim)
         with self._changed:
             self._done += 1
             self._changed.notify_all()
@@ -111,7 +177,7 @@ class Killer:
 def all_ready(sandbox):
     """Return once every server answers."""
     for server in sandbox.servers.values():
-        server.wait_ready(timeout_s=READY_S)
+        server.wait_ready(timeout_s=PATIENCE_S)
 
 
 def listed(client, path, form, **filters):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from consortium_world import CHEAP
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import no_progress
@@ -14,6 +17,7 @@ from shuiqiao.client.http import HttpClient
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.sandbox.scenario.consortium import EMBEDDED, RunEngine
 from shuiqiao.sandbox.scenario.population import RunData
+from shuiqiao.sandbox.servers import parties, running, story
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
 from shuiqiao.sandbox.servers.making import make_sandbox
@@ -34,16 +38,18 @@ def made_sandbox(
 
 @contextmanager
 def served_story(folder: Path, *, suite: str, taxpayers: int, engine: RunEngine = EMBEDDED) -> Generator[ServedStory]:
-    """A story at its beginning, in a sandbox whose servers run."""
+    """A story at its beginning, in a sandbox whose servers run; its people wait as long as tests do."""
     place = SandboxFolder(folder)
     data = _make(place, suite=suite, taxpayers=taxpayers, engine=engine)
     sandbox = Sandbox(place)
-    try:
+    with ExitStack() as stack:
+        patient = stack.enter_context(pytest.MonkeyPatch.context())
+        patient.setattr(parties, "PATIENCE_S", PATIENCE_S)
+        patient.setattr(story, "DECISION_PATIENCE_S", PATIENCE_S)
+        patient.setattr(running, "READY_TIMEOUT_S", PATIENCE_S)
+        stack.callback(sandbox.stop)
         sandbox.start(clock=SystemClock(), progress=no_progress)
-        with closing(ServedStory(sandbox=sandbox, data=data, progress=no_progress)) as story:
-            yield story
-    finally:
-        sandbox.stop()
+        yield stack.enter_context(closing(ServedStory(sandbox=sandbox, data=data, progress=no_progress)))
 
 
 def _make(place: SandboxFolder, *, suite: str, taxpayers: int, engine: RunEngine) -> RunData:

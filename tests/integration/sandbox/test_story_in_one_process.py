@@ -1,7 +1,7 @@
 """The whole story in one process, with a population as small as the model can be made from.
 
 A long form: the embedded one is played for the pages that begin with the demo (``tests/integration/docs``), the one
-on validators is told over HTTP by ``test_story_over_validators``, and what they do against a cheat by ``test_outvoting``.
+on validators is told over HTTP by ``test_story_over_servers``, and what they do against a cheat by ``test_outvoting``.
 """
 
 from __future__ import annotations
