@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from functools import partial
+from itertools import cycle, islice
 
 from cometbft_world import node_of
 from patience import PATIENCE_S
@@ -39,10 +40,9 @@ class KilledServer:
         self._has_node = has_nodes(sandbox)
 
     def kill(self):
-        node = node_of(self._server.home) if self._has_node else None
         self._server.kill()
-        if node is not None:
-            wait_until(lambda: node_of(self._server.home) is None, f"{self.name} left its node {node} behind")
+        if self._has_node:
+            wait_until(lambda: node_of(self._server.home) is None, f"{self.name} left its node behind")
 
     def begin(self):
         self._server.start()
@@ -79,9 +79,13 @@ def has_nodes(sandbox):
 
 
 def victims_of(sandbox):
-    """Every process that can be killed, the servers first."""
-    nodes = [KilledNode(sandbox, member) for member in sandbox.servers] if has_nodes(sandbox) else []
-    return [*(KilledServer(sandbox, member) for member in sandbox.servers), *nodes]
+    """Every process that can be killed; where there are nodes, by turns the server of one and the node of the next.
+
+    So each institution was hit once in either process when half of them were.
+    """
+    forms = [KilledServer, KilledNode] if has_nodes(sandbox) else [KilledServer]
+    turns = zip(cycle(sandbox.servers), cycle(forms), strict=False)
+    return [form(sandbox, member) for member, form in islice(turns, len(sandbox.servers) * len(forms))]
 
 
 def wait_until(is_so, otherwise):

