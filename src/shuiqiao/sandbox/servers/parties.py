@@ -72,16 +72,24 @@ _Found = TypeVar("_Found")
 
 def patiently(ask: Callable[[], _Found]) -> _Found:
     """Return what asking comes to, asked again while what it needs is not there yet; raises the last refusal."""
-    until = time.monotonic() + PATIENCE_S
+    began_s = time.monotonic()
     while True:
         try:
             return ask()
         except ShuiqiaoError as error:
-            is_late = time.monotonic() > until
+            is_late = time.monotonic() > began_s + PATIENCE_S
             if is_late or not (isinstance(error, Unavailable) or error.code in _WAITED_FOR):
                 raise
             told_s = error.retry_after_s if isinstance(error, Unavailable) else None
-        time.sleep(min(told_s or _PAUSE_S, _LONGEST_PAUSE_S))
+        rest(told_s or _PAUSE_S, began_s=began_s)
+
+
+def rest(least_s: float, *, began_s: float) -> None:
+    """Pause before looking again for what was asked first at a moment: the longer it takes, the seldomer one looks.
+
+    What comes is seen after at most a tenth more than it took, or after the least pause.
+    """
+    time.sleep(min(max(least_s, (time.monotonic() - began_s) / 10), _LONGEST_PAUSE_S))
 
 
 def perform(client: HttpClient, operation: Operation[Sent, Told], message: Sent) -> Told:

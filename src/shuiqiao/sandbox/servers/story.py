@@ -32,7 +32,7 @@ from shuiqiao.features.inputs import least_items
 from shuiqiao.members.genesis import network_id
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, LEAD_BANK
 from shuiqiao.sandbox.scenario.enterprises import Terms
-from shuiqiao.sandbox.servers.parties import Firm, Office, patiently, refusal_of
+from shuiqiao.sandbox.servers.parties import Firm, Office, patiently, refusal_of, rest
 from shuiqiao.standards.publication import load_catalogue
 
 if TYPE_CHECKING:
@@ -230,14 +230,14 @@ def lend(story: ServedStory, firm: Firm, *, bank: MemberId = LEAD_BANK) -> Lent:
 
 def settled(firm: Firm, url: str, consent: OwnedId, application: str, *, look_s: float = _LOOK_S) -> OwnApplicationFile:
     """Return an application once it is decided or waits for people; raises Denied ``sandbox.application_ended``."""
-    until = time.monotonic() + DECISION_PATIENCE_S
+    began_s = time.monotonic()
     while True:
         file = firm.application(url, consent, application)
         if _is_settled(file):
             return file
-        if time.monotonic() > until:
+        if time.monotonic() > began_s + DECISION_PATIENCE_S:
             raise Denied("sandbox.application_ended", f"application {application} is {file.status} still")
-        time.sleep(look_s)
+        rest(look_s, began_s=began_s)
 
 
 def _is_settled(file: OwnApplicationFile) -> bool:
@@ -278,12 +278,12 @@ def review(story: ServedStory, bank: Office) -> None:
 
 
 def _once_decided(lent: Lent, url: str) -> OwnApplicationFile:
-    until = time.monotonic() + DECISION_PATIENCE_S
+    began_s = time.monotonic()
     while True:
         file = lent.firm.application(url, lent.consent, lent.file.application)
-        if _is_decided(file) or time.monotonic() > until:
+        if _is_decided(file) or time.monotonic() > began_s + DECISION_PATIENCE_S:
             return file
-        time.sleep(_LOOK_S)
+        rest(_LOOK_S, began_s=began_s)
 
 
 def refuse(story: ServedStory, bank: Office) -> None:
