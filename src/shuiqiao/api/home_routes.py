@@ -16,7 +16,6 @@ from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routing import Caller, Routes
-from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.resources.home import HomeStatus
 from shuiqiao.client.resources.jobs import JobRecord
 from shuiqiao.client.resources.own_files import (
@@ -41,12 +40,10 @@ from shuiqiao.client.resources.validator import (
     HOME_PREFIX,
     JUDGE_NOTES,
     PROOF,
-    ROTATE_VALIDATOR_KEY,
     STANDING,
     BeginningProof,
     Judgement,
     SignedNotes,
-    ValidatorKeyRotation,
     ValidatorStanding,
 )
 from shuiqiao.client.wire import MAX_EXACT
@@ -149,7 +146,7 @@ def read_validator(running: Running) -> ValidatorStanding:
     """Tell where this validator stands, whether its CometBFT node runs, and what it signed."""
     from shuiqiao.node.operations.validator import standing_of
 
-    return standing_of(running.institution, running.require_validator())
+    return standing_of(running.institution, running.institution.require_validator())
 
 
 @home.get(PROOF.removeprefix(HOME_PREFIX), permission=OWNER_ONLY, codes=("node.not_validator", "ledger.size_unknown"))
@@ -157,7 +154,9 @@ def prove_beginning(size: Size, new_size: Size, running: Running) -> BeginningPr
     """Prove which root the first leaves of this validator's log have, to one whose log is shorter."""
     from shuiqiao.node.operations import validator
 
-    return validator.prove_beginning(running.require_validator().ledger.application, size=size, new_size=new_size)
+    return validator.prove_beginning(
+        running.institution.require_validator().ledger.application, size=size, new_size=new_size
+    )
 
 
 @home.post(JUDGE_NOTES.path, permission=OWNER_ONLY, codes=("node.not_validator",))
@@ -165,18 +164,4 @@ def judge_notes(shown: SignedNotes, running: Running) -> Judgement:
     """Hold what other validators signed against this one's log."""
     from shuiqiao.node.operations import validator
 
-    return validator.judge_notes(running.require_validator().ledger.application, shown)
-
-
-@home.post(
-    ROTATE_VALIDATOR_KEY.path,
-    permission=OWNER_ONLY,
-    codes=("node.not_validator", "node.validator_key_awaited", "node.cometbft_elsewhere"),
-)
-def rotate_validator_key(_asked: ValidatorKeyRotation, running: Running, caller: Caller) -> RotatedKey:
-    """Replace the key that this validator votes with, which lies in its home as CometBFT keeps it."""
-    from shuiqiao.node.operations.validator import rotate_voting_key
-
-    node = running.require_validator()
-    with journaled(running, caller, act="keys.rotate_validator"):
-        return rotate_voting_key(running.institution, node)
+    return validator.judge_notes(running.institution.require_validator().ledger.application, shown)

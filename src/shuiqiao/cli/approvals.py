@@ -11,7 +11,7 @@ import typer
 
 from shuiqiao.cli.home import all_items, home_by_name
 from shuiqiao.cli.lending import ProductName, churn_change_in
-from shuiqiao.cli.members import digest_of
+from shuiqiao.cli.members import Purpose, digest_of
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show
 from shuiqiao.cli.users import TokenFile
@@ -26,13 +26,6 @@ approvals_app.add_typer(propose_app, name="propose")
 
 ApprovalId = Annotated[str, typer.Argument(help="Its id, as list shows it 编号.")]
 Days = Annotated[int, typer.Option(min=1, max=7, help="For how long, in days 天数.")]
-
-
-class Purpose(StrEnum):
-    """The keys that a member replaces itself; as ``cli.members``."""
-
-    SIGNING = "signing"
-    SEALING = "sealing"
 
 
 class OutcomeChoice(StrEnum):
@@ -152,6 +145,20 @@ def propose_suspension(
     from shuiqiao.client.resources.approvals import PROPOSE_SUSPENSION, SuspensionProposal
 
     _perform(home, token_file, PROPOSE_SUSPENSION, lambda: SuspensionProposal(member=member, days=days), as_json=json)
+
+
+@propose_app.command("suspension-vote")
+def propose_suspension_vote(
+    *,
+    proposal: Annotated[str, typer.Argument(help="The proposal's digest in hex, or enough of its beginning 提案摘要.")],
+    home: Home,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Vote for a suspension that is put to the vote 赞成停权."""
+    from shuiqiao.client.resources.approvals import PROPOSE_SUSPENSION_VOTE, SuspensionVoteProposal
+
+    _perform(home, token_file, PROPOSE_SUSPENSION_VOTE, lambda: SuspensionVoteProposal(proposal=proposal), as_json=json)
 
 
 @propose_app.command("emergency")

@@ -47,10 +47,6 @@ class Purpose(StrEnum):
     VALIDATOR = "validator"
 
 
-_VOTING_TIMEOUT_S = 120.0
-"""How long a validator's server may take to have its node vote with a new key, in seconds."""
-
-
 @members_app.command("list")
 def members_list(*, home: Home, json: Json = False) -> None:
     """Show every member with its role, duties and suspension 成员列表."""
@@ -167,21 +163,7 @@ def members_rotate_key(
 
     with progress_on_stderr() as progress:
         progress("make, record and take into use a new key 轮换密钥", 0, None)
-    if purpose is Purpose.VALIDATOR:
-        show(_voting_key_rotated(home), as_json=json, speak=say_rows)
-        return
-    own = KeyRotation(purpose="sealing" if purpose is Purpose.SEALING else "signing")
-    _perform(home, ROTATE_KEY, lambda: own, as_json=json)
-
-
-def _voting_key_rotated(home: Path) -> dict[str, Any]:
-    """Ask the server of a validator's home, which starts its node again, and return what it tells."""
-    from shuiqiao.client.http import HttpClient
-    from shuiqiao.client.resources.validator import ROTATE_VALIDATOR_KEY, ValidatorKeyRotation
-    from shuiqiao.node.home.settings import Home as HomeFolder
-
-    with HttpClient.at_socket(HomeFolder(home).socket, timeout_s=_VOTING_TIMEOUT_S) as client:
-        return client.perform(ROTATE_VALIDATOR_KEY, ValidatorKeyRotation()).model_dump(mode="json")
+    _perform(home, ROTATE_KEY, lambda: KeyRotation(purpose=purpose.value), as_json=json)
 
 
 @members_app.command("endpoint")

@@ -243,11 +243,15 @@ def vote(institution: Institution, proposal: bytes, *, approve: bool) -> dict[st
     Raises Unavailable ``node.version_unknown`` where this node could not go on if it passed, and what the ledger
     refuses.
     """
-    action = look_up(institution, lambda state: read_proposal(state, proposal)).action
     if approve:
-        _require_known(institution, action)
+        _require_known(institution, proposed_action(institution, proposal))
     committed = institution.outbox.submit(VOTE, MemberVoteBody(proposal=proposal, approve=approve))
     return _after(institution, proposal, height=committed.height)
+
+
+def proposed_action(institution: Institution, proposal: bytes) -> Action:
+    """Return what a proposal would do; raises InvalidInput ``members.proposal_unknown``."""
+    return look_up(institution, lambda state: read_proposal(state, proposal)).action
 
 
 def _after(institution: Institution, proposal: bytes, *, height: int) -> dict[str, Any]:

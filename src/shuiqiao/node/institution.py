@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.peers.exchange_link import HttpProvider
     from shuiqiao.node.peers.http_ledger import HttpLedger
     from shuiqiao.node.peers.service import PeerService
+    from shuiqiao.node.validator import ValidatorNode
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
 
@@ -147,6 +148,8 @@ class Institution:
         self._replacing_keys = threading.Lock()
         self.auditing = threading.Lock()
         """Held while the ledger is executed again, which takes a processor for itself."""
+        self.validator: ValidatorNode | None = None
+        """The CometBFT node beside a validator's ledger, while its server runs."""
         self.home = home
         self.settings = settings
         self.keys = keys
@@ -304,6 +307,12 @@ class Institution:
         from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 
         return Cosigner(member=self.member, key=self.keys.signing, others=self._other_keys)
+
+    def require_validator(self) -> ValidatorNode:
+        """Return the CometBFT node beside this ledger; raises InvalidInput ``node.not_validator`` where none is."""
+        if self.validator is None:
+            raise InvalidInput("node.not_validator", f"{self.member} runs no validator: it has no key to vote with")
+        return self.validator
 
     def __enter__(self) -> Self:
         return self

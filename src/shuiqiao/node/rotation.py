@@ -1,8 +1,8 @@
 """Replaces one of a member's own keys: makes it beside the old one, puts it on the ledger, and only then uses it.
 
 Each step finds what an earlier attempt left (``KeyFiles``), so the same command, or opening the home, goes on after a
-crash. The key that a validator votes with lies in CometBFT's home (``ValidatorKeyFiles``), and its node reads it when
-it starts: ``network`` starts it again.
+crash. The key that a validator votes with lies in CometBFT's home (``ValidatorKeyFiles``), and its node, which reads it
+when it starts, is started again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles
@@ -51,7 +51,9 @@ def rotate_key(
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
 ) -> Rotated:
-    """Replace the signing or sealing key of an institution: open it again then, or do it in its ``replacing_keys``.
+    """Replace a key of an institution: open it again then, or do it in its ``replacing_keys``.
+
+    The key that it votes with is replaced where its CometBFT node runs beside it, which votes with the new one then.
 
     ::
 
@@ -59,8 +61,14 @@ def rotate_key(
             rotate_key(institution, purpose=KeyPurpose.SIGNING, passphrase=secret, entropy=system_entropy)
 
     Raises what refuses the transaction (then the next key stays for another attempt), what the key files raise, and
-    Unavailable ``node.key_switch_failed``.
+    Unavailable ``node.key_switch_failed``. Of a key to vote with, InvalidInput ``node.not_validator`` and what
+    ``ValidatorNode.take_key`` raises.
     """
+    if purpose is KeyPurpose.VALIDATOR:
+        node = institution.require_validator()
+        rotated = _name_voting_key(institution, entropy=entropy)
+        node.take_key(rotated.public_key)
+        return rotated
     suite, files = institution.suite, KeyFiles(institution.home, purpose=purpose)
     seed = files.make_next(suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
     public_key = public_key_of(seed, purpose=purpose, suite=suite)
@@ -76,16 +84,8 @@ def rotate_key(
     return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
-def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotated:
-    """Put a new key to vote with on the ledger; the node takes it into use when it is started next.
-
-    E.g. ``rotate_validator_key(institution, entropy=system_entropy)``.
-
-    Raises InvalidInput ``node.not_validator``, and what refuses the transaction: then the next key stays for another
-    attempt.
-    """
-    if not institution.settings.is_validator:
-        raise InvalidInput("node.not_validator", f"{institution.member} runs no validator: it has no key to vote with")
+def _name_voting_key(institution: Institution, *, entropy: Entropy) -> Rotated:
+    """Put a new key to vote with on the ledger; its node does not use it yet."""
     key, purpose = ValidatorKeyFiles(institution.home.cometbft).make_next(entropy), KeyPurpose.VALIDATOR
     public_key = key.public_key
     height, resumed = institution.engine.last_block()[0], True
@@ -95,6 +95,13 @@ def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotat
         body = MemberRotateKeyBody(purpose=purpose, new_key=public_key, proof=proof)
         height, resumed = _submit(institution, body, extra=())
     return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
+
+
+def has_next_key(home: Home, purpose: KeyPurpose) -> bool:
+    """Tell whether a key was made that is not in use yet: its rotation goes on."""
+    if purpose is KeyPurpose.VALIDATOR:
+        return ValidatorKeyFiles(home.cometbft).next() is not None
+    return KeyFiles(home, purpose=purpose).next.exists()
 
 
 def proven_validator_key(home: Home, *, settings: NodeSettings) -> dict[str, str]:

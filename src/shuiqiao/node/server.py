@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
-from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, Unavailable
 from shuiqiao.node.accounts.approvals.service import LEASE_MS
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
     from shuiqiao.node.jobs.model import Job, RunningJob
-    from shuiqiao.node.validator import ValidatorNode
 
 STOPPING_JOBS_S: Final = 10.0
 """How long the server waits for its jobs to end where it stops; what does not is begun anew by the next one."""
@@ -88,8 +87,6 @@ class RunningInstitution:
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
         self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)
-        self.validator: ValidatorNode | None = None
-        """The CometBFT node beside a validator's ledger."""
 
     @classmethod
     def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:
@@ -133,14 +130,9 @@ class RunningInstitution:
 
         engine = institution.engine
         assert isinstance(engine, CometbftLedger), "a home of this engine is opened with it"
-        self.validator = ValidatorNode.start(institution.home, settings=institution.settings, ledger=engine)
-        stack.callback(self.validator.close)
-
-    def require_validator(self) -> ValidatorNode:
-        """Return the CometBFT node beside this ledger; raises InvalidInput ``node.not_validator`` where none is."""
-        if self.validator is None:
-            raise InvalidInput("node.not_validator", f"{self.institution.member} runs no validator")
-        return self.validator
+        node = ValidatorNode.start(institution.home, settings=institution.settings, ledger=engine)
+        stack.callback(node.close)
+        institution.validator = node
 
     def __enter__(self) -> Self:
         return self

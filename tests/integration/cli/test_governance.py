@@ -10,14 +10,19 @@ from contextlib import closing
 from functools import partial
 
 import pytest
+from pyotp.totp import TOTP
 
+from accounts_world import PASSWORD
 from consortium_world import CHEAP
 from network_world import four_validators, record_next_voting_key
 from patience import PATIENCE_S
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.environment import TOKEN_FILE_VARIABLE
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.members.model import Role
+from shuiqiao.node.accounts.opening import open_accounts
 from shuiqiao.node.localnet.making import add_member
 from shuiqiao.node.localnet.plan import load_plan
 
@@ -45,6 +50,12 @@ class Consortium:
     def call(self, member, *arguments):
         """Run a command on a member's home and return its JSON."""
         done = self._here("members", *arguments, "--home", self.folder.home(member).folder, "--json")
+        assert done.code == 0, (done.out, done.err)
+        return done.json
+
+    def approvals(self, member, *arguments):
+        """Run a command about acts of two people on a member's home and return its JSON."""
+        done = self._here("approvals", *arguments, "--home", self.folder.home(member).folder, "--json")
         assert done.code == 0, (done.out, done.err)
         return done.json
 
@@ -203,7 +214,31 @@ def test_a_validator_replaces_its_key_while_it_runs_and_others_are_suspended_and
     assert consortium.call("bank-2", "propose", "publish-standard", "filing@1")["status"] == "open"
 
 
-def test_a_validator_replaces_the_key_it_votes_with(consortium):
+def tokens_of_two(home, folder):
+    """Give a home users; return the files of the tokens of who asks for another key and who checks it."""
+    with open_accounts(home, cost=CHEAP) as accounts:
+        service = accounts.service
+
+        def log_in(name, password=PASSWORD, code=""):
+            return service.log_in(name, password=password, code=code).token
+
+        def take_up(name, first):
+            service.change_password(service.authenticate(log_in(name, first)), old=first, new=PASSWORD)
+            return service.authenticate(log_in(name))
+
+        admin = take_up("admin", service.add_first_user("admin"))
+        take_up("chen", service.add_user(admin, "chen", roles=["operator"]))
+        supervisor = take_up("li", service.add_user(admin, "li", roles=["governance_supervisor"]))
+        secret = service.make_second_factor(supervisor, password=PASSWORD).secret
+        # A step whose code was used counts no more; the next one does already.
+        step = SystemClock().now_ms() // 30_000
+        service.confirm_second_factor(supervisor, code=TOTP(secret).generate_otp(step))
+        (folder / "maker").write_text(log_in("chen"))
+        (folder / "checker").write_text(log_in("li", code=TOTP(secret).generate_otp(step + 1)))
+    return folder / "maker", folder / "checker"
+
+
+def test_a_validator_replaces_the_key_it_votes_with(consortium, tmp_path, monkeypatch):
     before = consortium.voting_keys()
     files = {name: ValidatorKeyFiles(consortium.folder.home(name).cometbft) for name in VALIDATORS}
     assert before == {each.current() for each in files.values()}
@@ -230,7 +265,23 @@ def test_a_validator_replaces_the_key_it_votes_with(consortium):
     assert (half_again.hex(), True) == (went_on["public_key"], went_on["resumed"])
     assert half_again == files["bank-1"].current()
 
-    # Without one of four all others must vote, these two by their new keys.
+    # Where there are users two people do it, and its node votes with the new key at once.
+    maker, checker = tokens_of_two(consortium.folder.home("bureau"), tmp_path)
+    assert consortium.refusal("bureau", "rotate-key", "--purpose", "validator") == "api.forbidden"
+    monkeypatch.setenv(TOKEN_FILE_VARIABLE, str(maker))
+    assert consortium.refusal("bureau", "rotate-key", "--purpose", "validator") == "node.two_people_needed"
+    proposed = consortium.approvals("bureau", "propose", "rotation", "--purpose", "validator")
+    former = files["bureau"].current()
+    assert proposed["what"] == {"purpose": "validator", "replaces": former.hex()}
+    monkeypatch.setenv(TOKEN_FILE_VARIABLE, str(checker))
+    done = consortium.approvals("bureau", "approve", proposed["approval"], "--digest", proposed["digest"])
+    new = files["bureau"].current()
+    assert (done["state"], done["outcome"]["public_key"]) == ("done", new.hex())
+    monkeypatch.delenv(TOKEN_FILE_VARIABLE)
+    consortium.until(lambda: new in consortium.voting_keys())
+    assert former not in consortium.voting_keys()
+
+    # Without one of four all others must vote, these three by their new keys.
     consortium.until(lambda: half in consortium.voting_keys())
     consortium.network("kill", "regulator")
     assert consortium.call("bank-1", "propose", "set-quorum", "4")["status"] == "open"

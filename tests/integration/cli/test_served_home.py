@@ -148,6 +148,7 @@ def test_what_two_people_do_nobody_does_alone(made, here, token_file):
         ("members", "unfreeze"),
         ("members", "freeze", "--reason", str(token_file)),
         ("members", "rotate-key"),
+        ("members", "rotate-key", "--purpose", "validator"),
         ("record", "erase", "ab" * 16, "0", "--reason", "legal_order"),
     ]
     with served_here(made, has_users=True) as asked:

@@ -76,13 +76,21 @@ def propose_suspension(asked: api.SuspensionProposal, running: Running, caller: 
     return performed(running, caller, api.PROPOSE_SUSPENSION, asked)
 
 
+@approvals.perform(
+    api.PROPOSE_SUSPENSION_VOTE, permission="members.propose", codes=(*_OF_PROPOSAL, "node.proposal_unclear")
+)
+def propose_suspension_vote(asked: api.SuspensionVoteProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to vote for a suspension that is put to the vote."""
+    return performed(running, caller, api.PROPOSE_SUSPENSION_VOTE, asked)
+
+
 @approvals.perform(api.PROPOSE_EMERGENCY, permission="members.propose", codes=_OF_PROPOSAL)
 def propose_emergency(asked: api.EmergencyProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to suspend a member for some days, as a regulator."""
     return performed(running, caller, api.PROPOSE_EMERGENCY, asked)
 
 
-@approvals.perform(api.PROPOSE_ROTATION, permission="keys.rotate", codes=_OF_PROPOSAL)
+@approvals.perform(api.PROPOSE_ROTATION, permission="keys.rotate", codes=(*_OF_PROPOSAL, "node.not_validator"))
 def propose_rotation(asked: api.RotationProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to replace one of the institution's keys."""
     return performed(running, caller, api.PROPOSE_ROTATION, asked)

@@ -14,6 +14,13 @@ governance = Routes("governance")
 
 _DRAFT_CODES = ("node.member_file_invalid", "standards.type_unknown")
 _PROPOSAL_CODES = ("node.proposal_unclear", "node.version_unknown")
+_KEY_CODES = (
+    "node.key_switch_failed",
+    "node.two_people_needed",
+    "node.not_validator",
+    "node.validator_key_awaited",
+    "node.cometbft_elsewhere",
+)
 
 
 @governance.perform(api.PROPOSE, permission="members.propose", codes=_DRAFT_CODES)
@@ -22,9 +29,9 @@ def propose_action(draft: api.ProposalDraft, running: Running, caller: Caller) -
     return performed(running, caller, api.PROPOSE, draft)
 
 
-@governance.perform(api.VOTE, permission="members.propose", codes=_PROPOSAL_CODES)
+@governance.perform(api.VOTE, permission="members.propose", codes=(*_PROPOSAL_CODES, "node.two_people_needed"))
 def vote_on_proposal(given: api.Vote, running: Running, caller: Caller) -> api.ProposalStanding:
-    """Vote on a proposal, once and for good."""
+    """Vote on a proposal, once and for good; for a suspension two people do, where there are users."""
     return performed(running, caller, api.VOTE, given)
 
 
@@ -58,7 +65,7 @@ def publish_endpoint(endpoint: api.MemberEndpoint, running: Running, caller: Cal
     return performed(running, caller, api.PUBLISH_ENDPOINT, endpoint)
 
 
-@governance.perform(api.ROTATE_KEY, permission="keys.rotate", codes=("node.key_switch_failed",))
+@governance.perform(api.ROTATE_KEY, permission="keys.rotate", codes=_KEY_CODES)
 def rotate_key(asked: api.KeyRotation, running: Running, caller: Caller) -> api.RotatedKey:
     """Replace one of this institution's keys; the old one is kept as retired."""
     return performed(running, caller, api.ROTATE_KEY, asked)

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
-from shuiqiao.client.resources.governance import MAX_VOTE_DAYS, Days
+from shuiqiao.client.resources.governance import MAX_VOTE_DAYS, Days, ProposalName
 from shuiqiao.client.resources.models import ModelUse
 from shuiqiao.client.resources.products import ChurnChange, RulesChange
 from shuiqiao.client.wire import MAX_EXACT, Id, Name, Nothing, Wire, example
@@ -124,6 +124,14 @@ class SuspensionProposal(Wire):
     """How long it is open to vote."""
 
 
+class SuspensionVoteProposal(Wire):
+    """Vote for a suspension that is proposed, once and for good."""
+
+    model_config = example(proposal="77" * 32)
+
+    proposal: ProposalName
+
+
 class EmergencyProposal(Wire):
     """Suspend a member for some days, as a regulator."""
 
@@ -136,11 +144,11 @@ class EmergencyProposal(Wire):
 
 
 class RotationProposal(Wire):
-    """Replace one of the institution's keys."""
+    """Replace one of the institution's keys. validator: the one that its CometBFT node votes with."""
 
     model_config = example(purpose="signing")
 
-    purpose: Literal["signing", "sealing"]
+    purpose: Literal["signing", "sealing", "validator"]
 
 
 class ErasureProposal(Wire):
@@ -175,6 +183,9 @@ REJECT: Final = Operation(path="/approvals/rejections", sent=ApprovalRefused, to
 PROPOSE_FREEZE: Final = Operation(path="/approvals/freezes", sent=FreezeProposal, told=ApprovalRecord)
 PROPOSE_UNFREEZE: Final = Operation(path="/approvals/unfreezes", sent=Nothing, told=ApprovalRecord)
 PROPOSE_SUSPENSION: Final = Operation(path="/approvals/suspensions", sent=SuspensionProposal, told=ApprovalRecord)
+PROPOSE_SUSPENSION_VOTE: Final = Operation(
+    path="/approvals/suspension-votes", sent=SuspensionVoteProposal, told=ApprovalRecord
+)
 PROPOSE_EMERGENCY: Final = Operation(path="/approvals/emergencies", sent=EmergencyProposal, told=ApprovalRecord)
 PROPOSE_ROTATION: Final = Operation(path="/approvals/key-rotations", sent=RotationProposal, told=ApprovalRecord)
 PROPOSE_ERASURE: Final = Operation(path="/approvals/erasures", sent=ErasureProposal, told=ApprovalRecord)

@@ -245,11 +245,11 @@ class PublishedEndpoint(Wire):
 
 
 class KeyRotation(Wire):
-    """Which of the institution's keys to replace."""
+    """Which of the institution's keys to replace. validator: the one that its CometBFT node votes with."""
 
     model_config = example(purpose="signing")
 
-    purpose: Literal["signing", "sealing"]
+    purpose: Literal["signing", "sealing", "validator"]
 
 
 class RotatedKey(Wire):

@@ -1,4 +1,4 @@
-"""What the owner of a validator's home asks its server: where it stands, what it signed, another key to vote with.
+"""What the owner of a validator's home asks its server: where it stands and what it signed.
 
 Validators that came to different results do not reach each other by votes. What each signed is brought to the others,
 with a proof where theirs is shorter, and each judges for itself [ABCI-22], [ABCI-23].
@@ -11,7 +11,6 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from shuiqiao.client.operation import Operation
-from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.wire import Count, Hex, Name, Wire, example
 
 HOME_PREFIX: Final = "/home"
@@ -108,13 +107,4 @@ class Judgement(Wire):
     trouble: NodeTrouble | None
 
 
-class ValidatorKeyRotation(Wire):
-    """Replace the key that this validator votes with."""
-
-    model_config = example()
-
-
 JUDGE_NOTES: Final = Operation(prefix=HOME_PREFIX, path="/validator/notes", sent=SignedNotes, told=Judgement)
-ROTATE_VALIDATOR_KEY: Final = Operation(
-    prefix=HOME_PREFIX, path="/validator/key-rotations", sent=ValidatorKeyRotation, told=RotatedKey
-)

@@ -80,6 +80,7 @@ class ActName(StrEnum):
     FREEZE = "oversight.freeze"
     UNFREEZE = "oversight.unfreeze"
     PROPOSE_SUSPENSION = "members.propose_suspension"
+    VOTE_SUSPENSION = "members.vote_suspension"
     SUSPEND = "members.suspend"
     ROTATE_KEY = "keys.rotate"
     ERASE = "records.erase"

@@ -18,13 +18,8 @@ from shuiqiao.base.environment import COMETBFT_VARIABLE
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.client.http import HttpClient
-from shuiqiao.client.resources.governance import RotatedKey
-from shuiqiao.client.resources.validator import (
-    ROTATE_VALIDATOR_KEY,
-    STANDING,
-    ValidatorKeyRotation,
-    ValidatorStanding,
-)
+from shuiqiao.client.resources.governance import ROTATE_KEY, KeyRotation, RotatedKey
+from shuiqiao.client.resources.validator import STANDING, ValidatorStanding
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.localnet import NodePlace
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
@@ -113,12 +108,12 @@ class Network:
     def rotate_key(self, member: str) -> RotatedKey:
         """Have a running validator replace the key that it votes with.
 
-        Raises InvalidInput ``node.validator_unknown``, and what ``rotate_voting_key`` and ``HttpClient`` raise; the
-        same call then goes on.
+        Raises InvalidInput ``node.validator_unknown``, and what ``rotate_key`` and ``HttpClient`` raise; the same
+        call then goes on.
         """
         [place] = self._places([member])
         with self._client(place.member) as client:
-            return client.perform(ROTATE_VALIDATOR_KEY, ValidatorKeyRotation())
+            return client.perform(ROTATE_KEY, KeyRotation(purpose="validator"))
 
     def status(self) -> NetworkStatus:
         """Have validators compare what they signed, and return the status of each, of those that do not answer too."""

@@ -14,6 +14,7 @@ from shuiqiao.node.accounts.approvals import acts
 from shuiqiao.node.accounts.approvals import bank as bank_acts
 from shuiqiao.node.accounts.model import ActName
 from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.operations.governance import named_proposal
 
 if TYPE_CHECKING:
     import msgspec
@@ -66,6 +67,12 @@ def propose_suspension(call: Call, asked: approvals.SuspensionProposal) -> appro
     return _proposed(call, ActName.PROPOSE_SUSPENSION, body)
 
 
+def propose_suspension_vote(call: Call, asked: approvals.SuspensionVoteProposal) -> approvals.ApprovalRecord:
+    """Propose to vote for a suspension; raises InvalidInput ``node.proposal_unclear``, ``node.act_invalid``."""
+    body = acts.suspension_vote(call.institution, named_proposal(call.institution, asked.proposal))
+    return _proposed(call, ActName.VOTE_SUSPENSION, body)
+
+
 def propose_emergency(call: Call, asked: approvals.EmergencyProposal) -> approvals.ApprovalRecord:
     """Propose a suspension by a regulator alone."""
     evidence = bytes.fromhex(asked.evidence_digest)
@@ -74,7 +81,7 @@ def propose_emergency(call: Call, asked: approvals.EmergencyProposal) -> approva
 
 
 def propose_rotation(call: Call, asked: approvals.RotationProposal) -> approvals.ApprovalRecord:
-    """Propose to replace one of the institution's keys."""
+    """Propose to replace one of the institution's keys; raises InvalidInput ``node.not_validator``."""
     return _proposed(call, ActName.ROTATE_KEY, acts.key_rotation(call.institution, KeyPurpose(asked.purpose)))
 
 

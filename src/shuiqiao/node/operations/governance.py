@@ -75,13 +75,19 @@ def _changed_flags(institution: Institution, drafted: api.ChangeMemberFlags) -> 
 
 
 def vote(institution: Institution, given: api.Vote) -> api.ProposalStanding:
-    """Vote on a proposal; raises InvalidInput ``node.proposal_unclear``, what ``governance.vote`` raises."""
-    row = governance.vote(institution, _found(institution, given.proposal), approve=given.approve)
-    return api.ProposalStanding(**row)
+    """Vote on a proposal; raises InvalidInput ``node.proposal_unclear``, what ``governance.vote`` raises.
+
+    For a suspension two people vote, where there are users.
+    """
+    proposal = named_proposal(institution, given.proposal)
+    if given.approve and isinstance(governance.proposed_action(institution, proposal), Suspend):
+        require_no_users(institution, f"suspension-vote {given.proposal}")
+    return api.ProposalStanding(**governance.vote(institution, proposal, approve=given.approve))
 
 
-def _found(institution: Institution, proposal: str) -> bytes:
-    return governance.look_up(institution, lambda state: governance.find_proposal(state, proposal))
+def named_proposal(institution: Institution, name: str) -> bytes:
+    """Return the digest of the proposal that a name means; raises InvalidInput ``node.proposal_unclear``."""
+    return governance.look_up(institution, lambda state: governance.find_proposal(state, name))
 
 
 def suspend(institution: Institution, asked: api.Suspension) -> api.MemberGate:
@@ -91,7 +97,7 @@ def suspend(institution: Institution, asked: api.Suspension) -> api.MemberGate:
     row = governance.suspend(
         institution,
         asked.member,
-        proposal=None if asked.proposal is None else _found(institution, asked.proposal),
+        proposal=None if asked.proposal is None else named_proposal(institution, asked.proposal),
         days=asked.days,
         evidence_digest=None if asked.evidence_digest is None else bytes.fromhex(asked.evidence_digest),
     )
@@ -100,7 +106,7 @@ def suspend(institution: Institution, asked: api.Suspension) -> api.MemberGate:
 
 def reinstate(institution: Institution, asked: api.Reinstatement) -> api.MemberGate:
     """Open a member's gate; raises what ``governance.reinstate`` raises."""
-    ground = None if asked.proposal is None else _found(institution, asked.proposal)
+    ground = None if asked.proposal is None else named_proposal(institution, asked.proposal)
     return api.MemberGate(**governance.reinstate(institution, asked.member, proposal=ground))
 
 
@@ -127,7 +133,7 @@ def rotate_key(institution: Institution, asked: api.KeyRotation) -> api.RotatedK
 
     One rotation at a time; raises what ``rotation.rotate_key`` raises.
     """
-    require_no_users(institution, "rotation")
+    require_no_users(institution, f"rotation --purpose {asked.purpose}")
     with institution.replacing_keys() as passphrase:
         rotated = rotation.rotate_key(
             institution, purpose=KeyPurpose(asked.purpose), passphrase=passphrase, entropy=system_entropy

@@ -160,6 +160,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _called(approved.PROPOSE_FREEZE, approvals.propose_freeze),
             _called(approved.PROPOSE_UNFREEZE, approvals.propose_unfreeze),
             _called(approved.PROPOSE_SUSPENSION, approvals.propose_suspension),
+            _called(approved.PROPOSE_SUSPENSION_VOTE, approvals.propose_suspension_vote),
             _called(approved.PROPOSE_EMERGENCY, approvals.propose_emergency),
             _called(approved.PROPOSE_ROTATION, approvals.propose_rotation),
             _called(approved.PROPOSE_ERASURE, approvals.propose_erasure),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.base.ids import system_entropy
-from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.resources.validator import (
     BeginningProof,
     Judgement,
@@ -17,7 +15,6 @@ from shuiqiao.client.resources.validator import (
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
 from shuiqiao.members.roster import validator_of
-from shuiqiao.node.rotation import rotate_validator_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,13 +91,3 @@ def judge_notes(application: LedgerApplication, shown: SignedNotes) -> Judgement
             # What is no note, or of a log that is further by now: nothing can be said of it.
             continue
     return Judgement(trouble=trouble)
-
-
-def rotate_voting_key(institution: Institution, node: ValidatorNode) -> RotatedKey:
-    """Replace the key that a validator votes with, and have its node vote with the new one.
-
-    Raises what ``rotation.rotate_validator_key`` and ``ValidatorNode.take_key`` raise.
-    """
-    rotated = rotate_validator_key(institution, entropy=system_entropy)
-    node.take_key(rotated.public_key)
-    return RotatedKey(**rotated.as_json())

@@ -22,18 +22,20 @@ from shuiqiao.members.contract import (
     PROPOSE,
     ROTATE_KEY,
     SUSPEND,
+    VOTE,
     ByVote,
     Emergency,
     MemberProposeBody,
     MemberSuspendBody,
+    MemberVoteBody,
 )
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
 from shuiqiao.node.accounts.model import ActName
-from shuiqiao.node.governance import CLOCK_MARGIN_MS, freeze_in_force, look_up
-from shuiqiao.node.home.keys import KeyFiles, ledger_key
-from shuiqiao.node.rotation import rotate_key
+from shuiqiao.node.governance import CLOCK_MARGIN_MS, freeze_in_force, look_up, proposed_action
+from shuiqiao.node.home.keys import ledger_key
+from shuiqiao.node.rotation import has_next_key, rotate_key
 from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
 from shuiqiao.vault.contract import batch_key, erased_key
 from shuiqiao.vault.model import ErasureReason
@@ -53,10 +55,17 @@ class SuspensionProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     deadline_ms: TimeMs
 
 
+class SuspensionVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Vote for the suspension of a member, which a proposal of that digest would bring."""
+
+    member: MemberName
+    proposal: Digest
+
+
 class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Replace one key of this institution. replaces: the raw public key that is in use when this is proposed."""
 
-    purpose: Literal["signing", "sealing"]
+    purpose: Literal["signing", "sealing", "validator"]
     replaces: PublicKey
 
 
@@ -86,6 +95,18 @@ def suspension_proposal(institution: Institution, member: str, *, days: int) -> 
     return SuspensionProposal(member=member, deadline_ms=_in_days(institution, days))
 
 
+def suspension_vote(institution: Institution, proposal: bytes) -> SuspensionVote:
+    """Return the vote for a proposed suspension; raises InvalidInput ``node.act_invalid`` for another proposal."""
+    action = proposed_action(institution, proposal)
+    if not isinstance(action, Suspend):
+        raise InvalidInput(
+            "node.act_invalid",
+            f"proposal {proposal.hex()} suspends nobody: one person votes on it",
+            next_step="shuiqiao members vote",
+        )
+    return SuspensionVote(member=action.member, proposal=proposal)
+
+
 def emergency_suspension(
     institution: Institution, member: str, *, days: int, evidence_digest: Digest
 ) -> MemberSuspendBody:
@@ -95,10 +116,13 @@ def emergency_suspension(
 
 
 def key_rotation(institution: Institution, purpose: KeyPurpose) -> KeyRotation:
-    """Return the replacement of the key of a purpose that is in use now."""
+    """Return the replacement of the key of a purpose that is in use now; raises InvalidInput ``node.not_validator``."""
+    if purpose is KeyPurpose.VALIDATOR:
+        institution.require_validator()
     key = ledger_key(institution.engine.state(), institution.member, purpose)
-    assert key is not None, "a member has a key of each purpose"
-    return KeyRotation(purpose="signing" if purpose is KeyPurpose.SIGNING else "sealing", replaces=key)
+    if key is None:
+        raise InvalidInput("node.not_validator", f"the ledger names no key to vote with of {institution.member}")
+    return KeyRotation(purpose=purpose.value, replaces=key)
 
 
 def record_erasure(batch: str, *, indexes: Sequence[int], reason: str) -> RecordErasure:
@@ -136,6 +160,12 @@ def institution_acts(institution: Institution) -> list[RegisteredAct[Any]]:
             body=SuspensionProposal,
             execute=partial(_propose_suspension, institution),
             describe=lambda body: {"member": body.member, "vote_until": iso_from_ms(body.deadline_ms)},
+        ),
+        RegisteredAct(
+            name=ActName.VOTE_SUSPENSION,
+            body=SuspensionVote,
+            execute=partial(_vote_suspension, institution),
+            describe=lambda body: {"member": body.member, "proposal": body.proposal.hex()},
         ),
         RegisteredAct(
             name=ActName.SUSPEND,
@@ -220,12 +250,17 @@ def _propose_suspension(institution: Institution, act: ApprovedAct[SuspensionPro
     return {"height": submit_once(institution, PROPOSE, body, after=act.height)}
 
 
+def _vote_suspension(institution: Institution, act: ApprovedAct[SuspensionVote]) -> Mapping[str, Any]:
+    body = MemberVoteBody(proposal=act.body.proposal, approve=True)
+    return {"height": submit_once(institution, VOTE, body, after=act.height)}
+
+
 def _rotate(institution: Institution, act: ApprovedAct[KeyRotation]) -> Mapping[str, Any]:
     purpose = KeyPurpose(act.body.purpose)
     with institution.replacing_keys() as passphrase:
         in_use = ledger_key(institution.engine.state(), institution.member, purpose)
         done = _own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
-        if done is not None and not KeyFiles(institution.home, purpose=purpose).next.exists():
+        if done is not None and not has_next_key(institution.home, purpose):
             return {"purpose": str(purpose), "public_key": (in_use or b"").hex(), "height": done}
         if done is None and in_use != act.body.replaces:
             raise Conflict(

@@ -7,10 +7,14 @@ import pytest
 from accounts_world import CHEAP
 from consortium_world import NOW_MS, TAXPAYER, ConsortiumWorld, open_solo, solo_home
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.client.resources.governance import Vote
 from shuiqiao.ledger.state.machine import NETWORK_GATE
+from shuiqiao.members.action import SetQuorum
 from shuiqiao.members.journal import anchored_root
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.members.proposal import listed_proposals
+from shuiqiao.members.proposal import listed_proposals, read_proposal
+from shuiqiao.node import governance
 from shuiqiao.node.accounts.approvals.acts import (
     RecordErasure,
     freeze_of_days,
@@ -18,12 +22,14 @@ from shuiqiao.node.accounts.approvals.acts import (
     key_rotation,
     submit_once,
     suspension_proposal,
+    suspension_vote,
     unfreeze_of_now,
 )
 from shuiqiao.node.accounts.approvals.model import ApprovedAct
 from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
 from shuiqiao.node.accounts.opening import InstitutionAccounts, LedgerEnterpriseKeys
 from shuiqiao.node.home.keys import ledger_key
+from shuiqiao.node.operations.governance import vote
 from shuiqiao.oversight.contract import FREEZE
 from shuiqiao.vault.contract import COMMIT, batch_key
 from shuiqiao.vault.model import ErasureReason
@@ -81,6 +87,33 @@ def test_a_suspension_is_proposed_by_two_people(world):
     (proposal,) = listed_proposals(world.regulator.engine.state())
     assert proposal.action.member == "bank-east"
     assert proposal.deadline_ms == body.deadline_ms
+    # A vote for it is one of two people as well, at every member.
+    world.bank.catch_up_with(world.bureau)
+    row = both(accounts_of(world.bank), ActName.VOTE_SUSPENSION, suspension_vote(world.bank, proposal.id))
+    assert (row["state"], row["what"]) == ("done", {"member": "bank-east", "proposal": proposal.id.hex()})
+    world.bank.engine.wait_for_block(row["outcome"]["height"])
+    voted = read_proposal(world.bank.engine.state(), proposal.id)
+    assert voted.votes == {world.regulator.member: True, world.bank.member: True}
+    # What was voted once is not voted again.
+    again = both(accounts_of(world.bank), ActName.VOTE_SUSPENSION, suspension_vote(world.bank, proposal.id))
+    assert again["outcome"]["code"] == "members.vote_repeated"
+    # Alone nobody does where there are users; to vote against it is nobody else's business.
+    accounts_of(world.bank).service.add_first_user("chen.wei")
+    with pytest.raises(Denied, match=r"^node\.two_people_needed"):
+        vote(world.bank, Vote(proposal=proposal.id.hex(), approve=True))
+    with pytest.raises(Conflict, match=r"^members\.vote_repeated"):
+        vote(world.bank, Vote(proposal=proposal.id.hex(), approve=False))
+
+
+def test_a_vote_on_anything_else_is_nothing_for_two_people(world):
+    other = governance.propose(world.regulator, SetQuorum(quorum_count=1))["proposal"]
+    with pytest.raises(InvalidInput, match=r"^node\.act_invalid: .* suspends nobody"):
+        suspension_vote(world.regulator, bytes.fromhex(other))
+
+
+def test_who_runs_no_validator_has_no_key_to_vote_with(world):
+    with pytest.raises(InvalidInput, match=r"^node\.not_validator"):
+        key_rotation(world.bank, KeyPurpose.VALIDATOR)
 
 
 def test_a_batch_is_erased_by_two_people_and_not_twice(world):
