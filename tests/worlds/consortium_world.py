@@ -319,7 +319,7 @@ class ConsortiumWorld:
                 provider=lambda _: BureauLink(self.bank, self.bureau),
                 product={product.id: product}.__getitem__,
                 assessor=lambda _: assessor,
-                regulator=REGULATOR,
+                regulator=lambda: REGULATOR,
                 regulator_link=OpeningLink(self.bank, self.regulator),
             )
         )

@@ -97,7 +97,7 @@ def _lend(world: ConsortiumWorld, office: Office, stack: ExitStack) -> None:
             provider=lambda _: BureauLink(bank, world.bureau),
             product={product.id: product}.__getitem__,
             assessor=lambda _: assessor,
-            regulator=REGULATOR,
+            regulator=lambda: REGULATOR,
             regulator_link=OpeningLink(bank, world.regulator),
         )
     )

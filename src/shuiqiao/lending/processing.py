@@ -81,14 +81,14 @@ class RegulatorLink(Protocol):
 class Surroundings:
     """Whom a bank's process works with.
 
-    provider, assessor: by provider and by product. regulator: to whom decisions are sealed. regulator_link: None
-    leaves the openings for a later call.
+    provider, assessor: by provider and by product. regulator: to whom decisions are sealed now, which a vote may
+    change. regulator_link: None leaves the openings for a later call.
     """
 
     provider: Callable[[MemberId], ProviderLink]
     product: Callable[[str], Product]
     assessor: Callable[[str], AssessorLink]
-    regulator: MemberId
+    regulator: Callable[[], MemberId]
     regulator_link: RegulatorLink | None = None
 
 
@@ -245,7 +245,7 @@ class ApplicationProcess:
         prepared = None
         if not judgement.is_referred and until in _DECIDING:
             with self._failing(file, Step.DECIDED, *taken):
-                prepared = self._lending.prepare(application, judgement=judgement, regulator=self._around.regulator)
+                prepared = self._lending.prepare(application, judgement=judgement, regulator=self._around.regulator())
         self._store.keep_judgement(application.id, judgement, entries=entries, prepared=prepared)
         return prepared
 
@@ -256,7 +256,7 @@ class ApplicationProcess:
             return None
         with self._failing(file, Step.DECIDED):
             prepared = self._lending.prepare(
-                file.application, judgement=judgement, regulator=self._around.regulator, reviewed=reviewed
+                file.application, judgement=judgement, regulator=self._around.regulator(), reviewed=reviewed
             )
             self._store.add_decision(prepared)
         return prepared

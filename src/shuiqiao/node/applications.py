@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.lending.contract import decision_key
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import roster
+from shuiqiao.members.roster import is_suspended, roster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,15 +30,18 @@ class DeliveredOpenings:
     """Hands openings in by the outbox to other members: each is kept until the regulator has it, however long."""
 
     deliveries: Deliveries
-    regulator: MemberId
+    bank: MemberId
     engine: LedgerEngine
 
     def hand_in(self, application: bytes, sealed: bytes) -> None:
-        """Keep an opening for the regulator."""
+        """Keep an opening for the regulator to which it was sealed, as the decision's entry on the ledger says."""
         from shuiqiao.node.peers.exchange_link import opening_body
         from shuiqiao.node.peers.message import Act
 
-        self.deliveries.send(self.regulator, Act.OPENING, opening_body(application, sealed, engine=self.engine))
+        state = self.engine.state()
+        decided = state.get(decision_key(self.bank, application))
+        regulator = regulator_of(state) if decided is None else MemberId(decided["regulator"])
+        self.deliveries.send(regulator, Act.OPENING, opening_body(application, sealed, engine=self.engine))
 
     def hand_in_again(self, openings: Mapping[bytes, bytes]) -> int:
         """Keep openings for a regulator that lost them; return how many, without those that wait for it already."""
@@ -52,11 +56,18 @@ class DeliveredOpenings:
 
 
 def regulator_of(state: StateView) -> MemberId:
-    """Return to whom a bank's decisions are sealed; raises Denied ``node.regulator_unclear``."""
-    regulators = sorted(member for member, role in roster(state).items() if role == Role.REGULATOR)
+    """Return to whom a bank's decisions are sealed now: the one regulator that is not suspended.
+
+    Raises Denied ``node.regulator_unclear`` where there is none, or more than one.
+    """
+    known = [MemberId(member) for member, role in roster(state).items() if role == Role.REGULATOR]
+    regulators = [member for member in known if not is_suspended(state, member)]
     if len(regulators) != 1:
-        raise Denied("node.regulator_unclear", f"this network has {len(regulators)} regulators where one is needed")
-    return MemberId(regulators[0])
+        raise Denied(
+            "node.regulator_unclear",
+            f"this network has {len(regulators)} regulators that are not suspended where one is needed",
+        )
+    return regulators[0]
 
 
 def find_application(store: LendingStore, name: str) -> bytes:

@@ -507,17 +507,16 @@ class Institution:
     def applications(self) -> ApplicationProcess:
         """What takes a bank's applications to their end, over HTTP to bureaus and regulator.
 
-        Raises Denied ``node.role_wrong``, ``node.regulator_unclear``.
+        Raises Denied ``node.role_wrong``.
         """
         self._require(Role.BANK)
-        regulator = regulator_of(self.engine.state())
         return self.application_process(
             Surroundings(
                 provider=self.provider_at,
                 product=self.products.product,
                 assessor=self._assessor_of,
-                regulator=regulator,
-                regulator_link=DeliveredOpenings(deliveries=self.deliveries, regulator=regulator, engine=self.engine),
+                regulator=lambda: regulator_of(self.engine.state()),
+                regulator_link=DeliveredOpenings(deliveries=self.deliveries, bank=self.member, engine=self.engine),
             )
         )
 

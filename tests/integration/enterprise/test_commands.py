@@ -107,7 +107,7 @@ def decide(world, application):
                 provider=bank.provider_at,
                 product={INVOICE_LOAN.id: INVOICE_LOAN}.__getitem__,
                 assessor=lambda _: assessor,
-                regulator=REGULATOR,
+                regulator=lambda: REGULATOR,
             )
         )
         world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=(Unavailable, Conflict))

@@ -12,7 +12,7 @@ from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.scorecard import Scorecard
 from shuiqiao.lending.files import churn_from_csv, outcomes_from_csv
-from shuiqiao.node.applications import find_application, regulator_of
+from shuiqiao.node.applications import DeliveredOpenings, find_application
 
 CARD = {"metrics": {"auc": "0.7000", "auc_ci_95": "0.6 to 0.8", "ks": "0.3000"}, "n": 2, "bad": 1}
 CURVES = "annual_rate,churn_A,churn_B,churn_C\n0.03,0,0,0\n0.15,0.5,0.6,0.7\n"
@@ -81,8 +81,11 @@ def test_a_product_is_decided_by_the_model_that_was_chosen_and_priced_by_the_ban
     uses = {use.rules.product.id: use.as_json(whole=True) for use in bank.products.in_use()}
     assert uses[product]["model"] == digest.hex()
     json.dumps(uses)
-    assert regulator_of(bank.engine.state()) == "regulator"
     assert bank.applications.process(application.id).file == file
+    # Its opening goes to the regulator to which it was sealed.
+    link = DeliveredOpenings(deliveries=bank.deliveries, bank=bank.member, engine=bank.engine)
+    link.hand_in(application.id, b"sealed")
+    assert [each.receiver for each in bank.deliveries.waiting()] == ["regulator"]
 
 
 @pytest.mark.parametrize(

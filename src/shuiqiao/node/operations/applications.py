@@ -114,7 +114,7 @@ def hand_in_openings(institution: Institution, _asked: Nothing) -> api.HandedInO
     """
     lending, engine = institution.lending, institution.engine
     regulator = regulator_of(engine.state())
-    link = DeliveredOpenings(deliveries=institution.deliveries, regulator=regulator, engine=engine)
+    link = DeliveredOpenings(deliveries=institution.deliveries, bank=institution.member, engine=engine)
     return api.HandedInOpenings(count=link.hand_in_again(lending.openings_for(regulator)))
 
 

@@ -248,7 +248,7 @@ class LendingBench:
                 provider=lambda _provider: BureauLink(bank, bureau),
                 product=bank.products.product,
                 assessor=bank.assessors.of,
-                regulator=REGULATOR,
+                regulator=lambda: REGULATOR,
                 regulator_link=None,
             )
         )

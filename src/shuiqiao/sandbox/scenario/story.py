@@ -390,7 +390,7 @@ def _surroundings(run: Run, bank: Institution, *, assessor: Assessor | None = No
         provider=lambda _provider: run.links[bank.member],
         product=load_products().__getitem__,
         assessor=assessor_of,
-        regulator=REGULATOR,
+        regulator=lambda: REGULATOR,
         regulator_link=OpeningLink(bank, run.consortium.regulator) if assessor is None else None,
     )
 
