@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
-from shuiqiao.node.accounts.approvals.service import LEASE_MS
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
     from shuiqiao.node.jobs.model import Job, RunningJob
+
+RESUME_MS: Final = 5 * 60_000
+"""How long until what was approved and could not be carried out is taken up again, in milliseconds."""
 
 STOPPING_JOBS_S: Final = 10.0
 """How long the server waits for its jobs to end where it stops; what does not is begun anew by the next one."""
@@ -56,7 +58,7 @@ def account_duties(accounts: InstitutionAccounts, institution: Institution) -> d
         return {"days": [row["day"] for row in accounts.journal.anchor(institution.outbox)]}
 
     duties = (
-        JobKind(name="approvals.resume", act=resume, every_ms=LEASE_MS, resumes=True),
+        JobKind(name="approvals.resume", act=resume, every_ms=RESUME_MS, resumes=True),
         JobKind(name="journal.anchor", act=anchor, every_ms=MS_PER_HOUR),
     )
     return {kind.name: kind for kind in duties}
@@ -111,8 +113,7 @@ class RunningInstitution:
             institution.deliveries.start()
             running = cls(institution, stack=stack)
             running._start_validator(stack)
-            # The lock on the home says that no other process does its jobs, or carries out what was approved.
-            running.accounts.approvals.end_leases()
+            # The lock on the home says that no other process does its jobs.
             running.ingests.sent.sweep(running.job_of)
             running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.

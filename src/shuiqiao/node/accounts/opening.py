@@ -6,11 +6,11 @@ key and no ledger, so they work beside a running server (``open_accounts``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.errors import Denied
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
-    from shuiqiao.node.accounts.approvals.model import RegisteredAct
     from shuiqiao.node.home.settings import NodeSettings
     from shuiqiao.node.institution import Institution
 
@@ -126,10 +125,9 @@ class InstitutionAccounts:
         self,
         institution: Institution,
         *,
-        more_acts: Iterable[RegisteredAct[Any]] = (),
         cost: PassphraseCost = PASSWORD_COST,
     ) -> None:
-        """more_acts: what other rooms carry out."""
+        """One for each institution that is open, so that an approved act is carried out by one thread at a time."""
         clock, entropy = institution.dependencies.clock, institution.dependencies.entropy
         parts = _accounts(
             institution.settings,
@@ -144,7 +142,7 @@ class InstitutionAccounts:
         self.approvals = ApprovalService(
             ApprovalStore(institution.database, cipher=institution.cipher),
             journal=parts.journal,
-            acts=[*institution_acts(institution), *more_acts],
+            acts=institution_acts(institution),
             clock=clock,
             entropy=entropy,
             hash_name=institution.suite.hash_name,

@@ -64,8 +64,6 @@ class Approval:
     reason: str
     height: int
     """The newest block when it was approved, so that what it put on the ledger is in a later one."""
-    taken_until_ms: int
-    """Until when who carries it out has it for itself."""
     outcome: str
     """JSON of what the act returned, or the code and message of what refused it."""
 

@@ -2,7 +2,9 @@
 
 1. a maker proposes the exact bytes of a registered act;
 2. another person approves their digest, which they name themselves, or rejects it, within a week;
-3. whoever registered the act carries those bytes out, once; after a crash it is taken up again;
+3. whoever registered the act carries those bytes out, once; after a crash it is taken up again. Nobody takes up what
+   is being carried out, however long that lasts: acts need the ledger of the home, which one process has open at a
+   time [STORE-3], and in that process one thread has an act;
 4. what it returned, or what refused it, is kept with it.
 
 Never the same user: not under another name, and not through a program that the user answers for. Makers and checkers
@@ -14,10 +16,12 @@ each person one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
+from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.log.tree import hash_function
@@ -45,8 +49,8 @@ if TYPE_CHECKING:
     from shuiqiao.node.accounts.journal.service import Journal
     from shuiqiao.node.accounts.model import ActRule, Principal
 
-LEASE_MS: Final = 5 * 60_000
-"""How long whoever carries an act out has it for itself: after a crash it is taken up again this much later."""
+_LOOK_AGAIN_S: Final = 10.0
+"""When to ask again what became of an act that is being carried out, in seconds."""
 
 _CARRIED_OUT: Final = frozenset({ApprovalState.DONE, ApprovalState.FAILED})
 _MAX_OUTCOME_CHARACTERS: Final = 8192
@@ -83,6 +87,8 @@ class ApprovalService:
         self._entropy = entropy
         self._digest = hash_function(hash_name)
         self._height = height
+        self._at_work = set[str]()
+        self._taking = threading.Lock()
 
     def propose(
         self, by: Principal, name: ActName, body: msgspec.Struct, *, request: str = "", act: bytes = b""
@@ -114,7 +120,6 @@ class ApprovalService:
             decided_ms=0,
             reason="",
             height=0,
-            taken_until_ms=0,
             outcome="",
         )
         self._store.expire(now_ms=now_ms)
@@ -198,10 +203,6 @@ class ApprovalService:
         self._close(by, approval, "approvals.reject", request=request, state=ApprovalState.REJECTED, reason=reason)
         return self._row(self._found(identifier))
 
-    def end_leases(self) -> None:
-        """Let what was approved be carried out at once: whoever was at it when this is called has died."""
-        self._store.end_leases()
-
     def resume(self) -> list[dict[str, Any]]:
         """Carry out what was approved and not finished, e.g. after a crash; return what became of each act.
 
@@ -222,32 +223,37 @@ class ApprovalService:
         return resumed
 
     def _carry_out(self, identifier: str) -> dict[str, Any]:
-        now_ms = self._clock.now_ms()
-        if not self._store.take(identifier, now_ms=now_ms, until_ms=now_ms + LEASE_MS):
-            raise Unavailable(
-                "node.act_taken",
-                f"act {identifier} is being carried out, or was when a process stopped; it is taken up again within "
-                f"{LEASE_MS // MS_PER_SECOND} s",
-                retry_after_s=LEASE_MS / MS_PER_SECOND,
-            )
-        approval = self._found(identifier)
-        act = self._registered(ActName(approval.act))
-        try:
-            body = decode_body(approval.body, act.body)
-            approved = ApprovedAct(
-                id=approval.id, body=body, height=approval.height, maker=approval.maker, checker=approval.checker
-            )
-            outcome = act.execute(approved)
-        except Unavailable:
-            self._give_back(approval)
-            raise
-        except ShuiqiaoError as error:
-            return self._finish(approval, ApprovalState.FAILED, error.as_dict())
-        return self._finish(approval, ApprovalState.DONE, outcome)
+        with self._taken(identifier):
+            approval = self._found(identifier)
+            if approval.state is not ApprovalState.APPROVED:
+                # Another thread finished it a moment ago.
+                return self._row(approval)
+            act = self._registered(ActName(approval.act))
+            try:
+                body = decode_body(approval.body, act.body)
+                approved = ApprovedAct(
+                    id=approval.id, body=body, height=approval.height, maker=approval.maker, checker=approval.checker
+                )
+                outcome = act.execute(approved)
+            except Unavailable:
+                raise
+            except ShuiqiaoError as error:
+                return self._finish(approval, ApprovalState.FAILED, error.as_dict())
+            return self._finish(approval, ApprovalState.DONE, outcome)
 
-    def _give_back(self, approval: Approval) -> None:
-        with self._store.begin() as connection:
-            self._store.change(connection, approval.id, seen=ApprovalState.APPROVED, taken_until_ms=0)
+    @contextmanager
+    def _taken(self, identifier: str) -> Generator[None]:
+        """Have an act for oneself inside; raises Unavailable ``node.act_taken`` while another thread has it."""
+        with self._taking:
+            if identifier in self._at_work:
+                raise Unavailable(
+                    "node.act_taken", f"act {identifier} is being carried out now", retry_after_s=_LOOK_AGAIN_S
+                )
+            self._at_work.add(identifier)
+        try:
+            yield
+        finally:
+            self._at_work.discard(identifier)
 
     def _finish(self, approval: Approval, state: ApprovalState, outcome: Mapping[str, Any]) -> dict[str, Any]:
         text = json.dumps(outcome, default=str, ensure_ascii=False)

@@ -55,7 +55,6 @@ _approval = Table(
     Column("decided_ms", BigInteger, nullable=False),
     Column("reason", LargeBinary, nullable=False),
     Column("height", BigInteger, nullable=False),
-    Column("taken_until_ms", BigInteger, nullable=False),
     Column("outcome", LargeBinary, nullable=False),
 )
 _SECRETS = EncryptedColumns(table="accounts_approval", key="id", columns={"body": bytes, "reason": str, "outcome": str})
@@ -91,19 +90,6 @@ _EXPIRE = (
     .where(and_(_approval.c.state == str(ApprovalState.WAITING), _approval.c.until_ms <= bindparam("now_ms")))
     .values(state=str(ApprovalState.EXPIRED), decided_ms=bindparam("now_ms"))
 )
-_TAKE = (
-    update(_approval)
-    .where(
-        and_(
-            _approval.c.id == bindparam("of_id"),
-            _approval.c.state == str(ApprovalState.APPROVED),
-            _approval.c.taken_until_ms <= bindparam("now_ms"),
-        )
-    )
-    .values(taken_until_ms=bindparam("lease_until_ms"))
-)
-_END_LEASES = update(_approval).where(_approval.c.state == str(ApprovalState.APPROVED)).values(taken_until_ms=0)
-
 
 _BEFORE_ALL = (2**53, "")
 """A place before the newest act."""
@@ -180,17 +166,6 @@ class ApprovalStore:
         """End the waiting of what waited too long; return how many that were."""
         with self._engine.begin() as connection:
             return connection.execute(_EXPIRE, {"now_ms": now_ms}).rowcount
-
-    def take(self, identifier: str, *, now_ms: int, until_ms: int) -> bool:
-        """Have an approved act for oneself until a moment; tell whether nobody else has it."""
-        with self._engine.begin() as connection:
-            taken = connection.execute(_TAKE, {"of_id": identifier, "now_ms": now_ms, "lease_until_ms": until_ms})
-            return taken.rowcount == 1
-
-    def end_leases(self) -> None:
-        """Let whoever comes next have what somebody had taken."""
-        with self._engine.begin() as connection:
-            connection.execute(_END_LEASES)
 
     def _opened(self, row: RowMapping) -> Approval:
         found = self._cipher.decrypt_row(_SECRETS, dict(row))

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.node.accounts.approvals.model import RegisteredAct
-from shuiqiao.node.accounts.approvals.service import LEASE_MS, ApprovalService
+from shuiqiao.node.accounts.approvals.service import ApprovalService
 from shuiqiao.node.accounts.approvals.store import ApprovalStore
 from shuiqiao.node.accounts.model import ActName
 
@@ -217,17 +218,35 @@ def test_what_could_not_be_carried_out_now_is_taken_up_again(bank):
     assert len(bank.carried_out) == 1
 
 
-def test_after_a_crash_it_is_taken_up_again_once_nobody_can_be_at_it(bank):
-    bank.fails = [KeyboardInterrupt()]
-    proposed = bank.propose()
-    with pytest.raises(KeyboardInterrupt):
-        bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
-    anew = bank.service()
-    assert [row["state"] for row in anew.resume()] == ["approved"]
-    assert bank.carried_out == []
-    bank.world.clock.advance(LEASE_MS)
-    assert [row["state"] for row in anew.resume()] == ["done"]
-    assert len(bank.carried_out) == 1
+def test_however_long_an_act_takes_nobody_takes_it_up_a_second_time(bank):
+    started, may_end = threading.Event(), threading.Event()
+    execute = bank._execute
+
+    def slowly(act):
+        started.set()
+        assert may_end.wait(PATIENCE_S)
+        return execute(act)
+
+    act = RegisteredAct(name=ActName.DECIDE, body=Decision, execute=slowly, describe=msgspec.to_builtins)
+    bank.approvals = bank.service(acts=[act])
+    proposed, told = bank.propose(), []
+
+    def approve():
+        return bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
+
+    thread = threading.Thread(target=lambda: told.append(approve()["state"]))
+    thread.start()
+    assert started.wait(PATIENCE_S)
+    # A day later: neither the duty nor its checker, who asks again.
+    bank.world.clock.advance(86_400_000)
+    assert [row["state"] for row in bank.approvals.resume()] == ["approved"]
+    with pytest.raises(Unavailable, match=r"^node\.act_taken"):
+        approve()
+    may_end.set()
+    thread.join()
+    assert (told, len(bank.carried_out)) == (["done"], 1)
+    assert approve()["state"] == "done"
+    assert (bank.approvals.resume(), len(bank.carried_out)) == ([], 1)
 
 
 def test_an_act_that_breaks_keeps_no_other_from_being_taken_up(bank):
@@ -245,13 +264,12 @@ def test_an_act_that_breaks_keeps_no_other_from_being_taken_up(bank):
     assert (states, len(bank.carried_out)) == ({"approved", "done"}, 1)
 
 
-def test_a_server_that_starts_alone_takes_up_at_once_what_a_killed_one_was_at(bank):
+def test_after_a_crash_the_next_process_takes_it_up_at_once(bank):
     bank.fails = [KeyboardInterrupt()]
     proposed = bank.propose()
     with pytest.raises(KeyboardInterrupt):
         bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
     anew = bank.service()
-    anew.end_leases()
     assert [row["state"] for row in anew.resume()] == ["done"]
     assert len(bank.carried_out) == 1
 
