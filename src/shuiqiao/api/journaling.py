@@ -32,6 +32,7 @@ def performed(running: RunningInstitution, caller: Principal, operation: Operati
         institution=running.institution,
         accounts=running.accounts,
         caller=caller,
+        past=running.past,
         request=request_id.current.get(),
         act=act_id.get(),
     )

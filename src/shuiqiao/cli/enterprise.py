@@ -7,7 +7,7 @@ Its bureau's counter has commands here too (``enterprise_counter``); ``used`` an
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -27,12 +27,13 @@ from shuiqiao.cli.enterprise_counter import (
     require_hex,
     show_disputes_at,
     show_list,
+    show_uses,
     show_uses_at,
-    use_row,
 )
 from shuiqiao.cli.home import well_formed
 from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, command_group
 from shuiqiao.cli.output import program, say, say_rows, show, warn
+from shuiqiao.cli.receipts import write_receipt
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -311,18 +312,31 @@ def enterprise_used(
     home: OptionalHome = None,
     key: OptionalKey = None,
     bureau: Bureau = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="What was given as of a day (2026-11-30), or of a size in leaves 截至.")
+    ] = None,
+    proofs: Annotated[Path | None, typer.Option(help="A folder for the receipt of each use 逐条回执目录.")] = None,
     json: Json = False,
 ) -> None:
     """List who used your data, when, for what; with --home, a taxpayer's as its bureau has it 谁用了我的数据."""
-    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.pages import read_pages
     from shuiqiao.client.resources.own import LIST_OWN_USES
+    from shuiqiao.client.resources.requests import PastQuery
 
+    is_size = as_of is not None and as_of.isascii() and as_of.isdigit()
+    with well_formed():
+        asked = PastQuery(
+            day=None if is_size else as_of,
+            size=int(as_of) if is_size and as_of is not None else None,
+            proof=proofs is not None,
+        )
     if taxpayer is not None:
-        show_uses_at(_required(home, "--home"), taxpayer, as_json=json)
+        show_uses_at(_required(home, "--home"), taxpayer, asked, proofs=proofs, as_json=json)
         return
-    with _open_device(_required(key, "--key")).at_bureau(_optional_address(bureau)) as session:
-        pages = [*read_pages(session, LIST_OWN_USES, PageQuery())]
-    show_list("uses", [use_row(use) for page in pages for use in page.items], as_json=json)
+    device = _open_device(_required(key, "--key"))
+    with device.at_bureau(_optional_address(bureau)) as session:
+        uses = [use for page in read_pages(session, LIST_OWN_USES, asked) for use in page.items]
+    show_uses(uses, proofs=proofs, hash_name=device.suite.hash_name, as_json=json)
 
 
 @enterprise_app.command("records")
@@ -495,7 +509,7 @@ def enterprise_receipts(
             return
         data = session.get(f"/api/v1/own/entries/{index}/receipt", accept=RECEIPT).body
     path = out or Path(f"{index}.receipt")
-    _save_receipt(path, data, hash_name=device.suite.hash_name)
+    write_receipt(path, data, hash_name=device.suite.hash_name)
     show({"entry": index, "file": str(path), "bytes": len(data)}, as_json=json, speak=partial(say_rows, width=_WIDTH))
     if not json:
         say(f"{'next':{_WIDTH}} {program()} verify {quote(str(path))} --genesis GENESIS.json")
@@ -503,22 +517,6 @@ def enterprise_receipts(
 
 RECEIPT = "application/vnd.shuiqiao.receipt+cbor"
 """As ``api.routes.ledger``, which a command does not load."""
-
-
-def _save_receipt(path: Path, data: bytes, *, hash_name: str) -> None:
-    """Write what an institution handed out as a receipt, where it has that form; ``verify`` says whether it holds."""
-    from shuiqiao.base.errors import ShuiqiaoError
-    from shuiqiao.cli.receipts import write_proof
-    from shuiqiao.ledger.receipts.receipt import decode_receipt
-
-    def is_receipt(raw: bytes) -> bool:
-        with suppress(ShuiqiaoError):
-            decode_receipt(raw, hash_name=hash_name)
-            return True
-        return False
-
-    decode_receipt(data, hash_name=hash_name)
-    write_proof(path, data, is_one=is_receipt)
 
 
 def _own_entries(session: HttpClient) -> list[dict[str, Any]]:

@@ -10,12 +10,13 @@ import typer
 from shuiqiao.cli.home import home_at_work
 from shuiqiao.cli.options import Home, Json
 from shuiqiao.cli.output import joined, print_json, say, say_rows, show
+from shuiqiao.cli.receipts import hash_name_of, write_receipts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shuiqiao.client.resources.disputes import DisputeRecord
-    from shuiqiao.client.resources.requests import UseRecord
+    from shuiqiao.client.resources.requests import PastQuery, UseRecord
 
 _WIDTH = 12
 
@@ -74,14 +75,22 @@ def enterprise_revoke_lost(
     show({"consent": consent, "entry": placed.index}, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
-def show_uses_at(home: Path, taxpayer: str, *, as_json: bool) -> None:
-    """Show who used a taxpayer's data, as its bureau has it."""
+def show_uses_at(home: Path, taxpayer: str, asked: PastQuery, *, proofs: Path | None, as_json: bool) -> None:
+    """Show who used a taxpayer's data, as its bureau has it. proofs: a folder for the receipt of each use."""
     from shuiqiao.client.pages import read_pages
     from shuiqiao.client.resources.requests import LIST_USES, UseQuery
 
     with home_at_work(home) as at_work:
-        pages = [*read_pages(at_work, LIST_USES, UseQuery(taxpayer=taxpayer))]
-    show_list("uses", [use_row(use) for page in pages for use in page.items], as_json=as_json)
+        pages = read_pages(at_work, LIST_USES, UseQuery(taxpayer=taxpayer, **dict(asked)))
+        uses = [use for page in pages for use in page.items]
+    show_uses(uses, proofs=proofs, hash_name=hash_name_of(home), as_json=as_json)
+
+
+def show_uses(uses: list[UseRecord], *, proofs: Path | None, hash_name: str, as_json: bool) -> None:
+    """Show uses of data. proofs: a folder for the receipt of each that the ledger has."""
+    if proofs is not None:
+        write_receipts(proofs, [(use.index, use.receipt) for use in uses], hash_name=hash_name)
+    show_list("uses", [use_row(use) for use in uses], as_json=as_json)
 
 
 def show_disputes_at(home: Path, *, as_json: bool) -> None:

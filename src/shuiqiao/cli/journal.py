@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shuiqiao.cli.home import accounts_at_work, home_at_work, home_to_read, require_token_file
+from shuiqiao.cli.home import accounts_at_work, home_at_work, home_by_name, home_to_read, require_token_file
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import say, show
+from shuiqiao.cli.receipts import hash_name_of, write_receipt
 from shuiqiao.cli.users import TokenFile
 
 journal_app = command_group("What people did and read at this institution 操作日志.")
@@ -60,6 +62,27 @@ def _end_of_day(text: str) -> int:
     return found
 
 
+@journal_app.command("prove")
+def journal_prove(
+    *,
+    seq: Annotated[int, typer.Argument(min=1, help="The number of an entry, as list shows it 序号.")],
+    home: Home,
+    receipt: Annotated[
+        Path | None, typer.Option(help="The file for the receipt of its day's root, for shuiqiao verify 回执文件.")
+    ] = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Prove an entry of a day that is anchored, to whoever has the genesis alone 证明日志条目."""
+    from shuiqiao.client.resources.journal import PROVE_JOURNAL_ENTRY, JournalEntryChoice
+
+    with home_by_name(home, token_file) as at_work:
+        proof = at_work.perform(PROVE_JOURNAL_ENTRY, JournalEntryChoice(seq=seq))
+    if receipt is not None:
+        write_receipt(receipt, bytes.fromhex(proof.receipt), hash_name=hash_name_of(home))
+    show(proof.model_dump(mode="json"), as_json=json, speak=_speak_proof)
+
+
 @journal_app.command("verify")
 def journal_verify(*, home: Home, json: Json = False) -> None:
     """Look whether an entry was altered, dropped or put in, and compare days with the ledger 核验日志."""
@@ -88,6 +111,13 @@ def _speak_entries(result: Mapping[str, Any]) -> None:
             f"{each['seq']:>8}  {each['time']}  {each['kind']} {each['who'][:12]}  {each['act']}  {each['object']}  "
             f"{each['outcome']}"
         )
+
+
+def _speak_proof(result: Mapping[str, Any]) -> None:
+    say(f"day {result['day']}: entry 条目 {result['place'] + 1} of {result['count']}")
+    say(f"entry 内容   {result['entry']}")
+    say(f"path 路径    {' '.join(result['path'])}")
+    say(f"root 根哈希  {result['root']} under 键 {result['state_key']}")
 
 
 def _speak_days(result: Mapping[str, Any]) -> None:

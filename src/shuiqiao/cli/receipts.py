@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,40 @@ def write_proof(path: Path, data: bytes, *, is_one: Callable[[bytes], bool]) -> 
         raise Conflict("cli.file_in_use", f"{path} is another file already, and is not replaced")
     path.write_bytes(data)
     share_file(path)
+
+
+def write_receipt(path: Path, data: bytes, *, hash_name: str) -> None:
+    """Write what an institution handed out as a receipt, where it has that form; ``verify`` says whether it holds.
+
+    Raises as ``write_proof``, and what ``decode_receipt`` raises.
+    """
+    from shuiqiao.ledger.receipts.receipt import decode_receipt
+
+    def is_one(raw: bytes) -> bool:
+        with suppress(ShuiqiaoError):
+            decode_receipt(raw, hash_name=hash_name)
+            return True
+        return False
+
+    decode_receipt(data, hash_name=hash_name)
+    write_proof(path, data, is_one=is_one)
+
+
+def hash_name_of(home: Path) -> str:
+    """Return the hash of the network that a home is a member's of; raises what ``load_settings`` raises."""
+    from shuiqiao.crypto.suites import get_suite
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import load_settings
+
+    return get_suite(load_settings(HomeFolder(home)).suite).hash_name
+
+
+def write_receipts(folder: Path, receipts: Iterable[tuple[int | None, str | None]], *, hash_name: str) -> None:
+    """Write receipts, in hex by the index of their entry, into a folder; those that are none are left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, receipt in receipts:
+        if receipt is not None:
+            write_receipt(folder / f"{index}.receipt", bytes.fromhex(receipt), hash_name=hash_name)
 
 
 def is_receipt(verifier: ReceiptVerifier, data: bytes) -> bool:

@@ -18,10 +18,10 @@ from shuiqiao.cli.home import all_items, home_at_work, home_to_read, well_formed
 from shuiqiao.cli.institution import show_ingest
 from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
-from shuiqiao.cli.receipts import write_proof
+from shuiqiao.cli.receipts import hash_name_of, write_proof, write_receipts
 
 if TYPE_CHECKING:
-    from shuiqiao.client.resources.ledger import EntrySummary
+    from shuiqiao.client.resources.ledger import EntryQuestion, EntrySummary
 
 record_app = command_group("Find, prove, amend and erase records 记录.")
 
@@ -172,10 +172,17 @@ def log(
         int, typer.Option("--from", min=0, max=MAX_INDEX, help="The first place in the log 起始位置.")
     ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most transactions to list 最多条数.")] = 100,
+    proofs: Annotated[Path | None, typer.Option(help="A folder for the receipt of each 逐条回执目录.")] = None,
     json: Json = False,
 ) -> int:
     """List transactions of this home's copy of the ledger 列出账目."""
-    found, following = _entries(home, first=first, limit=limit, kind=kind, author=author)
+    from shuiqiao.client.resources.ledger import EntryQuestion
+
+    with well_formed():
+        asked = EntryQuestion(cursor=str(first), kind=kind, author=author, proof=proofs is not None)
+    found, following = _entries(home, asked, limit=limit)
+    if proofs is not None:
+        write_receipts(proofs, [(each.index, each.receipt) for each in found], hash_name=hash_name_of(home))
     entries = [
         {
             "index": entry.index,
@@ -199,24 +206,21 @@ def log(
     return EXIT_DONE
 
 
-def _entries(
-    home: Path, *, first: int, limit: int, kind: str | None, author: str | None
-) -> tuple[list[EntrySummary], int | None]:
+def _entries(home: Path, asked: EntryQuestion, *, limit: int) -> tuple[list[EntrySummary], int | None]:
     """Return the first entries that fit from an index on, and where further ones begin, None at the end of the log."""
     from shuiqiao.client.pages import MAX_ITEMS
-    from shuiqiao.client.resources.ledger import LIST_ENTRIES, EntryQuestion
+    from shuiqiao.client.resources.ledger import LIST_ENTRIES
 
     found: list[EntrySummary] = []
-    following = str(first)
     with home_to_read(home) as at_work:
         while len(found) < limit:
-            asked = EntryQuestion(limit=min(MAX_ITEMS, limit - len(found)), cursor=following, kind=kind, author=author)
+            asked = asked.model_copy(update={"limit": min(MAX_ITEMS, limit - len(found))})
             page = at_work.perform(LIST_ENTRIES, asked)
             found += page.items
             if page.next is None:
                 return found, None
-            following = page.next
-    return found, int(following)
+            asked = asked.model_copy(update={"cursor": page.next})
+    return found, int(asked.cursor or 0)
 
 
 def _hex(text: str) -> bytes:

@@ -5,6 +5,7 @@ The outsider here has the genesis, the suite's hash from the standard library, a
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -15,8 +16,11 @@ import consortium_world as worlds
 from api_world import NOTHING, asked
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import decode_cbor_strict
+from shuiqiao.client.resources.consents import ConsentPage
 from shuiqiao.client.resources.journal import JournalPage, JournalProof
+from shuiqiao.client.resources.ledger import Entry, EntryPage
 from shuiqiao.client.resources.oversight import PastPage, PastUsePage
+from shuiqiao.client.resources.requests import UsePage
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.node.server import RunningInstitution
 from shuiqiao.sandbox.scenario.consortium import BUREAU, home_of
@@ -85,6 +89,50 @@ def test_what_held_comes_with_the_receipt_of_each_row(story, outsider, subject):
         assert all(claim.value is not None for claim in receipt.state)
 
 
+def test_the_list_of_uses_takes_a_day_and_proofs(story, outsider):
+    whole = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER).items
+    assert [(use.status, use.index, use.receipt) for use in whole] == [(None, None, None)] * 2
+    [past] = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER, day=story["day"], proof=True).items
+    assert past.consent == story["first"]
+    receipt = outsider.verify(bytes.fromhex(past.receipt))
+    assert (receipt.index, receipt.transaction.kind) == (past.index, "access.deliver")
+    assert held(receipt)[f"exchange/request/{past.request}"]["consent"] == past.consent
+    proven = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER, proof=True).items
+    assert [outsider.verify(bytes.fromhex(use.receipt)).index for use in proven] == [use.index for use in proven]
+    nothing = {"status": None, "index": None, "receipt": None}
+    assert tuple(use.model_copy(update=nothing) for use in proven) == whole
+    found = story["asked"].get("/api/v1/usage", taxpayer=worlds.TAXPAYER, size=10**9)
+    assert (found.status_code, found.json()["code"]) == (404, "ledger.size_unknown")
+
+
+def test_entries_and_consents_are_listed_with_their_receipts(story, outsider):
+    page = answer(story, "ledger/entries", EntryPage, proof=True, limit=500)
+    assert page.items
+    for entry in page.items:
+        raw = leaf_of(story, entry.index)
+        assert proves(bytes.fromhex(entry.receipt), raw)
+        receipt = outsider.verify(bytes.fromhex(entry.receipt))
+        assert (receipt.index, receipt.transaction.kind) == (entry.index, entry.kind)
+    plain = answer(story, "ledger/entries", EntryPage, limit=500)
+    assert plain.items == tuple(entry.model_copy(update={"receipt": None}) for entry in page.items)
+    for consent in answer(story, "consents", ConsentPage, proof=True).items:
+        receipt = outsider.verify(bytes.fromhex(consent.receipt))
+        assert (receipt.index, receipt.transaction.kind) == (consent.granted_index, "consent.grant")
+        assert held(receipt)[f"consent/grant/{consent.consent}"]["recipient"] == consent.recipient
+
+
+def leaf_of(story, index):
+    """The bytes of an entry, as the API tells them."""
+    return bytes.fromhex(answer(story, f"ledger/entries/{index}", Entry).raw)
+
+
+def proves(receipt, raw):
+    """Whether a receipt leads from an entry's bytes to the root in its checkpoint, by hashlib alone."""
+    told = decode_cbor_strict(receipt, max_bytes=10**6)
+    _, size, root = told["checkpoint"].decode().split("\n")[:3]
+    return led_to(raw, told["index"], int(size), told["path"]) == base64.b64decode(root)
+
+
 def test_an_entry_of_the_journal_is_proven_by_the_root_of_its_day(story, outsider):
     rows = answer(story, "journal", JournalPage, limit=500).items
     entry = next(row for row in rows if row.act == "usage.read" and row.time.startswith(story["day"]))
@@ -106,9 +154,14 @@ def held(receipt):
 
 
 def root_of(raw, proof):
+    """The root of a day to which the path of an entry of the journal leads."""
+    return led_to(raw, proof.place, proof.count, [bytes.fromhex(step) for step in proof.path])
+
+
+def led_to(raw, place, count, path):
     """The root to which a path leads, by RFC 9162 section 2.1.3.2, in a few lines of an outsider's own."""
-    found, place, last = hashlib.sha256(b"\0" + raw).digest(), proof.place, proof.count - 1
-    for step in map(bytes.fromhex, proof.path):
+    found, last = hashlib.sha256(b"\0" + raw).digest(), count - 1
+    for step in path:
         if place % 2 or place == last:
             found = hashlib.sha256(b"\1" + step + found).digest()
             while place % 2 == 0 and place:

@@ -23,6 +23,11 @@ def test_a_code_is_shown_once_and_another_voids_it(here, home):
 
 def test_nobody_used_and_disputed_anything_yet(here, home):
     assert here("enterprise", "used", FIRM, "--home", home, "--json").json == {"uses": []}
+    for as_of in ("2026-11-30", "0"):
+        arguments = ("enterprise", "used", FIRM, "--as-of", as_of, "--home", home, "--json")
+        assert here(*arguments).json == {"uses": []}
+    said = here("enterprise", "used", FIRM, "--as-of", "soon", "--home", home, "--json")
+    assert refused(said) == "api.request_invalid"
     assert here("enterprise", "disputes", "--home", home, "--json").json == {"disputes": []}
     assert "0 disputes" in here("enterprise", "disputes", "--home", home).out
 

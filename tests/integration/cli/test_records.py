@@ -211,7 +211,7 @@ def test_an_erased_record_is_gone_and_the_log_says_why(here, home, proven, find)
     assert here("verify", path, "--home", home, "--json").json["record"]["status"] == "live"
 
 
-def test_the_log_is_filtered_and_read_in_parts(here, home, ingest):
+def test_the_log_is_filtered_and_read_in_parts(here, home, ingest, tmp_path):
     ingest(row(1))
     ingest(row(1, status="void"))
     ingest(row(2))
@@ -236,6 +236,9 @@ def test_the_log_is_filtered_and_read_in_parts(here, home, ingest):
     assert listed("--author", "nobody") == ([], None)
     said = here("log", "--limit", 1, "--home", home)
     assert said.out.splitlines()[-1] == f"more 未完  --from {indexes[1]}"
+    assert listed("--from", indexes[2], "--proofs", tmp_path / "proofs") == (indexes[2:], None)
+    written = [tmp_path / "proofs" / f"{index}.receipt" for index in indexes[2:]]
+    assert here("verify", *written, "--home", home, "--json").json["valid"]
 
 
 def test_a_bureau_that_gave_nothing_away_has_nobody_to_tell(here, home, ingest):

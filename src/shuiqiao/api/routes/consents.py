@@ -8,8 +8,10 @@ from fastapi import Path
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
+from shuiqiao.api.routes.ledger import Proof
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources.consents import (
     FILE_ARTEFACT,
@@ -28,6 +30,7 @@ from shuiqiao.client.resources.consents import (
 from shuiqiao.consent.model import grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, FiledConsent
 from shuiqiao.node.operations import enterprises
+from shuiqiao.node.operations.paging import MAX_PROVEN
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -38,13 +41,28 @@ Owner = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,31}$", examples=["tax-bu
 OwnId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["4f" * 16])]
 
 
-@consents.get("/consents", permission="consents.read")
-def list_consents(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> ConsentPage:
+@consents.get("/consents", permission="consents.read", codes=("ledger.quorum_not_reached",))
+def list_consents(
+    running: Running,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
+) -> ConsentPage:
     """List the consents on file, by id."""
-    institution = running.institution
-    rows = _store(institution).filed(after=cursor or "", most=limit + 1)
-    found, following = first_rows([_record(institution, row) for row in rows], limit=limit)
+    institution, most = running.institution, min(limit, MAX_PROVEN) if proof else limit
+    rows = _store(institution).filed(after=cursor or "", most=most + 1)
+    found, following = first_rows([_record(institution, row) for row in rows], limit=most)
+    if proof:
+        found = tuple(_proven(institution, record) for record in found)
     return ConsentPage(items=found, next=found[-1].consent if following else None)
+
+
+def _proven(institution: Institution, record: ConsentRecord) -> ConsentRecord:
+    if record.granted_index is None:
+        return record
+    keys = (grant_key(OwnedId(record.consent)),)
+    receipt = institution.engine.receipt(record.granted_index, state_keys=keys)
+    return record.model_copy(update={"receipt": receipt.hex()})
 
 
 @consents.get("/consents/{provider}/{consent}", permission="consents.read", codes=("api.not_found",))

@@ -53,6 +53,10 @@ Height = Annotated[int, Path(ge=1, le=MAX_EXACT, examples=[5])]
 TilePath = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9/.]+$", examples=["checkpoint"])]
 Size = Annotated[int, Query(ge=0, le=MAX_EXACT)]
 Place = Annotated[str, Query(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Where the list goes on")]
+Proof = Annotated[
+    bool,
+    Query(description="With the receipt of each, which is checked with the genesis alone; a page has at most 100 then"),
+]
 Kind = Annotated[str, Query(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$", description="Of this kind alone")]
 Author = Annotated[str, Query(max_length=200, description="Of this author alone")]
 StateKey = Annotated[
@@ -64,7 +68,7 @@ StateKeys = Annotated[
 ]
 
 
-@ledger.perform(LIST_ENTRIES, permission="ledger.read")
+@ledger.perform(LIST_ENTRIES, permission="ledger.read", codes=("ledger.quorum_not_reached",))
 def list_entries(
     running: Running,
     caller: Caller,
@@ -72,9 +76,10 @@ def list_entries(
     cursor: Place | None = None,
     kind: Kind | None = None,
     author: Author | None = None,
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
 ) -> EntryPage:
     """List transactions in the order of the log, from a leaf index on."""
-    asked = EntryQuestion(limit=limit, cursor=cursor, kind=kind, author=author)
+    asked = EntryQuestion(limit=limit, cursor=cursor, kind=kind, author=author, proof=proof)
     return performed(running, caller, LIST_ENTRIES, asked)
 
 

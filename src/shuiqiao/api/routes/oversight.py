@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from calendar import monthrange
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
-from shuiqiao.api.routes.ledger import Place
+from shuiqiao.api.routes.ledger import Place, Proof
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routes.requests import Taxpayer
+from shuiqiao.api.routes.requests import PAST_CODES, Day, PastSize, Taxpayer
 from shuiqiao.api.routing import ACT_FIELD, DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.ids import OwnedId, Uscc
 from shuiqiao.client.pages import PageQuery
@@ -28,13 +26,13 @@ from shuiqiao.client.resources.oversight import (
     StatisticsReleasePage,
 )
 from shuiqiao.client.resources.requests import LIST_USES
-from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.ledger import ScannedBlocks
 from shuiqiao.node.operations.oversight import release_record
-from shuiqiao.node.past import told_members, told_row
-from shuiqiao.oversight.as_of import Moment, Subject
+from shuiqiao.node.operations.paging import MAX_PROVEN
+from shuiqiao.node.past import moment_of, told_members, told_row
+from shuiqiao.oversight.as_of import Subject
 from shuiqiao.oversight.contract import ALARM
 
 if TYPE_CHECKING:
@@ -54,21 +52,7 @@ _IN_BYTES: Final = ALARM.encode()
 """An alarm's signed bytes hold its kind; others are not decoded."""
 
 PastSubject = Annotated[Subject, Path(description="What is asked about", examples=["given"])]
-Day = Annotated[
-    str | None,
-    Query(
-        pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
-        description="As of the end of this day (UTC)",
-        examples=["2026-11-30"],
-    ),
-]
-PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
-Proof = Annotated[bool, Query(description="With the receipt of each, which is checked with the genesis alone")]
-MAX_PROVEN: Final = 100
-"""Receipts of one page."""
-
-_PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 
 
 @oversight.perform(api.LIST_STATISTICS, permission="oversight.read", codes=("node.role_wrong",))
@@ -143,7 +127,7 @@ def list_alarms(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | 
     return AlarmPage(items=tuple(found), next=None if blocks.next_index is None else str(blocks.next_index))
 
 
-@oversight.get("/past/members", permission="oversight.read", codes=_PAST_CODES)
+@oversight.get("/past/members", permission="oversight.read", codes=PAST_CODES)
 def list_past_members(
     running: Running,
     day: Day = None,
@@ -152,7 +136,9 @@ def list_past_members(
     cursor: Cursor | None = None,
 ) -> MemberPage:
     """List who was a member as of a day or a checkpoint, by id."""
-    rows = [row for row in told_members(running.past.at(_moment(day, size))) if row["member"] > (cursor or "")]
+    rows = [
+        row for row in told_members(running.past.at(moment_of(day=day, size=size))) if row["member"] > (cursor or "")
+    ]
     found, following = first_rows([MemberRecord(**row) for row in rows], limit=limit)
     return MemberPage(items=found, next=found[-1].member if following else None)
 
@@ -160,7 +146,7 @@ def list_past_members(
 @oversight.get(
     "/past/usage",
     permission="requests.read",
-    codes=(*_PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached"),
+    codes=(*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached"),
     openapi_extra={ACT_FIELD: LIST_USES.act},
 )
 def list_past_usage(
@@ -177,7 +163,7 @@ def list_past_usage(
     with journaled(running, caller, act=LIST_USES.act, subject=f"taxpayer/{taxpayer}"):
         institution = running.institution
         uses = {use.request: use for use in institution.provider.usage_account(Uscc(taxpayer))}
-        past, first = running.past.at(_moment(day, size)), int(cursor or 0)
+        past, first = running.past.at(moment_of(day=day, size=size)), int(cursor or 0)
         given = past.rows(Subject.GIVEN, about=institution.member)
         found = sorted((row for row in given if row.id in uses and row.index >= first), key=lambda row: row.index)
         rows, following = _proven_page(running, found, limit=limit, proof=proof)
@@ -207,7 +193,7 @@ def _past_use(use: UsageEntry, row: PastRow, *, receipt: str | None) -> PastUse:
     )
 
 
-@oversight.get("/past/{subject}", permission="oversight.read", codes=(*_PAST_CODES, "ledger.quorum_not_reached"))
+@oversight.get("/past/{subject}", permission="oversight.read", codes=(*PAST_CODES, "ledger.quorum_not_reached"))
 def list_past(
     subject: PastSubject,
     running: Running,
@@ -219,7 +205,7 @@ def list_past(
     cursor: Place | None = None,
 ) -> PastPage:
     """List the consents and anchors that were live, or what banks had been given, as of a day or a checkpoint."""
-    past = running.past.at(_moment(day, size))
+    past = running.past.at(moment_of(day=day, size=size))
     first = int(cursor or 0)
     found = sorted((row for row in past.rows(subject, about=about) if row.index >= first), key=lambda row: row.index)
     rows, following = _proven_page(running, found, limit=limit, proof=proof)
@@ -241,14 +227,3 @@ def _proven_page(
     engine = running.institution.engine
     page = [(row, engine.receipt(row.index, state_keys=row.keys).hex() if proof else None) for row in rows[:most]]
     return page, str(rows[most].index) if len(rows) > most else None
-
-
-def _moment(day: str | None, size: int | None) -> Moment:
-    """Return the moment that is asked for [API-15]: now where neither is named, the earlier one where both are."""
-    return Moment(size=size, before_ms=None if day is None else Moment.of_day(_date(day)).before_ms)
-
-
-def _date(text: str) -> date:
-    """Return the day that a text names, the last one of its month where that has fewer."""
-    year, month, day = map(int, text.split("-"))
-    return date(year, month, min(day, monthrange(year, month)[1]))

@@ -14,7 +14,8 @@ from shuiqiao.api.acts import act_id
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
 from shuiqiao.api.routes.consents import Owner, OwnId
-from shuiqiao.api.routes.ledger import RECEIPT_ANSWER, Index, Place, receipt_of, transaction_at
+from shuiqiao.api.routes.ledger import RECEIPT_ANSWER, Index, Place, Proof, receipt_of, transaction_at
+from shuiqiao.api.routes.requests import PROVEN_CODES, Day, PastSize
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import OwnedId
@@ -32,7 +33,7 @@ from shuiqiao.client.resources.disputes import (
 )
 from shuiqiao.client.resources.enrolments import KEEP_KEY_BACKUP, READ_OWN_ENROLMENT, EnrolmentRecord, KeyBackup
 from shuiqiao.client.resources.ledger import EntryPage
-from shuiqiao.client.resources.requests import UsePage
+from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.node.accounts.model import PrincipalKind
 from shuiqiao.node.operations import own as acts
 from shuiqiao.node.operations.ledger import entries_from
@@ -149,10 +150,19 @@ def read_own_artefact(provider: Owner, consent: OwnId, running: Running, scope: 
 # At the bureau: uses, records, disputes
 
 
-@own.get(api.LIST_OWN_USES.path, permission="own.read", codes=_WRONG_ROLE)
-def list_own_uses(running: Running, scope: Own, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> UsePage:
+@own.get(api.LIST_OWN_USES.path, permission="own.read", codes=PROVEN_CODES)
+def list_own_uses(
+    running: Running,
+    scope: Own,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+    day: Day = None,
+    size: PastSize = None,
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
+) -> UsePage:
     """List who used the enterprise's data, when, for what, how much, oldest first."""
-    return acts.list_uses(running.institution, scope, PageQuery(limit=limit, cursor=cursor))
+    asked = PastQuery(limit=limit, cursor=cursor, day=day, size=size, proof=proof)
+    return acts.list_uses(running.institution, scope, asked, past=running.past)
 
 
 @own.post(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routes.consents import Owner, OwnId
+from shuiqiao.api.routes.ledger import Proof
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
 from shuiqiao.client.resources.requests import (
+    DAY_FORM,
     LIST_REQUESTS,
     LIST_USES,
     READ_REQUEST,
@@ -22,10 +24,17 @@ from shuiqiao.client.resources.requests import (
     UsePage,
     UseQuery,
 )
+from shuiqiao.client.wire import MAX_EXACT
 
 requests = Routes("requests")
 
 RequestCursor = Annotated[str, cursor_of_form(r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+Day = Annotated[
+    str | None, Query(pattern=DAY_FORM, description="As of the end of this day (UTC)", examples=["2026-11-30"])
+]
+PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
+PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
+PROVEN_CODES: Final = (*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached")
 Taxpayer = Annotated[str, Query(pattern=r"^[0-9A-Za-z]{1,32}$", description="Taxpayer number 纳税人识别号")]
 
 
@@ -61,9 +70,17 @@ def read_request(sender: Owner, request: OwnId, running: Running, caller: Caller
     return performed(running, caller, READ_REQUEST, RequestChoice(sender=sender, request=request))
 
 
-@requests.perform(LIST_USES, permission="requests.read", codes=("node.role_wrong",))
+@requests.perform(LIST_USES, permission="requests.read", codes=PROVEN_CODES)
 def list_uses(
-    taxpayer: Taxpayer, running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+    taxpayer: Taxpayer,
+    running: Running,
+    caller: Caller,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+    day: Day = None,
+    size: PastSize = None,
+    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
 ) -> UsePage:
     """List every use of a taxpayer's data, oldest first: who, what, when, for what, how much."""
-    return performed(running, caller, LIST_USES, UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor))
+    asked = UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor, day=day, size=size, proof=proof)
+    return performed(running, caller, LIST_USES, asked)

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page
-from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Name, TimeMs, Wire, example
 
 _ID = "tax-bureau/" + "4f" * 16
 _CONSENT = {
@@ -49,6 +49,8 @@ class ConsentRecord(Wire):
     received_ms: TimeMs
     granted_index: Count | None
     """Leaf index of the grant."""
+    receipt: Annotated[Hex | None, Field(description="Where proofs were asked for")] = None
+    """Of the grant, and of what the state holds of the consent at the newest checkpoint; a bureau knows the grant."""
 
 
 class ConsentPage(Page[ConsentRecord]):

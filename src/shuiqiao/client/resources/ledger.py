@@ -33,6 +33,8 @@ class EntrySummary(Wire):
     kind: Name
     author: Name
     id: Id
+    receipt: Hex | None = None
+    """Where proofs were asked for."""
 
 
 class EntryPage(Page[EntrySummary]):
@@ -47,13 +49,15 @@ Kind = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$")
 class EntryQuestion(PageQuery):
     """Asks for entries from a leaf index on, which is the cursor."""
 
-    model_config = example(limit=100, cursor="12", kind="anchor.commit", author=None)
+    model_config = example(limit=100, cursor="12", kind="anchor.commit", author=None, proof=False)
 
     cursor: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})$")] | None = None
     kind: Kind | None = None
     """Of this kind alone."""
     author: Name | None = None
     """Of this author alone."""
+    proof: bool = False
+    """With the receipt of each."""
 
 
 class ReceiptQuestion(Wire):

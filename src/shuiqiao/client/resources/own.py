@@ -20,7 +20,7 @@ from shuiqiao.client.resources.consents import (
     EntryPlace,
 )
 from shuiqiao.client.resources.ledger import EntryPage
-from shuiqiao.client.resources.requests import UsePage
+from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
 
 MAX_AMOUNT_FEN: Final = 2**53 - 1
@@ -265,7 +265,7 @@ READ_OWN_CONSENT: Final = Operation(
 READ_OWN_ARTEFACT: Final = Operation(
     method="GET", path="/own/consents/{provider}/{consent}/artefact", sent=ConsentChoice, told=ArtefactMessage
 )
-LIST_OWN_USES: Final = Operation(method="GET", path="/own/usage", sent=PageQuery, told=UsePage)
+LIST_OWN_USES: Final = Operation(method="GET", path="/own/usage", sent=PastQuery, told=UsePage)
 SEARCH_OWN_RECORDS: Final = Operation(path="/own/records/searches", sent=OwnRecordSearch, told=OwnRecords)
 LIST_OWN_ENTRIES: Final = Operation(method="GET", path="/own/entries", sent=PageQuery, told=EntryPage)
 APPLY: Final = Operation(path="/own/applications", sent=OwnApplying, told=OwnApplicationFile)

@@ -8,7 +8,9 @@ from pydantic import StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
-from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
+
+DAY_FORM: Final = r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
 _REQUEST = {
     "request": "first-bank/" + "7a" * 16,
@@ -95,6 +97,12 @@ class UseRecord(Wire):
     field_code: Name
     records: dict[str, int]
     """Record type to how many records were disclosed."""
+    status: Name | None = None
+    """As of the moment or with the proof that was asked for: delivered, acknowledged or destroyed."""
+    index: Count | None = None
+    """Then, too: of the entry that says that it was delivered."""
+    receipt: Hex | None = None
+    """Where proofs were asked for: of that entry, and of what the state holds of it at the newest checkpoint."""
 
 
 class UsePage(Page[UseRecord]):
@@ -103,10 +111,21 @@ class UsePage(Page[UseRecord]):
     model_config = example(items=[_USE], next=None)
 
 
-class UseQuery(PageQuery):
+class PastQuery(PageQuery):
+    """Asks for what the ledger had by the end of a day (UTC), or at a size; for all of today where neither is named."""
+
+    model_config = example(limit=100, cursor=None, day="2026-11-30", size=None, proof=False)
+
+    day: Annotated[str, StringConstraints(pattern=DAY_FORM)] | None = None
+    size: Count | None = None
+    proof: bool = False
+    """With the receipt of each that the ledger has."""
+
+
+class UseQuery(PastQuery):
     """Whose uses."""
 
-    model_config = example(taxpayer="91440300MA5LEAKME7", limit=100, cursor=None)
+    model_config = example(taxpayer="91440300MA5LEAKME7", limit=100, cursor=None, day=None, size=None, proof=False)
 
     taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.accounts.opening import InstitutionAccounts
     from shuiqiao.node.accounts.service import AccountService
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.past import PastReader
 
 
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9@:/._ -]{0,160}")
@@ -75,6 +76,8 @@ class Call:
     accounts: InstitutionAccounts
     caller: Principal
     request: str = ""
+    past: PastReader
+    """What held at a moment gone by."""
     act: bytes = b""
     """The id that what is made here gets, the same one where the same request is performed again; empty for none."""
 
@@ -82,8 +85,10 @@ class Call:
     def of_owner(cls, institution: Institution) -> Call:
         """Return the call of whoever holds the key of a home, in a process of their own."""
         from shuiqiao.node.accounts.opening import InstitutionAccounts
+        from shuiqiao.node.past import PastReader
 
-        return cls(institution=institution, accounts=InstitutionAccounts(institution), caller=OWNER)
+        past = PastReader(institution.engine, parameters=institution.parameters)
+        return cls(institution=institution, accounts=InstitutionAccounts(institution), caller=OWNER, past=past)
 
 
 def entered(

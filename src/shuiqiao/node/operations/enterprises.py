@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
@@ -20,7 +20,7 @@ from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
-from shuiqiao.node.operations.paging import page_of, time_place
+from shuiqiao.node.operations.paging import MAX_PROVEN, page_of, time_place
 
 if TYPE_CHECKING:
     from shuiqiao.consent.store import Enrolment
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.store import DisputeRow
     from shuiqiao.ledger.model import Committed
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.operations.calling import Call
+    from shuiqiao.node.past import PastReader
+    from shuiqiao.oversight.as_of import PastRow
 
 
 # Enrolment
@@ -155,11 +158,45 @@ def _place(committed: Committed) -> consent_api.EntryPlace:
 # Uses of data
 
 
-def list_uses(institution: Institution, asked: UseQuery) -> UsePage:
-    """List every use of a taxpayer's data, oldest first; raises Denied ``node.role_wrong``."""
+def list_uses(call: Call, asked: UseQuery) -> UsePage:
+    """List every use of a taxpayer's data, oldest first; raises as ``uses_of``."""
+    return uses_of(call.institution, asked, past=call.past)
+
+
+def uses_of(institution: Institution, asked: UseQuery, *, past: PastReader) -> UsePage:
+    """Return every use of a taxpayer's data, oldest first: as of a moment, what the ledger says was given until then.
+
+    Raises Denied ``node.role_wrong``; as ``PastReader.at`` where a moment or proofs are asked for.
+    """
     account = institution.provider.usage_account(Uscc(asked.taxpayer))
-    entries, following = page_of(account, asked, place=lambda use: time_place(use.asked_ms, use.request))
-    return UsePage(items=tuple(map(_use, entries)), next=following)
+    given: Mapping[str, PastRow] = {}
+    is_past = asked.day is not None or asked.size is not None
+    if is_past or asked.proof:
+        given = _given_until(institution, asked, past=past)
+    known = [use for use in account if use.request in given] if is_past else account
+    page = asked.model_copy(update={"limit": min(asked.limit, MAX_PROVEN)}) if asked.proof else asked
+    entries, following = page_of(known, page, place=lambda use: time_place(use.asked_ms, use.request))
+    uses = (_use(entry) for entry in entries)
+    items = (_proven(institution, use, given.get(use.request), proof=asked.proof) for use in uses)
+    return UsePage(items=tuple(items), next=following)
+
+
+def _given_until(institution: Institution, asked: UseQuery, *, past: PastReader) -> Mapping[str, PastRow]:
+    """Return what this bureau had given by a moment, as the ledger says, by request."""
+    # The past is executed again, which no other act needs.
+    from shuiqiao.node.past import moment_of
+    from shuiqiao.oversight.as_of import Subject
+
+    found = past.at(moment_of(day=asked.day, size=asked.size))
+    return {row.id: row for row in found.rows(Subject.GIVEN, about=institution.member)}
+
+
+def _proven(institution: Institution, use: UseRecord, row: PastRow | None, *, proof: bool) -> UseRecord:
+    """Return a use with what the ledger has of it. row: None where it has nothing."""
+    if row is None:
+        return use
+    receipt = institution.engine.receipt(row.index, state_keys=row.keys).hex() if proof else None
+    return use.model_copy(update={"status": row.status, "index": row.index, "receipt": receipt})
 
 
 def _use(entry: UsageEntry) -> UseRecord:

@@ -10,7 +10,7 @@ from shuiqiao.ledger.transactions.listing import list_transactions
 from shuiqiao.ledger.transactions.looking_up import height_of
 from shuiqiao.members.epoch import read_epoch
 from shuiqiao.node.governance import epoch_rows, freeze_of, member_rows, proposal_rows
-from shuiqiao.node.operations.paging import page_after
+from shuiqiao.node.operations.paging import MAX_PROVEN, page_after
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
@@ -23,8 +23,13 @@ MAX_SCANNED: Final = 20_000
 
 
 def list_entries(copy: MemberCopy, asked: ledger.EntryQuestion) -> ledger.EntryPage:
-    """Return transactions in the order of the log, from a leaf index on."""
-    return entries_from(copy, int(asked.cursor or 0), limit=asked.limit, kind=asked.kind, author=asked.author)
+    """Return transactions in the order of the log, from a leaf index on; raises what ``receipt`` raises."""
+    first, limit = int(asked.cursor or 0), min(asked.limit, MAX_PROVEN) if asked.proof else asked.limit
+    page = entries_from(copy, first, limit=limit, kind=asked.kind, author=asked.author)
+    if not asked.proof:
+        return page
+    proven = (each.model_copy(update={"receipt": copy.engine.receipt(each.index).hex()}) for each in page.items)
+    return page.model_copy(update={"items": tuple(proven)})
 
 
 def entries_from(

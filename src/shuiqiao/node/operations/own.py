@@ -19,7 +19,7 @@ from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement
 from shuiqiao.client.resources.disputes import DisputePage, DisputeRecord, DisputeStatement
 from shuiqiao.client.resources.enrolments import EnrolmentRecord, KeyBackup
 from shuiqiao.client.resources.records import RecordSearch
-from shuiqiao.client.resources.requests import UsePage, UseQuery
+from shuiqiao.client.resources.requests import PastQuery, UsePage, UseQuery
 from shuiqiao.consent.artefact import decode_artefact
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.consent.model import ConsentArtefact, grant_from_state, grant_key
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.lending.file import ApplicationFile, KeptDecision
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.past import PastReader
 
 MAX_REASONS = 4
 """Reasons of the model that an applicant is told, those that weighed most first; rules are told all."""
@@ -173,11 +174,11 @@ def _consents(institution: Institution) -> ConsentStore:
 # Uses, records, disputes
 
 
-def list_uses(institution: Institution, scope: OwnScope, asked: PageQuery) -> UsePage:
-    """List every use of the enterprise's data at its bureau, oldest first; raises Denied ``node.role_wrong``."""
+def list_uses(institution: Institution, scope: OwnScope, asked: PastQuery, *, past: PastReader) -> UsePage:
+    """List every use of the enterprise's data at its bureau, oldest first; raises as ``enterprises.uses_of``."""
     require_role(institution.settings, Role.TAX_BUREAU)
-    whole = UseQuery.model_construct(taxpayer=scope.taxpayer, limit=asked.limit, cursor=asked.cursor)
-    return enterprises.list_uses(institution, whole)
+    whole = UseQuery.model_construct(taxpayer=scope.taxpayer, **dict(asked))
+    return enterprises.uses_of(institution, whole, past=past)
 
 
 def search_own_records(institution: Institution, scope: OwnScope, asked: api.OwnRecordSearch) -> api.OwnRecords:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
 
 _Row = TypeVar("_Row")
+
+MAX_PROVEN: Final = 100
+"""Receipts of one page."""
 
 
 def page_of(

@@ -117,7 +117,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(recorded.ABANDON_PENDING, records.abandon_pending),
             _performed(requested.LIST_REQUESTS, requests.list_requests),
             _performed(requested.READ_REQUEST, requests.read_request),
-            _performed(requested.LIST_USES, enterprises.list_uses),
+            _called(requested.LIST_USES, enterprises.list_uses),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
             _performed(offered.LIST_PRODUCTS, products.list_products),
             _performed(offered.READ_PRODUCT, products.read_product),
