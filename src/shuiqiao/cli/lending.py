@@ -72,20 +72,21 @@ def apply(
     industry: Annotated[str | None, typer.Option(help="Industry section, A to T 行业门类.")] = None,
     province: Annotated[str | None, typer.Option(help="Province, two digits 省份代码.")] = None,
     application: Annotated[
-        str | None, typer.Option("--id", help="Its id, 32 hex digits; the same again is the same application 申请编号.")
+        str | None,
+        typer.Option("--id", help="Its id, 32 hex digits; left out, the same wish has the same id 申请编号."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Take an enterprise's application under a consent on file, and put it on the ledger 受理申请.
 
-    Where the home's server runs, it goes on with the application by itself.
+    The same command again is the same application, so it is repeated where no answer came: while that one is open, and
+    within a day. Another one for the very same needs an --id. A home's server goes on with applications by itself.
     """
-    from shuiqiao.base.ids import new_id
     from shuiqiao.client.resources.applications import HAND_IN, HandedInApplication
 
     with home_at_work(home) as bank:
         wanted = HandedInApplication(
-            application=application or new_id().hex(),
+            application=application,
             product=product,
             consent=consent,
             amount_fen=amount_fen,

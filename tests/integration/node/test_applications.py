@@ -8,11 +8,14 @@ from decimal import Decimal
 import pytest
 
 import consortium_world as worlds
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
+from shuiqiao.client.resources.applications import HandedInApplication
 from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.scorecard import Scorecard
 from shuiqiao.lending.files import churn_from_csv, outcomes_from_csv
 from shuiqiao.node.applications import DeliveredOpenings, find_application
+from shuiqiao.node.operations.applications import hand_in
 
 CARD = {"metrics": {"auc": "0.7000", "auc_ci_95": "0.6 to 0.8", "ks": "0.3000"}, "n": 2, "bad": 1}
 CURVES = "annual_rate,churn_A,churn_B,churn_C\n0.03,0,0,0\n0.15,0.5,0.6,0.7\n"
@@ -86,6 +89,25 @@ def test_a_product_is_decided_by_the_model_that_was_chosen_and_priced_by_the_ban
     link = DeliveredOpenings(deliveries=bank.deliveries, bank=bank.member, engine=bank.engine)
     link.hand_in(application.id, b"sealed")
     assert [each.receiver for each in bank.deliveries.waiting()] == ["regulator"]
+
+
+def test_the_same_wish_is_one_application_while_it_is_open_and_for_a_day(world):
+    bank = world.bank
+    wanted = HandedInApplication(product=worlds.INVOICE_LOAN.id, consent=world.consent(), amount_fen=50_000_000)
+    first = hand_in(bank, wanted).application
+    assert hand_in(bank, wanted).application == first
+    assert hand_in(bank, wanted.model_copy(update={"amount_fen": 40_000_000})).application != first
+    assert hand_in(bank, wanted.model_copy(update={"application": "7b" * 16})).application == "7b" * 16
+    # It was taken to its end before an answer came; somebody who asks again is told so.
+    bank.applications.close(bytes.fromhex(first), reason="withdrawn by the enterprise")
+    again = hand_in(bank, wanted)
+    assert (again.application, again.status) == (first, "closed")
+    world.clock.advance(MS_PER_DAY)
+    another = hand_in(bank, wanted).application
+    assert another != first
+    # That one is open, however long.
+    world.clock.advance(2 * MS_PER_DAY)
+    assert hand_in(bank, wanted).application == another
 
 
 @pytest.mark.parametrize(

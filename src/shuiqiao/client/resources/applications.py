@@ -51,6 +51,7 @@ class HandedInApplication(Wire):
     """An enterprise's wish for a loan under a consent on file; the taxpayer is that of the consent.
 
     application: sixteen random bytes that whoever hands it in chooses; the same ones again are the same application.
+    Left out, it follows from all the rest: the same wish is the same application while that is open, and for a day.
     """
 
     model_config = example(
@@ -64,7 +65,7 @@ class HandedInApplication(Wire):
         papers=[],
     )
 
-    application: Id
+    application: Id | None = None
     product: ProductId
     consent: ConsentName
     amount_fen: AmountFen
@@ -290,7 +291,7 @@ HAND_IN: Final = Operation(
     sent=HandedInApplication,
     told=ApplicationFileRecord,
     act="applications.hand_in",
-    subject=lambda asked: f"application/{asked.application}",
+    subject=lambda asked: f"application/{asked.application}" if asked.application else f"consent/{asked.consent}",
     shows_taxpayer=True,
 )
 LIST_APPLICATIONS: Final = Operation(

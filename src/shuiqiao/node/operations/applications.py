@@ -6,10 +6,10 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import OwnedId
+from shuiqiao.base.ids import ID_BYTES, OwnedId
 from shuiqiao.client.resources import applications as api
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
@@ -54,9 +54,27 @@ def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.Ap
             industry=wanted.industry,
             province=wanted.province,
         ),
-        application=bytes.fromhex(wanted.application),
+        application=bytes.fromhex(wanted.application) if wanted.application else _id_of(institution, wanted),
     )
     return _told(institution, application.id)
+
+
+def _id_of(institution: Institution, wanted: api.HandedInApplication) -> bytes:
+    """Return the id that follows from what is wanted, so that it is applied for once however often it is sent.
+
+    The same wish is another application once the one before ended and is a day old. The id follows by a key of this
+    home's: it stands on the ledger, where nobody finds amounts by guessing them.
+    """
+    store, number = institution.application_store, 0
+    while True:
+        found = institution.cipher.tag(f"application/{number}/{wanted.model_dump_json()}")[:ID_BYTES]
+        if not store.has(found) or not _is_over(store.file(found), now_ms=institution.outbox.now_ms()):
+            return found
+        number += 1
+
+
+def _is_over(file: ApplicationFile, *, now_ms: int) -> bool:
+    return file.closed_ms is not None and now_ms - file.application.submitted_ms >= MS_PER_DAY
 
 
 def list_applications(institution: Institution, asked: api.ApplicationsQuestion) -> api.ApplicationPage:
