@@ -542,14 +542,16 @@ def _passphrase(*, is_new: bool = False) -> bytes:
     import sys
 
     from shuiqiao.base.errors import Unavailable
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase, named_passphrase, require_long
 
-    named = named_passphrase()
+    named = named_new_passphrase() if is_new else named_passphrase()
     if named is not None:
         return named
     if not sys.stdin.isatty():
         raise Unavailable("cli.passphrase_missing", "the key file is encrypted and no passphrase was given")
     typed = getpass.getpass("Passphrase of your key 密钥口令: ")
+    if is_new:
+        require_long(typed.encode())
     if is_new and typed != getpass.getpass("The same again 再次输入: "):
         raise typer.BadParameter("the two passphrases differ")
     return typed.encode()

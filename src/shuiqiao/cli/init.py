@@ -128,13 +128,13 @@ def _made(asked: _Asked) -> tuple[dict[str, Any], str]:
 
 def _try_out(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
     from shuiqiao.crypto.model import SuiteName
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase
     from shuiqiao.node.home.making import create_solo_home
 
     network = create_solo_home(
         home,
         suite_name=SuiteName(asked.suite.value),
-        passphrase=named_passphrase(),
+        passphrase=named_new_passphrase(),
         clock=SystemClock(),
         entropy=system_entropy,
     )
@@ -145,7 +145,7 @@ def _try_out(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
 def _prepare(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.node.founding import prepare_member
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase
 
     if asked.network is None:
         raise typer.BadParameter("name the new network with --network, or the one to join with --genesis")
@@ -155,7 +155,7 @@ def _prepare(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
         new,
         network=asked.network,
         suite=SuiteName(asked.suite.value),
-        passphrase=named_passphrase(),
+        passphrase=named_new_passphrase(),
         entropy=system_entropy,
         p2p=asked.p2p,
     )
@@ -187,7 +187,7 @@ def _finish(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], s
 
 def _join(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], str]:
     from shuiqiao.node.founding import join_network
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase
     from shuiqiao.node.home.settings import load_genesis
 
     data, new = load_genesis(genesis), _new_member(asked)
@@ -196,7 +196,7 @@ def _join(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], str
         new,
         data,
         addresses=_addresses(asked),
-        passphrase=named_passphrase(),
+        passphrase=named_new_passphrase(),
         entropy=system_entropy,
         node=_node_places(asked),
         p2p=asked.p2p,

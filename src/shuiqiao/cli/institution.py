@@ -16,6 +16,7 @@ from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
+    joined,
     print_json,
     program,
     progress_on_stderr,
@@ -114,16 +115,22 @@ def keys_change_passphrase(
     json: Json = False,
 ) -> None:
     """Wrap a home's keys by another passphrase while no server of it runs; the keys stay as they are 更换口令."""
-    from shuiqiao.node.home.keys import change_passphrase, find_passphrase, read_passphrase
+    from shuiqiao.base.clock import SystemClock
+    from shuiqiao.node.home.keys import change_passphrase, find_passphrase, read_new_passphrase
     from shuiqiao.node.home.server_lock import not_served
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.home.settings import load_settings
 
-    folder, after = HomeFolder(home), read_passphrase(to)
+    folder, after = HomeFolder(home), read_new_passphrase(to)
     load_settings(folder)
     before = find_passphrase(folder)
     with not_served(folder, next_step=_STOP_FIRST):
-        count = change_passphrase(folder, before=before, after=after, entropy=system_entropy)
-    show({"home": str(home), "keys_wrapped": count}, as_json=json, speak=partial(say_rows, width=13))
+        changed = change_passphrase(
+            folder, before=before, after=after, now_ms=SystemClock().now_ms(), entropy=system_entropy
+        )
+    former = [str(path) for path in changed.former]
+    result = {"home": str(home), "keys_wrapped": changed.keys_wrapped, "former_passphrase": former}
+    show(result, as_json=json, speak=partial(say_rows, width=18, words=partial(joined, nothing="none lay here")))
     if not json:
-        say(f"next      name {to} in SHUIQIAO_PASSPHRASE_FILE; backups of before open by the passphrase of then")
+        say(f"{'next':18} name {to} in SHUIQIAO_PASSPHRASE_FILE")
+        say(f"{'backups of before':18} open by the former passphrase: keep it, away from them")

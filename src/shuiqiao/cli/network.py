@@ -62,11 +62,11 @@ def network_init(
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.members.model import EngineName
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase
     from shuiqiao.node.localnet.making import create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
-    passphrase = named_passphrase()
+    passphrase = named_new_passphrase()
     with progress_on_stderr() as progress:
         made = create_network(
             NetworkFolder(folder),
@@ -107,12 +107,12 @@ def network_add(
     """Make the home and node of an institution to be admitted, and its member file 新增机构."""
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import Role
-    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.keys import named_new_passphrase
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.localnet.making import add_member
     from shuiqiao.node.localnet.plan import NetworkFolder
 
-    passphrase = named_passphrase()
+    passphrase = named_new_passphrase()
     file = add_member(
         NetworkFolder(folder),
         member=member,

@@ -149,6 +149,7 @@ def test_the_home_may_be_named_by_the_environment(taken, shuiqiao):
 def test_a_passphrase_file_keeps_the_passphrase_elsewhere(shuiqiao, tmp_path):
     secret, wrong, home = tmp_path / "secret", tmp_path / "wrong", tmp_path / "home"
     secret.write_text("a passphrase of one's own\n")
+    secret.chmod(0o600)
     wrong.write_text("another passphrase\n")
     said = shuiqiao("init", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(secret))
     assert (said.code, said.err) == (0, "")

@@ -27,16 +27,18 @@ import getpass
 import os
 import re
 import shlex
+import stat
 import sys
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.durable import SYSTEM_DISK, link_file, move_into_place, write_file
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import read_regular
+from shuiqiao.base.files import OTHERS, read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, rewrap_key_file, save_key_file
@@ -131,11 +133,24 @@ def all_key_files(home: Home) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def change_passphrase(home: Home, *, before: bytes, after: bytes, entropy: Entropy) -> int:
-    """Wrap every key of a home by another passphrase; return how many were. The file that ``init`` wrote goes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPassphrase:
+    """What became of a home whose passphrase was changed.
+
+    keys_wrapped: how many keys were wrapped anew. former: the files that keep the passphrase that lay beside the home,
+    or in it: backups of before open by the one of then.
+    """
+
+    keys_wrapped: int
+    former: tuple[Path, ...]
+
+
+def change_passphrase(home: Home, *, before: bytes, after: bytes, now_ms: int, entropy: Entropy) -> ChangedPassphrase:
+    """Wrap every key of a home by another passphrase; the file that ``init`` wrote is kept under another name.
 
     Each is replaced at once, and nothing is where one opens by neither; after a crash the same call goes on with those
-    that are left. Keys and what they encrypt stay as they are. Raises what ``load_key_file`` raises.
+    that are left. Keys and what they encrypt stay as they are. Raises what ``load_key_file`` raises, and Unavailable
+    ``node.home_unwritable`` before anything is changed.
     """
     paths = [*all_key_files(home), *(path for path in (home.keys / DATA_FILE,) if path.exists())]
     for path in paths:
@@ -143,12 +158,30 @@ def change_passphrase(home: Home, *, before: bytes, after: bytes, entropy: Entro
             load_key_file(path, passphrase=before)
         except Denied:
             load_key_file(path, passphrase=after)
+    replaced = [path for path in (home.passphrase, former_passphrase_file(home)) if path.is_file()]
+    replaced = [path for path in replaced if read_passphrase(path) != after]
+    former = tuple(_keep_former(home, path, now_ms=now_ms + count) for count, path in enumerate(replaced))
     count = sum(rewrap_key_file(path, before=before, after=after, entropy=entropy) for path in paths)
-    for kept in (home.passphrase, former_passphrase_file(home)):
-        if kept.is_file() and read_passphrase(kept) != after:
-            kept.unlink()
-            SYSTEM_DISK.sync_folder(kept.parent)
-    return count
+    for path in replaced:
+        path.unlink()
+        SYSTEM_DISK.sync_folder(path.parent)
+    return ChangedPassphrase(keys_wrapped=count, former=former)
+
+
+def _keep_former(home: Home, replaced: Path, *, now_ms: int) -> Path:
+    """Keep a passphrase that is replaced beside the home, for its owner only; return where."""
+    stamp = re.sub(r"[-:]", "", iso_from_ms(now_ms))
+    path = home.passphrase.with_name(f"{home.passphrase.name}.former-{stamp}")
+    try:
+        write_file(path, [read_passphrase(replaced) + b"\n"], mode=0o600, is_new=True)
+        SYSTEM_DISK.sync_folder(path.parent)
+    except OSError as error:
+        raise Unavailable(
+            "node.home_unwritable",
+            f"the passphrase of before cannot be kept beside the home in {path}: {error.strerror}",
+            next_step="let this user write there; nothing was changed",
+        ) from error
+    return path
 
 
 def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ...]:
@@ -164,6 +197,8 @@ SEALING_FILE = "sealing.key.json"
 DATA_FILE = "data.key.json"
 PASSPHRASE_ENTROPY_BYTES = 24
 MAX_PASSPHRASE_BYTES = 1024
+MIN_NEW_PASSPHRASE_CHARACTERS = 12
+"""Of a passphrase that is set; shorter ones that keys have already still open them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +353,15 @@ def named_passphrase() -> bytes | None:
     return read_passphrase(Path(named)) if named else None
 
 
+def named_new_passphrase() -> bytes | None:
+    """Return the passphrase to be set from the file that SHUIQIAO_PASSPHRASE_FILE names, None where it names none.
+
+    Raises what ``read_new_passphrase`` raises.
+    """
+    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    return read_new_passphrase(Path(named)) if named else None
+
+
 def find_passphrase(home: Home) -> bytes:
     """Return the passphrase of a home's keys; raises Unavailable ``node.passphrase_missing`` when there is none."""
     named = named_passphrase()
@@ -375,6 +419,31 @@ def read_passphrase(path: Path) -> bytes:
             "node.passphrase_unusable", f"{path} holds {len(text)} bytes; a passphrase has 1 to {MAX_PASSPHRASE_BYTES}"
         )
     return passphrase
+
+
+def read_new_passphrase(path: Path) -> bytes:
+    """Return the passphrase in a file from which keys are to be encrypted; warns where others can read the file.
+
+    Raises InvalidInput ``node.passphrase_short``, and what ``read_passphrase`` raises.
+    """
+    passphrase = read_passphrase(path)
+    require_long(passphrase)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & OTHERS:
+        sys.stderr.write(
+            f"warning: others can read the passphrase file {path} (mode {mode:o}): chmod 600 {shlex.quote(str(path))}\n"
+        )
+    return passphrase
+
+
+def require_long(passphrase: bytes) -> None:
+    """Return if a passphrase may be set; raises InvalidInput ``node.passphrase_short``."""
+    length = len(passphrase.decode(errors="replace"))
+    if length < MIN_NEW_PASSPHRASE_CHARACTERS:
+        raise InvalidInput(
+            "node.passphrase_short",
+            f"a passphrase of {length} characters would encrypt keys; {MIN_NEW_PASSPHRASE_CHARACTERS} or more do",
+        )
 
 
 def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:

@@ -14,7 +14,14 @@ from shuiqiao.consent.store import ConsentStore, Enrolment
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.restore import restore_backup
-from shuiqiao.node.home.keys import DATA_FILE, change_passphrase, find_passphrase, kept_passphrase_file, load_keys
+from shuiqiao.node.home.keys import (
+    DATA_FILE,
+    change_passphrase,
+    find_passphrase,
+    kept_passphrase_file,
+    load_keys,
+    read_passphrase,
+)
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Dependencies, Institution
 
@@ -79,14 +86,18 @@ def test_another_passphrase_wraps_every_key_anew_and_goes_on_after_a_crash(home)
     old = find_passphrase(home)
     seeds = load_keys(home, passphrase=old).signing.public_key
     with pytest.raises(Denied, match=r"^crypto\.passphrase_wrong"):
-        change_passphrase(home, before=b"wrong", after=NEW, entropy=system_entropy)
+        change_passphrase(home, before=b"wrong", after=NEW, now_ms=0, entropy=system_entropy)
     assert enrolment_in(home) == ENROLMENT
     left = (home.keys / DATA_FILE).read_bytes()
-    assert change_passphrase(home, before=old, after=NEW, entropy=system_entropy) == 3
+    changed = change_passphrase(home, before=old, after=NEW, now_ms=0, entropy=system_entropy)
+    assert (changed.keys_wrapped, len(changed.former)) == (3, 1)
+    assert read_passphrase(changed.former[0]) == old
     # As a crash leaves it before the last file.
     (home.keys / DATA_FILE).write_bytes(left)
-    assert change_passphrase(home, before=old, after=NEW, entropy=system_entropy) == 1
-    assert change_passphrase(home, before=old, after=NEW, entropy=system_entropy) == 0
+    changed = change_passphrase(home, before=old, after=NEW, now_ms=0, entropy=system_entropy)
+    assert (changed.keys_wrapped, changed.former) == (1, ())
+    changed = change_passphrase(home, before=old, after=NEW, now_ms=0, entropy=system_entropy)
+    assert (changed.keys_wrapped, changed.former) == (0, ())
     with pytest.raises(Denied, match=r"^crypto\.passphrase_wrong"):
         enrolment_in(home, passphrase=old)
     assert kept_passphrase_file(home) is None
