@@ -12,7 +12,7 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.memory import collect_seldom
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.engine.port import Listener, Listeners
+from shuiqiao.ledger.engine.port import Listener, ListenerFailure, Listeners
 from shuiqiao.ledger.model import Block, NetworkParameters, StateView
 from shuiqiao.ledger.store.recovery import Recovery
 
@@ -58,8 +58,12 @@ class LocalLedger:
         return self._opened().epochs.trail.policy_at(size)
 
     def subscribe(self, listener: Listener) -> None:
-        """Call a listener after each block, on the engine's own thread; one that raises is dropped."""
+        """Call a listener after each block, on the engine's own thread; that one raised is kept, and ends nothing."""
         self._listeners.add(listener)
+
+    def listener_failures(self) -> list[ListenerFailure]:
+        """Return the newest failure of each listener that ever raised, since the ledger was opened."""
+        return self._listeners.failures()
 
     def _block_awaited(self, height: int) -> Unavailable:
         """Return the error of a copy that does not hold a block in time."""

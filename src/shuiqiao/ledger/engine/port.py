@@ -21,11 +21,26 @@ BUSY_RETRY_S = 0.5
 Listener = Callable[[Block, Sequence[Event]], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerFailure:
+    """That a listener could not take in a block. listener, error: their names. count: of its failures until now."""
+
+    listener: str
+    error: str
+    height: int
+    count: int
+
+
 class Listeners:
-    """The listeners that are told of each block, in the order they subscribed; one that raises is dropped."""
+    """The listeners that are told of each block, in the order they subscribed.
+
+    One that raises is told of the next block all the same, and its newest failure is kept: what it missed it may have
+    missed for good, so the node raises an alarm of it until it is started again.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._failures: dict[Listener, ListenerFailure] = {}
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -36,11 +51,24 @@ class Listeners:
 
     def tell(self, block: Block, events: Sequence[Event]) -> None:
         """Tell everybody, on the thread of the engine that calls this."""
-        for listener in list(self._listeners):
+        for listener in self._listeners:
             try:
                 listener(block, events)
-            except Exception:  # noqa: BLE001 - a listener's fault is its own, the block is committed
-                self._listeners.remove(listener)
+            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
+                self._note(listener, error, height=block.height)
+
+    def failures(self) -> list[ListenerFailure]:
+        """Return the newest failure of each listener that ever failed."""
+        return list(self._failures.values())
+
+    def _note(self, listener: Listener, error: Exception, *, height: int) -> None:
+        before = self._failures.get(listener)
+        self._failures[listener] = ListenerFailure(
+            listener=str(getattr(listener, "__qualname__", type(listener).__qualname__)),
+            error=type(error).__name__,
+            height=height,
+            count=1 if before is None else before.count + 1,
+        )
 
 
 class _Answer(Future[Committed]):

@@ -15,11 +15,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.clock_check import latest_ms, require_not_behind
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.local_ledger import LocalLedger
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.members.model import Role
 from shuiqiao.node.jobs.model import JobKind
@@ -34,6 +37,8 @@ ALARMS: Final = "alarms.look"
 LOOK_EVERY_MS: Final = 60 * MS_PER_SECOND
 MAX_NAMED: Final = 50
 """Alarms that one look names; it counts them all."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shuiqiao")
 
 _MAX_WORDS: Final = 160
 _DIVERGED: Final = frozenset({"ledger.fork_detected", "ledger.consistency_broken", "ledger.witness_ahead"})
@@ -55,6 +60,8 @@ class AlarmKind(StrEnum):
     """This machine's clock, or another member's, is wrong."""
     REQUEST_UNANSWERED = "request_unanswered"
     """A request waits for its provider longer than it should."""
+    BLOCK_NOT_TAKEN_IN = "block_not_taken_in"
+    """A part of this node failed when it was told of a new block, and may have missed it for good."""
 
 
 WORDS_ZH: Final[Mapping[AlarmKind, str]] = {
@@ -63,6 +70,7 @@ WORDS_ZH: Final[Mapping[AlarmKind, str]] = {
     AlarmKind.REFUSAL_RATE: "提供方拒绝率过高",
     AlarmKind.CLOCK: "时钟有误",
     AlarmKind.REQUEST_UNANSWERED: "请求逾时未答复",
+    AlarmKind.BLOCK_NOT_TAKEN_IN: "本节点有部件未能处理新区块",
 }
 
 
@@ -99,6 +107,9 @@ def alarm_duty(institution: Institution) -> JobKind:
             )
             for each in found[:MAX_NAMED]
         ]
+        for each in alarms:
+            if (each.kind, each.about) not in before:
+                log.warning("alarm.raised", code=str(each.kind))
         return {"count": len(found), "alarms": [{**asdict(each), "kind": str(each.kind)} for each in alarms]}
 
     return JobKind(name=ALARMS, act=look, every_ms=LOOK_EVERY_MS)
@@ -133,6 +144,7 @@ def _looked(institution: Institution) -> Iterator[_Found]:
     yield from _of_copies(institution)
     yield from _of_clocks(institution)
     yield from _of_requests(institution)
+    yield from _of_listeners(institution)
 
 
 def _of_copies(institution: Institution) -> Iterator[_Found]:
@@ -176,3 +188,11 @@ def _of_requests(institution: Institution) -> Iterator[_Found]:
         if is_regulator or institution.member in {request.recipient, request.provider}:
             says = f"{request.provider} has not answered since {iso_from_ms(request.made_ms)}"
             yield _Found(kind=AlarmKind.REQUEST_UNANSWERED, about=request.request, says=says)
+
+
+def _of_listeners(institution: Institution) -> Iterator[_Found]:
+    """Tell of what is to hear of every block and failed at one, until the node is started again."""
+    if isinstance(institution.engine, LocalLedger):
+        for each in institution.engine.listener_failures():
+            says = f"{each.error} at block {each.height}, {each.count} times in all; start this node again"
+            yield _Found(kind=AlarmKind.BLOCK_NOT_TAKEN_IN, about=each.listener, says=says)

@@ -142,3 +142,21 @@ def test_a_fork_that_a_witness_saw_stands_and_goes_onto_the_ledger_once(world, m
     assert [(tx.author, tx.body.accused, tx.body.subject) for tx in accused] == [
         (regulator.member, bureau.member, "fork")
     ]
+
+
+def test_a_part_that_failed_at_a_block_is_told_until_the_node_is_started_again(world, capsys):
+    def deaf(block, _events):
+        raise OSError(f"no room for block {block.height}")
+
+    bureau = Look(world.bureau)
+    assert bureau.again() == []
+    world.bureau.engine.subscribe(deaf)
+    world.consent()
+    found = {each.kind: each for each in bureau.again()}[AlarmKind.BLOCK_NOT_TAKEN_IN]
+    assert found.about.endswith("deaf")
+    assert found.says.startswith("OSError at block ")
+    # What it said of itself may hold anything, so it is told nowhere.
+    assert "no room" not in found.says
+    assert capsys.readouterr().out.count("alarm.raised") == 1
+    assert [each.kind for each in bureau.again()] == [AlarmKind.BLOCK_NOT_TAKEN_IN]
+    assert "alarm.raised" not in capsys.readouterr().out

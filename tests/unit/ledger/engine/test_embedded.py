@@ -252,14 +252,15 @@ def test_a_state_view_stays_as_it_was(ledger: EmbeddedLedger, intl: Any) -> None
     assert (before.get(key), ledger.state().get(key)) == (None, {"author": "bureau", "height": 1})
 
 
-def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: EmbeddedLedger, intl: Any) -> None:
+def test_subscribers_hear_of_every_block_and_that_one_failed_is_kept(ledger: EmbeddedLedger, intl: Any) -> None:
     heard: list[tuple[int, list[str]]] = []
 
     broken: list[int] = []
 
     def break_down(block: Block, _events: object) -> None:
         broken.append(block.height)
-        raise ValueError("a listener's defect")
+        if block.height < 3:
+            raise ValueError("a listener's defect")
 
     ledger.subscribe(break_down)
     ledger.subscribe(lambda block, events: heard.append((block.height, [event.name for event in events])))
@@ -267,7 +268,10 @@ def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: Emb
         ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     ledger.close()
     assert [(height, ["note.written"]) for height in (1, 2, 3)] == heard
-    assert broken == [1]
+    assert broken == [1, 2, 3]
+    [failure] = ledger.listener_failures()
+    assert (failure.error, failure.height, failure.count) == ("ValueError", 2, 2)
+    assert failure.listener.endswith("break_down")
 
 
 def test_a_full_intake_says_busy_and_recovers(intl: Any, tmp_path: Path) -> None:
