@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,7 +43,18 @@ MAX_CALLERS: Final = 10_000
 HELD_BYTES: Final = 256 * 1024 * 1024
 """Bodies of one door in memory at one time, however many callers send: what 64 of the longest messages have."""
 
+HELD_OF_ONE: Final = HELD_BYTES // 4
+"""Of these, bodies that came from one address."""
+
 HELD_RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyRoom:
+    """How many bytes of bodies a door holds in memory. held_of_one: of one address."""
+
+    held_bytes: int = HELD_BYTES
+    held_of_one: int = HELD_OF_ONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +74,16 @@ class BodyLimits:
         *,
         limits: Mapping[str, int],
         times: BodyTimes = BodyTimes(),
-        held_bytes: int = HELD_BYTES,
+        room: BodyRoom = BodyRoom(),
     ) -> None:
         """limits: longest body in bytes by the exact path, or by its beginning where that ends in a slash.
 
-        held_bytes: of all bodies at a time. One that may be longer than that goes to disk as it comes, and is not held.
+        A body that may be longer than all that the room holds goes to disk as it comes, and is not held.
         """
         self._app = app
         self._limits = limits
         self._times = times
-        self._room = _Room(held_bytes)
+        self._room = _Room(room)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse its body."""
@@ -81,7 +94,7 @@ class BodyLimits:
         if declared > limit:
             await send_refusal(_too_large(limit), send, closes=True)
             return
-        body = _Body(receive, limit=limit, times=self._times, room=self._room)
+        body = _Body(receive, address=address_of_scope(scope), limit=limit, times=self._times, room=self._room)
         answer = _Answer(send, body=body)
         try:
             await self._app(scope, body.receive, answer.send)
@@ -105,18 +118,39 @@ class _Refused(Exception):
 
 
 class _Room:
-    """How much memory there is for the bodies of a door; for the one loop that serves it."""
+    """The bodies of a door; for the one loop that serves it."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: BodyRoom) -> None:
         self.most = most
-        self.held = 0
+        self._held: Counter[str] = Counter()
+
+    def hold(self, size: int, *, address: str) -> None:
+        """Take memory for a piece of a body; raises Unavailable ``api.bodies_many``."""
+        for held, most, whose in (
+            (self._held[address], self.most.held_of_one, "one address"),
+            (self._held.total(), self.most.held_bytes, "all callers"),
+        ):
+            if held + size > most:
+                raise Unavailable(
+                    "api.bodies_many",
+                    f"{held} bytes in requests of {whose} are held already, and {most} may be",
+                    retry_after_s=HELD_RETRY_S,
+                )
+        self._held[address] += size
+
+    def let_go(self, size: int, *, address: str) -> None:
+        """Give memory back."""
+        self._held[address] -= size
+        if self._held[address] <= 0:
+            del self._held[address]
 
 
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(self, receive: Receive, *, limit: int, times: BodyTimes, room: _Room) -> None:
+    def __init__(self, receive: Receive, *, address: str, limit: int, times: BodyTimes, room: _Room) -> None:
         self.refusal: ShuiqiaoError | None = None
+        self._address = address
         self._receive = receive
         self._limit = limit
         self._room = room
@@ -131,9 +165,8 @@ class _Body:
         if self._is_whole:
             # Whoever asks on waits for the caller to go away.
             return await self._receive()
-        left = min(self._times.piece_s, self._ends + self._size / SLOWEST_BYTES_PER_S - time.monotonic())
         try:
-            message = await asyncio.wait_for(self._receive(), max(left, 0.0))
+            message = await self._piece()
         except TimeoutError as error:
             raise self._refuse(
                 Unavailable("api.body_slow", f"{self._size} bytes came, and the next did not")
@@ -145,23 +178,25 @@ class _Body:
         self._is_whole = not message.get("more_body", False)
         return message
 
+    async def _piece(self) -> Message:
+        left = min(self._times.piece_s, self._ends + self._size / SLOWEST_BYTES_PER_S - time.monotonic())
+        if left <= 0:
+            raise TimeoutError
+        async with asyncio.timeout(left):
+            return await self._receive()
+
     def _hold(self, size: int) -> None:
-        if self._limit > self._room.most:
+        if self._limit > self._room.most.held_bytes:
             return
-        if self._room.held + size > self._room.most:
-            raise self._refuse(
-                Unavailable(
-                    "api.bodies_many",
-                    f"{self._room.held} bytes of requests are held already, and {self._room.most} may be",
-                    retry_after_s=HELD_RETRY_S,
-                )
-            )
+        try:
+            self._room.hold(size, address=self._address)
+        except Unavailable as error:
+            raise self._refuse(error) from error
         self._held += size
-        self._room.held += size
 
     def let_go(self) -> None:
         """Free its memory for others."""
-        self._room.held -= self._held
+        self._room.let_go(self._held, address=self._address)
         self._held = 0
 
     def _refuse(self, error: ShuiqiaoError) -> _Refused:
@@ -221,6 +256,17 @@ def address_of(host: str, *, forwarded: str) -> str:
         return host
 
 
+def address_of_scope(scope: Scope) -> str:
+    """Return the address that a request comes from, as ``address_of`` knows it."""
+    named = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    client = scope.get("client")
+    return address_of(client[0] if client else "", forwarded=",".join(named))
+
+
+MAX_DELAY_S: Final = 5.0
+"""Longest time for which a request is held up because its caller sent too many, in seconds."""
+
+
 class RequestRates:
     """Counts the requests of each caller; threads may share it."""
 
@@ -244,6 +290,19 @@ class RequestRates:
                 retry_after_s=(1 - left) / rate.per_s,
             )
 
+    def delay_s(self, caller: object, *, rate: Rate) -> float:
+        """Count one request and return how long to hold it up, in seconds, so that the rate is kept; never refuses.
+
+        Whoever waits for each answer before it asks again is slowed to the rate and loses nothing.
+        """
+        with self._lock:
+            now = self._clock()
+            left, then = self._left.get(caller, (float(rate.burst), now))
+            left = min(float(rate.burst), left + (now - then) * rate.per_s) - 1
+            left = max(left, -MAX_DELAY_S * rate.per_s)
+            self._left[caller] = (left, now)
+            return max(0.0, -left / rate.per_s)
+
 
 AT_WORK: Final = 16
 """Requests of one caller that are worked on at one time: half of the threads that a server has for all."""
@@ -258,9 +317,16 @@ class Shares:
             response = await act(request)
     """
 
-    def __init__(self, most: int = AT_WORK) -> None:
+    def __init__(self, most: int = AT_WORK, *, waiting: float = math.inf) -> None:
+        """waiting: how many requests of one caller may wait for one of these places."""
         self._most = most
+        self._all = most + waiting
         self._shares: dict[Hashable, _Share] = {}
+
+    def is_full(self, caller: Hashable) -> bool:
+        """Tell whether as many requests of a caller are at work and waiting as may."""
+        share = self._shares.get(caller)
+        return share is not None and share.users >= self._all
 
     @asynccontextmanager
     async def of(self, caller: Hashable) -> AsyncGenerator[None]:

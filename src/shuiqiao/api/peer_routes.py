@@ -1,17 +1,22 @@
 """The one route that other members use: a signed message in, the answer of ``PeerService`` out.
 
-No token is asked: the message says who sends it, and its signature proves it. Acts that wait for something (a block, a
-quorum, news) have threads of their own, so that those who wait keep nobody from a quick answer.
+No token is asked: the message says who sends it, and its signature proves it. Until then it is a stranger's, and counts
+for the address that it comes from; from then on it counts for its sender, who has a share of its own [PEER-5]. So
+neither strangers nor one member keep another member waiting for long. What goes beyond a share waits and holds no
+thread. Acts that wait for something (a block, a quorum, news) have threads of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, RequestRates, Shares, address_of_scope
 from shuiqiao.api.problems import response_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.client import tracing
@@ -22,13 +27,32 @@ from shuiqiao.node.peers.message import Act
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from shuiqiao.node.peers.message import PeerMessage
     from shuiqiao.node.peers.service import PeerService
 
-WAITING_FOR_NEWS: Final = 64
-"""Members that are told of new blocks; more of them ask again by time."""
+CHECKS: Final = 4
+"""Messages whose signature is verified at one time."""
 
-WAITING_FOR_BLOCKS: Final = 48
-QUICK: Final = 8
+CHECKS_OF_ONE: Final = 2
+"""Of these, messages that came from one address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How many acts of a sort are at work: threads for all senders; of one sender so many, and so many that wait."""
+
+    threads: int
+    of_one: int
+    waiting_of_one: int
+
+
+QUICK: Final = Work(threads=8, of_one=2, waiting_of_one=32)
+SLOW: Final = Work(threads=48, of_one=16, waiting_of_one=32)
+"""Of acts that wait for a block or a quorum, or read much."""
+
+NEWS: Final = Work(threads=64, of_one=2, waiting_of_one=0)
+"""Of waits for news: a sender's own, and one that a broken connection left behind."""
+
 _SLOW: Final = frozenset({Act.SUBMIT, Act.CONFIRMED, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.OPENING})
 _ACTS: Final = frozenset(map(str, Act))
 _QUEUE: Final = 256
@@ -51,38 +75,82 @@ PEER_LIMITS: Final = {f"{PEER_PATH}/{act}": act.max_message_bytes for act in Act
 """The longest body of each act's path."""
 
 
+class _Lane:
+    """The places of one sort of work, with a share of them for each sender."""
+
+    def __init__(self, work: Work) -> None:
+        self.threads = CapacityLimiter(work.threads)
+        self.shares = Shares(work.of_one, waiting=work.waiting_of_one)
+
+
 class PeerDoor:
     """An app of the one route, without a framework around it: members ask many small things in a second."""
 
     def __init__(self, service: PeerService) -> None:
         self._service = service
-        self._news = CapacityLimiter(WAITING_FOR_NEWS)
-        self._slow = CapacityLimiter(WAITING_FOR_BLOCKS)
-        self._quick = CapacityLimiter(QUICK)
+        self._checks = CapacityLimiter(CHECKS)
+        self._strangers = Shares(CHECKS_OF_ONE)
+        self._rates = RequestRates()
+        self._lanes = {work: _Lane(work) for work in (QUICK, SLOW, NEWS)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a message, or tell why not as problem+json."""
-        try:
-            response = await self._answer(scope, receive)
-        except ShuiqiaoError as error:
-            response = response_of(error)
+        response = await self._answer(scope, receive)
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        address = address_of_scope(scope)
+        try:
+            message = await self._received(scope, receive, address=address)
+        except ShuiqiaoError as error:
+            # Nobody is known to have sent it: whoever does so again and again is answered slowly.
+            await asyncio.sleep(self._rates.delay_s(address, rate=UNKNOWN_RATE))
+            return _refusal(error)
+        try:
+            return Response(await self._performed(message), media_type=ANSWER_TYPE)
+        except ShuiqiaoError as error:
+            return _refusal(error)
+
+    async def _received(self, scope: Scope, receive: Receive, *, address: str) -> PeerMessage:
+        """Return the message of a request, every check of [PEER-2] having held."""
         path, method = scope["path"], scope["method"]
         act = path.removeprefix(_ROOT)
         if act == path or not act or "/" in act:
             raise not_found()
         scope["route"] = _ROUTE
         if method != "POST":
-            refused = response_of(InvalidInput("api.method_wrong", f"{method[:20]} is not a method of this address"))
-            refused.headers["Allow"] = "POST"
-            return refused
-        limiter = self._news if act == Act.NEWS else self._slow if act in _SLOW else self._quick
-        if limiter.statistics().tasks_waiting >= _QUEUE:
-            raise Unavailable("peer.busy", f"{_QUEUE} messages wait already, as many as may", retry_after_s=_RETRY_S)
+            raise InvalidInput("api.method_wrong", f"{method[:20]} is not a method of this address")
         if act in _ACTS:
             tracing.tell(act=act)
         raw = await Request(scope, receive).body()
-        answer = await to_thread.run_sync(self._service.handle, act, raw, limiter=limiter)
-        return Response(answer, media_type=ANSWER_TYPE)
+        async with self._strangers.of(address):
+            _require_room(self._checks)
+            return await to_thread.run_sync(self._service.receive, act, raw, limiter=self._checks)
+
+    async def _performed(self, message: PeerMessage) -> bytes:
+        """Return the answer to a member, within its share."""
+        act, sender = Act(message.act), message.sender
+        work = NEWS if act is Act.NEWS else SLOW if act in _SLOW else QUICK
+        lane = self._lanes[work]
+        await asyncio.sleep(self._rates.delay_s(("member", sender), rate=KNOWN_RATE))
+        if lane.shares.is_full(sender):
+            raise _busy(f"{work.of_one} acts of {sender} are at work and {work.waiting_of_one} wait, as many as may")
+        async with lane.shares.of(sender):
+            _require_room(lane.threads)
+            return await to_thread.run_sync(self._service.perform, message, limiter=lane.threads)
+
+
+def _require_room(threads: CapacityLimiter) -> None:
+    if threads.statistics().tasks_waiting >= _QUEUE:
+        raise _busy(f"{_QUEUE} messages wait already, as many as may")
+
+
+def _busy(why: str) -> Unavailable:
+    return Unavailable("peer.busy", why, retry_after_s=_RETRY_S)
+
+
+def _refusal(error: ShuiqiaoError) -> Response:
+    found = response_of(error)
+    if error.code == "api.method_wrong":
+        found.headers["Allow"] = "POST"
+    return found

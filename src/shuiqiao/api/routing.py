@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER
 from shuiqiao.api.forms import CSV, WireResponse, formed
-from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
@@ -223,8 +223,7 @@ def _asker_of(request: Request, caller: Principal | None) -> Hashable:
     """Return by what the requests of a caller belong together: of one that is not known its address."""
     if caller is not None:
         return caller.kind, caller.id
-    host = request.client.host if request.client else ""
-    return address_of(host, forwarded=",".join(request.headers.getlist("x-forwarded-for")))
+    return address_of_scope(request.scope)
 
 
 def _refusal(status: int) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
 from shuiqiao.base.memory import COLLECT_EVERY_S, collect_only_what_is_new, share_heaps
+from shuiqiao.base.open_files import allow_open_files
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client import tracing
 from shuiqiao.node.home.server_lock import require_not_served
@@ -58,8 +59,14 @@ DRAIN_S: Final = 20.0
 HEADER_TIMEOUT_MS: Final = 10_000
 """How long a caller may take to send its headers, or the next request on an open connection."""
 
-MAX_CONNECTIONS: Final = 512
-"""Connections of one door at a time; further ones wait until one is closed."""
+MAX_CONNECTIONS: Final = 16_384
+"""Connections of one address at a time; further ones wait until one is closed. An idle one takes about 12 KB."""
+
+OWN_CONNECTIONS: Final = 512
+"""Connections of the home's own socket, which its owner alone opens."""
+
+FILES_OF_HOME: Final = 1_024
+"""Open files that connections leave to the ledger, the database and what this server asks of others."""
 
 BACKLOG: Final = 256
 THREADS: Final = 32
@@ -130,7 +137,9 @@ def serve_home(
 class _DoorServer(Server):
     """granian over a socket that is bound already: port 0 is known then, and no second process can share the port."""
 
-    def __init__(self, app: ASGIApp, *, listener: socket.socket, tls: Tls | None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, listener: socket.socket, tls: Tls | None, connections: int = OWN_CONNECTIONS
+    ) -> None:
         self._listener = listener
         secure: dict[str, Any] = {} if tls is None else {"ssl_cert": tls.certificate, "ssl_key": tls.key}
         super().__init__(
@@ -140,7 +149,7 @@ class _DoorServer(Server):
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
             websockets=False,
             backlog=BACKLOG,
-            backpressure=MAX_CONNECTIONS,
+            backpressure=connections,
             log_enabled=False,
             log_access=False,
             **secure,
@@ -187,13 +196,25 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
         )
 
     outside = Callers.at_address(known)
+    for_public, for_peers = connections_within(allow_open_files())
+    public = public_app(door("public", outside))
     found = [
-        _DoorServer(public_app(door("public", outside)), listener=listeners.public, tls=tls),
+        _DoorServer(public, listener=listeners.public, tls=tls, connections=for_public),
         _DoorServer(home_app(door("home", Callers.at_socket(known))), listener=listeners.own, tls=None),
     ]
     if listeners.peers is not None:
-        found.append(_DoorServer(peers_app(running, metrics=metrics), listener=listeners.peers, tls=tls))
+        app = peers_app(running, metrics=metrics)
+        found.append(_DoorServer(app, listener=listeners.peers, tls=tls, connections=for_peers))
     return found
+
+
+def connections_within(files: int) -> tuple[int, int]:
+    """Return how many connections the public address and the one for members may have, of so many open files.
+
+    No caller can use up the files that the ledger needs. Where files are short, members have five parts of eight.
+    """
+    left = files - min(FILES_OF_HOME + OWN_CONNECTIONS, files // 2)
+    return min(MAX_CONNECTIONS, left * 3 // 8), min(MAX_CONNECTIONS, left * 5 // 8)
 
 
 def _run(

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates, Shares, address_of
+from shuiqiao.api.limits import MAX_DELAY_S, BodyLimits, BodyRoom, BodyTimes, Rate, RequestRates, Shares, address_of
 from shuiqiao.base.errors import Unavailable
 
 LIMITS = {"/small": 10, "/large/": 1_000}
@@ -21,6 +21,10 @@ async def echo_length(_scope, receive, send):
         more = message.get("more_body", False)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+def scope_of(path, *, address):
+    return {"type": "http", "path": path, "headers": [], "method": "POST", "client": (address, 1)}
 
 
 def answer(pieces, *, path="/small", declared=None, times=None):
@@ -56,7 +60,7 @@ def test_bodies_of_all_callers_share_the_memory_of_a_door_and_give_it_back():
             await go_on.wait()
             await echo_length(scope, receive, send)
 
-        app = BodyLimits(hold, limits={"/small": 10, "/long": 100}, held_bytes=20)
+        app = BodyLimits(hold, limits={"/small": 10, "/long": 100}, room=BodyRoom(held_bytes=20))
 
         async def ask(path, size):
             async def receive():
@@ -80,6 +84,40 @@ def test_bodies_of_all_callers_share_the_memory_of_a_door_and_give_it_back():
     codes = asyncio.run(run())
     assert codes[0] == ("/small", 3, 503)
     assert sorted(codes[1:]) == [("/long", 50, 200), ("/small", 9, 200), ("/small", 9, 200), ("/small", 10, 200)]
+
+
+def test_one_address_holds_a_part_of_the_memory_and_leaves_the_rest_to_others():
+    """[API-5]"""
+
+    async def run():
+        go_on, refused = asyncio.Event(), []
+
+        async def hold(scope, receive, send):
+            await receive()
+            await go_on.wait()
+            await echo_length(scope, receive, send)
+
+        app = BodyLimits(hold, limits=LIMITS, room=BodyRoom(held_bytes=100, held_of_one=15))
+
+        async def ask(address):
+            async def receive():
+                return {"type": "http.request", "body": b"x" * 9, "more_body": False}
+
+            async def send(message):
+                if message.get("status") == 503:
+                    refused.append(address)
+
+            await app(scope_of("/small", address=address), receive, send)
+
+        asked = [asyncio.ensure_future(ask(address)) for address in ("greedy", "greedy", "modest", "greedy")]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*asked)
+        await ask("greedy")
+        return refused
+
+    assert asyncio.run(run()) == ["greedy", "greedy"]
 
 
 def test_a_limit_by_the_beginning_of_a_path_holds_below_it():
@@ -120,6 +158,18 @@ def test_requests_are_counted_for_each_caller_and_come_back_with_time():
         rates.count("one", rate=rate)
 
 
+def test_who_asks_too_often_is_held_up_to_the_rate_and_loses_nothing():
+    now = [0.0]
+    rates, rate = RequestRates(clock=lambda: now[0]), Rate(burst=2, per_s=10.0)
+    assert [rates.delay_s("one", rate=rate) for _ in range(4)] == pytest.approx([0, 0, 0.1, 0.2])
+    assert rates.delay_s("other", rate=rate) == 0
+    now[0] = 0.2
+    assert rates.delay_s("one", rate=rate) == pytest.approx(0.1)
+    assert max(rates.delay_s("one", rate=rate) for _ in range(1_000)) == pytest.approx(MAX_DELAY_S)
+    now[0] = 0.2 + MAX_DELAY_S + 1
+    assert rates.delay_s("one", rate=rate) == 0
+
+
 @pytest.mark.parametrize(
     ("host", "forwarded", "address"),
     [
@@ -155,3 +205,22 @@ def test_a_caller_has_its_share_at_work_and_keeps_nobody_else_waiting():
         return before, len(at_work), shares._shares
 
     assert asyncio.run(run()) == (["greedy", "greedy", "modest"], 4, {})
+
+
+def test_as_many_requests_of_a_caller_wait_as_may():
+    async def run():
+        shares, go_on = Shares(1, waiting=1), asyncio.Event()
+
+        async def ask():
+            async with shares.of("one"):
+                await go_on.wait()
+
+        full = [shares.is_full("one")]
+        asked = [asyncio.ensure_future(ask()) for _ in range(2)]
+        await asyncio.sleep(0)
+        full += [shares.is_full("one"), shares.is_full("other")]
+        go_on.set()
+        await asyncio.gather(*asked)
+        return [*full, shares.is_full("one")]
+
+    assert asyncio.run(run()) == [False, True, False, False]

@@ -4,16 +4,14 @@ It decides nothing of the field: the ledger engine, the witness, the provider, t
 member do, as they do for its own commands. What is asked rests on a block that the asking side names; this member first
 comes to hold it, for no longer than its engine waits.
 
-Nobody can make it wait for ever, or do more at a time than a number of acts for one sender [PEER-5].
+Nobody can make it wait for ever. How many acts of one sender are at work at a time is for the door that calls it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -37,16 +35,9 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine
     from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
-MAX_RUNNING: Final = 16
-"""Acts of one sender at a time."""
-
-MAX_WAITING_FOR_NEWS: Final = 2
-"""Waits for news of one sender at a time: its own, and one that a broken connection left behind."""
-
 COMMIT_TIMEOUT_S: Final = 30.0
 """How long a message with transactions waits for their blocks, in seconds; they may still be committed after it."""
 
-_BUSY_RETRY_S: Final = 1.0
 _Part = TypeVar("_Part")
 
 
@@ -73,7 +64,8 @@ class PeerService:
     Example::
 
         service = PeerService(engine=engine, served=Served(writer=engine), ...)
-        answer = service.handle("ledger.checkpoint", body_of_the_http_request)
+        message = service.receive("ledger.checkpoint", body_of_the_http_request)
+        answer = service.perform(message)
     """
 
     def __init__(
@@ -94,8 +86,6 @@ class PeerService:
         self._sealing_key = sealing_key
         self._network = engine.parameters.network
         self._verifier = MessageVerifier(member=member, network=self._network, suite=suite, clock=clock)
-        self._running: Counter[tuple[MemberId, bool]] = Counter()
-        self._lock = threading.Lock()
         self._news = BlockNews(engine)
         self._acts: dict[Act, Callable[[PeerMessage], msgspec.Struct]] = {
             Act.SUBMIT: self._submit,
@@ -116,35 +106,23 @@ class PeerService:
             Act.OPENING: self._opening,
         }
 
-    def handle(self, act: str, raw: bytes) -> bytes:
-        """Return the answer to a message that came in under the name of an act.
+    def receive(self, act: str, raw: bytes) -> PeerMessage:
+        """Return a message that came in under the name of an act: its sender is a member, and sent it now and once.
 
-        Raises InvalidInput ``peer.act_unknown``, ``peer.body_malformed``; Denied ``peer.act_not_served``; Unavailable
-        ``peer.busy``; what ``MessageVerifier.verify`` raises, and what the act is refused with.
+        Raises InvalidInput ``peer.act_unknown``, what ``MessageVerifier.verify`` raises.
         """
-        known = decode_act(act)
-        message = self._verifier.verify(raw, act=known, state=self._engine.state())
-        with self._place(MemberId(message.sender), is_wait=known is Act.NEWS):
-            return encode_wire(self._acts[known](message))
+        return self._verifier.verify(raw, act=decode_act(act), state=self._engine.state())
+
+    def perform(self, message: PeerMessage) -> bytes:
+        """Return the answer to a message that was received.
+
+        Raises InvalidInput ``peer.body_malformed``; Denied ``peer.act_not_served``; what the act is refused with.
+        """
+        return encode_wire(self._acts[Act(message.act)](message))
 
     def close(self) -> None:
         """Let go who waits for news."""
         self._news.close()
-
-    @contextmanager
-    def _place(self, sender: MemberId, *, is_wait: bool) -> Generator[None]:
-        key, most = (sender, is_wait), MAX_WAITING_FOR_NEWS if is_wait else MAX_RUNNING
-        with self._lock:
-            if self._running[key] >= most:
-                raise Unavailable(
-                    "peer.busy", f"{self._member} does {most} acts for {sender} already", retry_after_s=_BUSY_RETRY_S
-                )
-            self._running[key] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running[key] -= 1
 
     # The ledger
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from itertools import islice
 
+import httpx2
 import msgspec
 import pytest
 
 from hostile_peers import LyingProxy, SlowCallers, drip, flood, hang_up, page_of_the_web, post, redirect
 from patience import PATIENCE_S
-from peers_world import BUREAU, LEAD_BANK, PeerNetwork
+from peers_world import BUREAU, LEAD_BANK, REGULATOR, PeerNetwork
+from shuiqiao.api.peer_routes import CHECKS_OF_ONE, QUICK
 from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -43,17 +50,21 @@ class Attacked:
 
     def signer(self, *, network=None, clock=None, seed=None):
         """Sign in the bank's name, as whoever got a network or a clock wrong would."""
-        home = self.network.home(LEAD_BANK)
-        suite = get_suite("intl")
-        key = load_keys(home, passphrase=read_passphrase(home.passphrase)).signing
-        return MessageSigner(
-            member=LEAD_BANK,
-            network=network or network_id(load_genesis(home.genesis)),
-            suite=suite,
-            keys=(key if seed is None else suite.signing_key_from_seed(seed),),
-            clock=clock or SystemClock(),
-            entropy=system_entropy,
-        )
+        found = signer_of(self.network.home(LEAD_BANK), LEAD_BANK)
+        keys = found.keys if seed is None else (found.suite.signing_key_from_seed(seed),)
+        return dataclasses.replace(found, network=network or found.network, keys=keys, clock=clock or found.clock)
+
+
+def signer_of(home, member):
+    """Sign in a member's name."""
+    return MessageSigner(
+        member=member,
+        network=network_id(load_genesis(home.genesis)),
+        suite=get_suite("intl"),
+        keys=(load_keys(home, passphrase=read_passphrase(home.passphrase)).signing,),
+        clock=SystemClock(),
+        entropy=system_entropy,
+    )
 
 
 @pytest.fixture
@@ -129,6 +140,99 @@ def test_callers_that_never_end_their_requests_do_not_keep_an_honest_member_out(
     finally:
         slow.close()
     assert patiently(lambda: say(bank, 9)).height > first.height
+
+
+def test_bodies_that_come_a_byte_at_a_time_keep_no_honest_member_waiting(attacked):
+    """[PEER-5] [API-5]: requests that begin well and never end, more than there were connections for once."""
+    slow = SlowCallers(attacked.port, count=600)
+    try:
+        slow.say(b"POST /peer/v1/ledger.checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        bank = attacked.bank(through_proxy=False)
+        first = say(bank, 1)
+        slow.say(b"a")
+        assert say(bank, 2).height > first.height
+    finally:
+        slow.close()
+
+
+class Gated:
+    """A bureau in this process whose quick acts for one member, and whose checks of what a stranger sent, stand still.
+
+    So it is seen what others may do meanwhile, however fast the machine is.
+    """
+
+    def __init__(self, folder) -> None:
+        self.network = PeerNetwork(folder, "intl")
+        self.stack = ExitStack()
+        self.service = self.stack.enter_context(self.network.here(BUREAU)).peer_service
+        self.port = self.network.ports[BUREAU]
+        self.go_on = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.at_work = 0
+        self.stack.callback(self.go_on.set)
+        perform, receive = self.service.perform, self.service.receive
+        self.service.perform = lambda message: self.held(message.sender == LEAD_BANK) or perform(message)
+        self.service.receive = lambda act, raw: self.held(raw == STRANGE) or receive(act, raw)
+
+    def held(self, is_held) -> None:
+        if is_held:
+            self.at_work += 1
+            self.entered.release()
+            assert self.go_on.wait(PATIENCE_S)
+
+    def signed(self, member, act=Act.CHECKPOINT) -> bytes:
+        return signer_of(self.network.home(member), member).sign(b"\xa0", act=act, receiver=BUREAU)
+
+
+STRANGE = b"\xa0"
+
+
+@pytest.fixture
+def gated(tmp_path):
+    opened = Gated(tmp_path)
+    with opened.stack:
+        yield opened
+
+
+def sent_by_many(gated, bodies, *, address="127.0.0.1"):
+    """Send each body on a connection of its own, all at one time; return how each was answered, once it is."""
+
+    def send(body):
+        transport = httpx2.HTTPTransport(local_address=address)
+        with httpx2.Client(transport=transport, timeout=PATIENCE_S) as client:
+            found = client.post(f"http://127.0.0.1:{gated.port}/peer/v1/{Act.CHECKPOINT}", content=body)
+            return found.status_code, "" if found.status_code == 200 else found.json()["code"]
+
+    pool = gated.stack.enter_context(ThreadPoolExecutor(max_workers=len(bodies)))
+    return [pool.submit(send, body) for body in bodies]
+
+
+def test_one_members_acts_fill_its_own_share_and_no_others(gated):
+    """[PEER-5]: it has two quick acts at work and 32 that wait; what goes beyond is refused, and others go on."""
+    count = QUICK.of_one + QUICK.waiting_of_one + 6
+    flood = sent_by_many(gated, [gated.signed(LEAD_BANK) for _ in range(count)])
+    for _ in range(QUICK.of_one):
+        assert gated.entered.acquire(timeout=PATIENCE_S)
+    for number in range(5):
+        path = f"/peer/v1/{Act.CHECKPOINT}"
+        assert post(gated.port, path, gated.signed(REGULATOR))[0] == 200, number
+    refused = list(islice(as_completed(flood), 6))
+    assert {each.result() for each in refused} == {(503, "peer.busy")}
+    assert gated.at_work == QUICK.of_one
+    gated.go_on.set()
+    assert Counter(each.result()[0] for each in flood) == {200: count - 6, 503: 6}
+
+
+def test_what_strangers_send_is_checked_beside_what_members_send(gated):
+    """[PEER-5]: a stranger's address has two checks at a time, so those of another address go on."""
+    flood = sent_by_many(gated, [STRANGE] * 20, address="127.0.0.2")
+    for _ in range(CHECKS_OF_ONE):
+        assert gated.entered.acquire(timeout=PATIENCE_S)
+    for number in range(5):
+        assert post(gated.port, f"/peer/v1/{Act.CHECKPOINT}", gated.signed(REGULATOR))[0] == 200, number
+    assert gated.at_work == CHECKS_OF_ONE
+    gated.go_on.set()
+    assert {each.result() for each in flood} == {(400, "ledger.document_malformed")}
 
 
 @pytest.mark.parametrize("behave", [redirect, hang_up, page_of_the_web, flood], ids=lambda each: each.__name__)

@@ -15,7 +15,6 @@ from shuiqiao.members.contract import ENDPOINT, MemberEndpointBody
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.acts import decode_wire, encode_wire, max_answer_bytes
 from shuiqiao.node.peers.message import Act
-from shuiqiao.node.peers.service import MAX_RUNNING, MAX_WAITING_FOR_NEWS
 
 BANK = MemberId("bank-east")
 ANSWERS = {
@@ -45,11 +44,16 @@ def world(request, tmp_path_factory):
     opened.close()
 
 
+def handled(receiver, act, raw):
+    service = receiver.peer_service
+    return service.perform(service.receive(act, raw))
+
+
 def ask(sender, receiver, act, body):
     """Ask as the sender's client does, without the network between."""
     data = body if isinstance(body, bytes) else encode_wire(body)
     raw = sender.peer_client._signer.sign(data, act=act, receiver=receiver.member)
-    return decode_wire(receiver.peer_service.handle(act.value, raw), ANSWERS[act], max_bytes=max_answer_bytes(act))
+    return decode_wire(handled(receiver, act.value, raw), ANSWERS[act], max_bytes=max_answer_bytes(act))
 
 
 def code_of(act):
@@ -145,34 +149,12 @@ def test_what_another_role_does_is_not_done(world):
         for act in refused:
             sender = world.other_bank
             raw = sender.peer_client._signer.sign(b"\xa0", act=act, receiver=member)
-            assert code_of(
-                lambda raw=raw, act=act, member=member: members[member].peer_service.handle(act.value, raw)
-            ) == ("peer.act_not_served")
+            assert code_of(lambda raw=raw, act=act, member=member: handled(members[member], act.value, raw)) == (
+                "peer.act_not_served"
+            )
     raw = world.bank.peer_client._signer.sign(b"\xa0", act=Act.ASK, receiver=BUREAU)
-    assert code_of(lambda: world.bureau.peer_service.handle("exchange.tell", raw)) == "peer.act_unknown"
+    assert code_of(lambda: handled(world.bureau, "exchange.tell", raw)) == "peer.act_unknown"
     assert code_of(lambda: ask(world.bank, world.bureau, Act.BLOCKS, acts.Nothing())) == "peer.body_malformed"
-
-
-def test_one_sender_has_a_bounded_number_of_acts_at_work(world):
-    """[PEER-5]"""
-    service, bank = world.bureau.peer_service, world.bank
-    with service._lock:
-        service._running[(bank.member, False)] = MAX_RUNNING
-    try:
-        assert code_of(lambda: ask(bank, world.bureau, Act.CHECKPOINT, acts.Nothing())) == "peer.busy"
-        assert ask(world.other_bank, world.bureau, Act.CHECKPOINT, acts.Nothing()).note
-        asked = acts.AfterHeight(height=0, wait_ms=0)
-        assert ask(bank, world.bureau, Act.NEWS, asked).height
-    finally:
-        service._running[(bank.member, False)] = 0
-    with service._lock:
-        service._running[(bank.member, True)] = MAX_WAITING_FOR_NEWS
-    try:
-        assert code_of(lambda: ask(bank, world.bureau, Act.NEWS, asked)) == "peer.busy"
-    finally:
-        service._running[(bank.member, True)] = 0
-    assert ask(bank, world.bureau, Act.CHECKPOINT, acts.Nothing()).note
-    assert not any(service._running.values())
 
 
 def test_a_block_that_nobody_has_is_not_waited_for_without_end(world):
