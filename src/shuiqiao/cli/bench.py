@@ -79,14 +79,26 @@ def bench_api(
     records: Annotated[int, typer.Option(min=1, max=100_000, help="Invoices of each firm.")] = 5_000,
     applications: Annotated[int, typer.Option(min=1, max=1_000, help="Applications one at a time.")] = 20,
     minutes: Annotated[float, typer.Option(min=0, max=600, help="How long memory is watched; 0: not at all.")] = 30,
+    hostile: Annotated[
+        float, typer.Option(min=0, max=60, help="Seconds beside each hostile peer; 0: none are measured.")
+    ] = 5,
     json: Json = False,
 ) -> None:
     """Measure five servers of a sandbox over HTTP, the load client beside them 五个服务的接口性能测试."""
     from shuiqiao.sandbox.benchmarks.api import ApiBench, run_api_bench
+    from shuiqiao.sandbox.benchmarks.api_hostile import HostilePeers
     from shuiqiao.sandbox.benchmarks.api_lending import LendingLoad
 
     load = LendingLoad(firms=firms, records=records, alone=applications, seconds=seconds)
-    bench = ApiBench(suite=suite.value, missed=missed, readers=readers, seconds=seconds, minutes=minutes, load=load)
+    bench = ApiBench(
+        suite=suite.value,
+        missed=missed,
+        readers=readers,
+        seconds=seconds,
+        minutes=minutes,
+        load=load,
+        hostile=HostilePeers(seconds=hostile) if hostile else None,
+    )
     with progress_on_stderr() as progress:
         figures = run_api_bench(bench, progress=progress)
     _show_figures(figures, as_json=json)

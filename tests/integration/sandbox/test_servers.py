@@ -18,6 +18,7 @@ from shuiqiao.client.resources.sessions import CallerRecord
 from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, permissions_of, roles_of
 from shuiqiao.node.home.server_lock import serving_process
 from shuiqiao.sandbox.benchmarks.api import ApiBench, measure_followers, measure_idle, measure_reading
+from shuiqiao.sandbox.benchmarks.api_hostile import DECEIVED, HostilePeers, measure_hostile
 from shuiqiao.sandbox.scenario.consortium import LEAD_BANK
 from shuiqiao.sandbox.servers import parties
 from shuiqiao.sandbox.servers.folder import SandboxFolder
@@ -110,6 +111,26 @@ def test_people_begin_a_session_anew_before_it_ends_unused(sandbox, monkeypatch)
         # An act under way goes on with the session that it has.
         for client in (first, second):
             assert client.get("/api/v1/me").read_as(CallerRecord).kind == "user"
+
+
+def test_the_bench_measures_an_honest_member_beside_each_hostile_peer_and_none_is_misled(sandbox):
+    peers = HostilePeers(seconds=0.3, flooding=4, dripping=20, open=50)
+    rows = measure_hostile(sandbox, peers)
+    assert [row["attack"] for row in rows] == [
+        "invalid_signatures",
+        "valid_acts",
+        "one_byte_a_second",
+        "open_connections",
+        "wrong_roots",
+        "endless_pages",
+    ]
+    for row in rows:
+        assert row["slowed"] > 0
+        for figures in (row["alone_ms"], row["beside_ms"]):
+            assert 0 < figures["p50"] <= figures["p95"]
+    # The follower of the hostile writer holds what all hold, and stands by it.
+    deceived = [each for each in sandbox.status() if each.member == DECEIVED]
+    assert [each.is_ready for each in deceived] == [True]
 
 
 def test_a_server_that_died_is_told_and_started_again(sandbox):

@@ -3,7 +3,7 @@
 Measured, each on homes made for this run: how fast a follower on another process copies what it missed, beside one that
 has the writer in its own process; the memory of servers that have nothing to do, and whether it grows (``api_memory``);
 how long readers of lists and receipts wait who think a second between two questions; what grants and decisions take
-(``api_lending``). A figure that was not measured is None.
+(``api_lending``); by how much hostile peers slow a member (``api_hostile``). A figure that was not measured is None.
 
 All processes share the machine with the load client: a figure here is one of this machine and of everything on it.
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.operation import PREFIX
@@ -35,16 +35,17 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import FollowerSettings
-from shuiqiao.ledger.model import MAX_VALIDITY_MS, Committed
-from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.model import Committed
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.home.keys import load_keys, read_passphrase
-from shuiqiao.node.home.settings import load_settings
+from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.institution import Dependencies, Institution
-from shuiqiao.node.peers.asking import PeerClient
-from shuiqiao.node.peers.directory import PeerDirectory
-from shuiqiao.node.peers.http_ledger import HttpLedger
-from shuiqiao.node.peers.message import MessageSigner
+from shuiqiao.sandbox.benchmarks.api_hostile import (
+    HostilePeers,
+    await_copies,
+    measure_hostile,
+    unread_anchors,
+    writer_for,
+)
 from shuiqiao.sandbox.benchmarks.api_lending import (
     LendingBench,
     LendingLoad,
@@ -53,13 +54,13 @@ from shuiqiao.sandbox.benchmarks.api_lending import (
     write_invoices,
 )
 from shuiqiao.sandbox.benchmarks.api_memory import APPLICATIONS_PER_S, Watched, largest_mb, measure_growth
+from shuiqiao.sandbox.benchmarks.hostile_load import signer_of
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.logging_in import token_of
 from shuiqiao.sandbox.servers.making import make_sandbox
 from shuiqiao.sandbox.servers.parties import patiently
 from shuiqiao.sandbox.servers.running import Sandbox
-from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.engine.port import LedgerPeer
@@ -70,9 +71,6 @@ IN_FLIGHT: Final = 2_000
 TAXPAYERS: Final = 25
 SETTLE_S: Final = 3.0
 """How long servers are left alone before their memory is read."""
-
-CATCH_UP_S: Final = 600.0
-"""How long followers may take for the transactions that they missed."""
 
 THINKING_S: Final = 1.0
 LONG_READERS: Final = 10
@@ -92,7 +90,7 @@ class ApiBench:
     """What is measured.
 
     missed: transactions that a follower copies. readers, seconds: of the questions. minutes: for how long memory is
-    watched under load, 0 for not at all.
+    watched under load, 0 for not at all. hostile: None for none.
     """
 
     suite: str
@@ -101,6 +99,7 @@ class ApiBench:
     seconds: float = 20.0
     minutes: float = 30.0
     load: LendingLoad = field(default_factory=LendingLoad)
+    hostile: HostilePeers | None = field(default_factory=HostilePeers)
     folder: Path | None = None
     """Where the homes are made and removed again, None for the system's temporary folder."""
 
@@ -130,11 +129,12 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
             sandbox.stop()
             rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
-            _await_copies(sandbox)
+            await_copies(sandbox)
             read_ms = measure_reading(sandbox, bench, progress=progress)
             with LendingBench.opened(sandbox, data, load=bench.load, progress=progress) as lending:
                 lent = measure_lending(lending, progress=progress)
                 memory = _memory(sandbox, lending, bench, progress=progress)
+            slowed = None if bench.hostile is None else measure_hostile(sandbox, bench.hostile, progress=progress)
             sandbox.stop()
             here = measure_in_one_process(lending, progress=progress)
             return {
@@ -149,6 +149,7 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
                 "follower_ratio": round(rates.over_http / rates.in_process, 2),
                 "rss_growth_mb_30min": round(max(each.growth for each in memory.values()), 1) if memory else None,
                 "memory_mb": {member: each.as_json() for member, each in memory.items()} or None,
+                "hostile_peer": slowed,
             }
 
 
@@ -200,7 +201,8 @@ def _opened(place: SandboxFolder) -> Institution:
 def _fill(bureau: Institution, count: int) -> None:
     """Put anchors of batches on the ledger that nobody has."""
     futures: deque[Future[Committed]] = deque()
-    for raw in itertools.islice(_anchors(bureau), count):
+    anchors = unread_anchors(signer_of(bureau.home))
+    for raw in itertools.islice(anchors, count):
         if len(futures) >= IN_FLIGHT:
             futures.popleft().result()
         futures.append(bureau.engine.submit(raw))
@@ -208,47 +210,10 @@ def _fill(bureau: Institution, count: int) -> None:
         future.result()
 
 
-def _anchors(bureau: Institution) -> Iterator[bytes]:
-    now_ms = bureau.dependencies.clock.now_ms()
-    while True:
-        draft = TransactionDraft(
-            kind=COMMIT,
-            version=1,
-            body=AnchorCommitBody(
-                batch=new_id(system_entropy),
-                standard="invoice_issued@2",
-                period_from="2024-01-01",
-                period_to="2024-12-31",
-                count=1,
-                depth=0,
-                root=system_entropy(32),
-            ),
-            author=bureau.member,
-            valid_until_ms=now_ms + MAX_VALIDITY_MS // 2,
-            id=new_id(system_entropy),
-        )
-        network, keys = bureau.parameters.network, (bureau.keys.signing,)
-        yield sign_transaction(draft, network=network, suite=bureau.suite, keys=keys)
-
-
 def _copied_over_http(place: SandboxFolder, bureau: Institution, *, height: int, folder: Path) -> float:
     """Return transactions a second that a member copies from the bureau's server."""
-    member = BANKS[0]
-    home = place.home(member)
-    settings, keys = load_settings(home), load_keys(home, passphrase=read_passphrase(home.passphrase))
-    signer = MessageSigner(
-        member=member,
-        network=bureau.parameters.network,
-        suite=bureau.suite,
-        keys=(keys.signing,),
-        clock=SystemClock(),
-        entropy=system_entropy,
-    )
-    with closing(
-        PeerClient(signer=signer, directory=PeerDirectory(listed=settings.peers, state=lambda: None))
-    ) as client:
-        with closing(HttpLedger(client, writer=BUREAU)) as writer:
-            return _copied(bureau, writer, height=height, folder=folder)
+    with writer_for(place.home(BANKS[0])) as writer:
+        return _copied(bureau, writer, height=height, folder=folder)
 
 
 def _copied(bureau: Institution, writer: LedgerPeer, *, height: int, folder: Path) -> float:
@@ -285,15 +250,6 @@ def _memory(sandbox: Sandbox, lending: LendingBench, bench: ApiBench, *, progres
         return lending.lend_until(ending, per_s=APPLICATIONS_PER_S)
 
     return measure_growth(sandbox, minutes=bench.minutes, loads=(read, lend), progress=progress)
-
-
-def _await_copies(sandbox: Sandbox) -> None:
-    """Return once all have the same blocks."""
-    until = time.monotonic() + CATCH_UP_S
-    while len(heights := {each.height for each in sandbox.status()}) > 1:
-        if time.monotonic() > until:
-            raise AssertionError(f"after {CATCH_UP_S} s the copies of the ledger stand at {heights}")
-        time.sleep(_POLL_S)
 
 
 def measure_reading(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> Mapping[str, object]:
