@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hostile: HostileWriter
 
-    def log_message(self, *_words: object) -> None:
+    def log_message(self, format: str, *_words: object) -> None:  # noqa: A002 - the name that it overrides
         """Say nothing."""
 
     def do_POST(self) -> None:
