@@ -211,7 +211,7 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
 def connections_within(files: int) -> tuple[int, int]:
     """Return how many connections the public address and the one for members may have, of so many open files.
 
-    No caller can use up the files that the ledger needs. Where files are short, members have five parts of eight.
+    No caller uses up the files that the ledger needs [API-20]. Members have five parts of eight where files are short.
     """
     left = files - min(FILES_OF_HOME + OWN_CONNECTIONS, files // 2)
     return min(MAX_CONNECTIONS, left * 3 // 8), min(MAX_CONNECTIONS, left * 5 // 8)
