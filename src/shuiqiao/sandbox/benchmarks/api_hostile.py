@@ -39,6 +39,7 @@ from shuiqiao.sandbox.benchmarks.hostile_writer import ENDLESS_PAGES, HONEST, WR
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, LEAD_BANK
 from shuiqiao.sandbox.servers.logging_in import token_of
 from shuiqiao.sandbox.servers.parties import patiently
+from shuiqiao.sandbox.servers.running import READY_TIMEOUT_S
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _send_to(sandbox: Sandbox, member: MemberId, *, writer_url: str) -> None:
     peers = {**settings.peers, BUREAU: writer_url}
     sandbox.folder.home(member).settings.write_text(encode_settings(msgspec.structs.replace(settings, peers=peers)))
     server.start()
-    server.wait_ready()
+    server.wait_ready(timeout_s=READY_TIMEOUT_S)
 
 
 @contextmanager
