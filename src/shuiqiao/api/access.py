@@ -81,16 +81,17 @@ class Callers:
             return self._without_token()
         token = sent[len(SCHEME) :].strip() if sent[: len(SCHEME)].lower() == SCHEME else ""
         if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii():
-            raise unauthenticated()
+            raise unauthenticated(is_sent=True)
         try:
             return self._known.authenticate(token)
         except Denied as error:
-            raise unauthenticated() from error
+            raise unauthenticated(is_sent=True) from error
 
 
-def unauthenticated() -> Denied:
-    """Return the one refusal of a caller who is not known, whatever is wrong with its token."""
-    return Denied("api.unauthenticated", "this needs a valid token, and none was sent")
+def unauthenticated(*, is_sent: bool = False) -> Denied:
+    """Return the one refusal of a caller who is not known, whatever is wrong with its token. is_sent: it has one."""
+    found = "the one that was sent is not valid here, or has ended" if is_sent else "none was sent"
+    return Denied("api.unauthenticated", f"this needs a valid token, and {found}")
 
 
 def require_access(caller: Principal | None, *, permission: str) -> None:

@@ -225,6 +225,8 @@ def _speak_past(result: Mapping[str, Any]) -> None:
             detail = " ".join(f"{name}={value}" for name, value in row["detail"].items())
             to = f" -> {row['recipient']}" if row["recipient"] else ""
             say(f"  {row['index']:>8}  {row['id']}{to}  {row['status']}  {detail}")
+        if len(result[subject]) > _SHOWN_ROWS:
+            say(f"  and {len(result[subject]) - _SHOWN_ROWS} more; all of them with --json 其余见 --json")
     if "proofs" in result:
         say(f"receipts 回执 {len(result['proofs'])}")
 

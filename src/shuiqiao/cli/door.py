@@ -70,8 +70,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         code = show_error(told, as_json=as_json)
     except TyperException as error:
         code = _show_usage(error.format_message(), as_json=as_json)
-    except typer.Abort:
-        code = EXIT_REFUSED
+    except typer.Abort as ended:
+        # An interruption is told where it is caught.
+        is_interrupted = isinstance(ended.__context__, KeyboardInterrupt)
+        code = EXIT_REFUSED if is_interrupted else show_error(_input_ended(), as_json=as_json)
     except Exception as error:
         # A full disk or a file that may not be read can meet any command; rooms map what they can say more about.
         refused = error_of_system(error, place=_named_place(words))
@@ -80,6 +82,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         is_heard = getattr(error, "filename", None) != STANDARD_OUTPUT
         code = show_error(refused, as_json=as_json and is_heard)
     sys.exit(code)
+
+
+def _input_ended() -> Unavailable:
+    return Unavailable("cli.input_ended", "a question was asked, and the input ended before it was answered")
 
 
 def _named_place(words: Sequence[str]) -> str:

@@ -333,7 +333,9 @@ def enterprise_used(
     if taxpayer is not None:
         show_uses_at(_required(home, "--home"), taxpayer, asked, proofs=proofs, as_json=json)
         return
-    device = _open_device(_required(key, "--key"))
+    if key is None:
+        raise typer.BadParameter("name TAXPAYER and --home for a bureau's own list, or --key for yours")
+    device = _open_device(key)
     with device.at_bureau(_optional_address(bureau)) as session:
         uses = [use for page in read_pages(session, LIST_OWN_USES, asked) for use in page.items]
     show_uses(uses, proofs=proofs, hash_name=device.suite.hash_name, as_json=json)

@@ -150,6 +150,8 @@ def show_list(name: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({name: rows})
         return
+    if rows:
+        say("  ".join(rows[0]))
     for row in rows:
         say("  ".join(map(joined, row.values())))
     say(f"{len(rows)} {name} 共 {len(rows)} 项")

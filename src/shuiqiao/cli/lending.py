@@ -14,7 +14,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work
 from shuiqiao.cli.options import Home, Json, command_group
-from shuiqiao.cli.output import print_json, progress_on_stderr, say, say_rows, show
+from shuiqiao.cli.output import joined, print_json, progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
     from shuiqiao.cli.home import HomeAtWork
@@ -438,7 +438,7 @@ def _speak_file(result: Mapping[str, Any]) -> None:
     say_rows({name: result[name] for name in ("application", "product", "amount_fen", "status")}, width=12)
     for name in ("assessment", "decision"):
         if result[name] is not None:
-            say_rows({f"{name[:8]} {key}": value for key, value in result[name].items()}, width=28)
+            say_rows({f"{name} {key}": value for key, value in result[name].items()}, width=32)
     for entry in result["timeline"]:
         place = "" if entry["entry"] is None else f"entry {entry['entry']}"
         cause = f"{entry['code']} x{entry['times']}: {entry['cause']}" if entry["code"] else ""
@@ -467,8 +467,10 @@ def _show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, 
             told = ({name: _cell(value) for name, value in row.items()} for row in rows)
             say(as_csv(list(rows[0]), told, line_end="\n").removesuffix("\n"))
     else:
+        if rows:
+            say("  ".join(rows[0]))
         for row in rows:
-            say("  ".join(str(_cell(value)) for value in row.values()))
+            say("  ".join(map(joined, row.values())))
         say(f"{len(rows)} {name} 共 {len(rows)} 项")
 
 

@@ -70,19 +70,25 @@ def say(line: str = "") -> None:
 
 
 def joined(value: object, *, nothing: str = "nothing") -> str:
-    """Return a value in words: a list by commas, a table as NAME=VALUE, what is not there as a dash.
+    """Return a value in words: a list by commas, a table as NAME=VALUE, what is not there as a dash, else yes or no.
 
     nothing: for an empty list.
     """
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_compact(each)}" for name, each in value.items()) or nothing
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or nothing
-    return "-" if value is None else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_compact, value)) or nothing
+    return _compact(value)
 
 
 def _compact(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, Mapping):
+        return "{" + " ".join(f"{name}={_compact(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return ",".join(map(_compact, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 def say_rows(result: Mapping[str, Any], *, width: int = 16, words: Callable[[Any], str] = joined) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -262,13 +263,19 @@ def _password() -> str:
     named = os.environ.get(PASSWORD_FILE_VARIABLE, "")
     if named:
         return _secret_in(Path(named))
-    return str(typer.prompt("password 密码", hide_input=True, err=True))
+    return _typed("password 密码")
 
 
 def _new_password(path: Path | None) -> str:
     if path is not None:
         return _secret_in(path)
-    return str(typer.prompt("new password 新密码", hide_input=True, confirmation_prompt=True, err=True))
+    return _typed("new password 新密码", twice=True)
+
+
+def _typed(question: str, *, twice: bool = False) -> str:
+    if not sys.stdin.isatty():
+        raise Unavailable("cli.password_missing", f"there is no terminal at which to type the {question}")
+    return str(typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True))
 
 
 def _speak(result: Mapping[str, Any]) -> None:

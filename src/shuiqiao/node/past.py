@@ -9,7 +9,6 @@ alone, by the newest checkpoint; that nothing lifted it until then is what the r
 from __future__ import annotations
 
 import threading
-from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -70,14 +69,9 @@ class AskedMoment:
 def moment_of(*, day: str | None, size: int | None) -> Moment:
     """Return the moment that a caller asks for [API-15]: now where neither is named, the earlier one where both are.
 
-    day: such as 2026-11-30; one that its month does not have is the last one of it.
+    day: of the calendar, such as 2026-11-30.
     """
-    return Moment(size=size, before_ms=None if day is None else Moment.of_day(_date(day)).before_ms)
-
-
-def _date(text: str) -> date:
-    year, month, day = map(int, text.split("-"))
-    return date(year, month, min(day, monthrange(year, month)[1]))
+    return Moment(size=size, before_ms=None if day is None else Moment.of_day(date.fromisoformat(day)).before_ms)
 
 
 def past_of_folder(ledger: LedgerFolder, asked: AskedMoment, *, progress: Progress = no_progress) -> Past:

@@ -15,6 +15,7 @@ from shuiqiao.cli.output import (
     EXIT_UNAVAILABLE,
     Language,
     choose_language,
+    joined,
     print_json,
     progress_on_stderr,
     reader_language,
@@ -144,3 +145,19 @@ def test_a_terminal_is_not_redrawn_by_a_name(capsys):
 def test_json_keeps_its_content(capsys):
     print_json({"name": HOSTILE})
     assert json.loads(capsys.readouterr().out) == {"name": HOSTILE}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"height": 19, "is_new": True}, "height=19 is_new=yes"),
+        ({"outcome": {"height": 19}, "reasons": ()}, "outcome={height=19} reasons=none"),
+        ({"A": {"0.03": "0", "0.15": "0.5"}}, "A={0.03=0 0.15=0.5}"),
+        ([1, None, False], "1, -, no"),
+        ((), "nothing"),
+        (None, "-"),
+        (True, "yes"),
+    ],
+)
+def test_a_person_reads_values_in_words(value, words):
+    assert joined(value) == words
