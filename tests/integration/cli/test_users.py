@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pyotp import TOTP
@@ -149,6 +150,6 @@ def test_two_people_rotate_a_key_where_there_are_users(shuiqiao, home, tmp_path,
 
 
 def test_a_password_that_cannot_be_typed_is_asked_for_by_its_file(shuiqiao, tmp_path, monkeypatch):
-    with open("/dev/null") as nothing:
+    with Path("/dev/null").open() as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         assert shuiqiao("users", "login", "operator", "--to", str(tmp_path / "token")) == ("cli.password_missing", 3)
