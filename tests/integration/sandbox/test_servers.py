@@ -113,6 +113,7 @@ def test_people_begin_a_session_anew_before_it_ends_unused(sandbox, monkeypatch)
             assert client.get("/api/v1/me").read_as(CallerRecord).kind == "user"
 
 
+@pytest.mark.long
 def test_the_bench_measures_an_honest_member_beside_each_hostile_peer_and_none_is_misled(sandbox):
     peers = HostilePeers(seconds=0.3, flooding=4, dripping=20, open=50)
     rows = measure_hostile(sandbox, peers)
