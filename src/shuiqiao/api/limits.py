@@ -1,8 +1,8 @@
 """What one caller may take of a door: bytes of a body, time for it, requests in a while [API-4] [API-5].
 
 A body is refused by its declared length before anything is read, and by its bytes as they come in. A caller that sends
-slowly is cut off: each piece has its time, and the whole of it too. Requests are counted for each caller that is known,
-and for each address of those that are not.
+slowly, or does not read its answer, is cut off: each piece has its time, and the whole of it too. Requests are counted
+for each caller that is known, and for each address of those that are not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cachetools import TTLCache
+from starlette.requests import ClientDisconnect
 
 from shuiqiao.api.problems import send_refusal
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
@@ -48,10 +49,13 @@ HELD_OF_ONE: Final = HELD_BYTES // 4
 
 HELD_RETRY_S: Final = 1.0
 
+SENT_AT_ONCE: Final = 256 * 1024
+"""Bytes of an answer that are given out before the caller has taken those before them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyRoom:
-    """How many bytes of bodies a door holds in memory. held_of_one: of one address."""
+    """How many bytes a door holds in memory for its callers. held_of_one: for one of them."""
 
     held_bytes: int = HELD_BYTES
     held_of_one: int = HELD_OF_ONE
@@ -59,7 +63,7 @@ class BodyRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyTimes:
-    """How slowly a body may come in, in seconds."""
+    """How slowly a body may come in, or an answer be read, in seconds."""
 
     piece_s: float = PIECE_S
     whole_s: float = WHOLE_S
@@ -83,7 +87,7 @@ class BodyLimits:
         self._app = app
         self._limits = limits
         self._times = times
-        self._room = _Room(room)
+        self._room = Room(room)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse its body."""
@@ -95,7 +99,7 @@ class BodyLimits:
             await send_refusal(_too_large(limit), send, closes=True)
             return
         body = _Body(receive, address=address_of_scope(scope), limit=limit, times=self._times, room=self._room)
-        answer = _Answer(send, body=body)
+        answer = _Answer(send, body=body, times=self._times)
         try:
             await self._app(scope, body.receive, answer.send)
         except _Refused:
@@ -117,38 +121,41 @@ class _Refused(Exception):
     """Ends whatever reads a body that was refused; the refusal itself is answered outside of it."""
 
 
-class _Room:
-    """The bodies of a door; for the one loop that serves it."""
+class Room:
+    """The memory of a door for what its callers send, or for what they have not read yet; for one loop.
+
+    Its callers are addresses, or members whose messages are proven.
+    """
 
     def __init__(self, most: BodyRoom) -> None:
         self.most = most
         self._held: Counter[str] = Counter()
 
-    def hold(self, size: int, *, address: str) -> None:
-        """Take memory for a piece of a body; raises Unavailable ``api.bodies_many``."""
+    def hold(self, size: int, *, caller: str) -> None:
+        """Take memory for what a caller sends or is sent; raises Unavailable ``api.bodies_many``."""
         for held, most, whose in (
-            (self._held[address], self.most.held_of_one, "one address"),
+            (self._held[caller], self.most.held_of_one, "one caller"),
             (self._held.total(), self.most.held_bytes, "all callers"),
         ):
             if held + size > most:
                 raise Unavailable(
                     "api.bodies_many",
-                    f"{held} bytes in requests of {whose} are held already, and {most} may be",
+                    f"{held} bytes of {whose} are held already, and {most} may be",
                     retry_after_s=HELD_RETRY_S,
                 )
-        self._held[address] += size
+        self._held[caller] += size
 
-    def let_go(self, size: int, *, address: str) -> None:
+    def let_go(self, size: int, *, caller: str) -> None:
         """Give memory back."""
-        self._held[address] -= size
-        if self._held[address] <= 0:
-            del self._held[address]
+        self._held[caller] -= size
+        if self._held[caller] <= 0:
+            del self._held[caller]
 
 
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(self, receive: Receive, *, address: str, limit: int, times: BodyTimes, room: _Room) -> None:
+    def __init__(self, receive: Receive, *, address: str, limit: int, times: BodyTimes, room: Room) -> None:
         self.refusal: ShuiqiaoError | None = None
         self._address = address
         self._receive = receive
@@ -189,14 +196,14 @@ class _Body:
         if self._limit > self._room.most.held_bytes:
             return
         try:
-            self._room.hold(size, address=self._address)
+            self._room.hold(size, caller=self._address)
         except Unavailable as error:
             raise self._refuse(error) from error
         self._held += size
 
     def let_go(self) -> None:
         """Free its memory for others."""
-        self._room.let_go(self._held, address=self._address)
+        self._room.let_go(self._held, caller=self._address)
         self._held = 0
 
     def _refuse(self, error: ShuiqiaoError) -> _Refused:
@@ -205,19 +212,43 @@ class _Body:
 
 
 class _Answer:
-    """An answer on its way out; what an app makes of a body that was refused stays here."""
+    """An answer on its way out; what an app makes of a body that was refused stays here.
 
-    def __init__(self, send: Send, *, body: _Body) -> None:
+    A long one goes out in pieces, for the server below keeps a whole one in memory until its caller has read it.
+    """
+
+    def __init__(self, send: Send, *, body: _Body, times: BodyTimes) -> None:
         self.is_started = False
         self._send = send
         self._body = body
+        self._times = times
+        self._sent = 0
+        self._waited_s = 0.0
 
     async def send(self, message: Message) -> None:
-        """Send on, unless the body was refused before the answer began."""
+        """Send on, unless the body was refused before the answer began; raises ClientDisconnect where it is not read.
+
+        That breaks the connection off. The time that the app takes for the next piece of a stream does not count.
+        """
         if self._body.refusal is not None and not self.is_started:
             return
         self.is_started = True
-        await self._send(message)
+        body = message.get("body", b"")
+        last = max(len(body) - 1, 0) // SENT_AT_ONCE * SENT_AT_ONCE
+        for first in range(0, last, SENT_AT_ONCE):
+            await self._give({**message, "body": body[first : first + SENT_AT_ONCE], "more_body": True})
+        await self._give({**message, "body": body[last:]} if last else message)
+
+    async def _give(self, message: Message) -> None:
+        began = time.monotonic()
+        left = self._times.whole_s + self._sent / SLOWEST_BYTES_PER_S - self._waited_s
+        try:
+            async with asyncio.timeout(min(self._times.piece_s, max(left, 0.0))):
+                await self._send(message)
+        except TimeoutError as error:
+            raise ClientDisconnect from error
+        self._waited_s += time.monotonic() - began
+        self._sent += len(message.get("body", b""))
 
 
 def _declared(scope: Scope) -> int:
@@ -241,19 +272,29 @@ KNOWN_RATE: Final = Rate(burst=400, per_s=200.0)
 UNKNOWN_RATE: Final = Rate(burst=60, per_s=20.0)
 
 
+_PREFIX_OF_ONE: Final = 64
+
+
 def address_of(host: str, *, forwarded: str) -> str:
     """Return the address of a caller that nobody knows. forwarded: its header ``X-Forwarded-For``, empty for none.
 
     All callers of a reverse proxy on this machine come from the same address, and one of them would use up what all may
     ask: such a proxy is believed in what it says last, for what stands before that is the caller's own word. LIMIT: any
-    program on this machine can say so too; it may ask more often, and nothing else follows from an address.
+    program on this machine can say so too; it may ask more often, and nothing else follows from an address. Of IPv6
+    one caller has 2^64 addresses: those of one network count as one.
     """
     named = forwarded.rpartition(",")[2].strip()
     try:
-        is_near = ipaddress.ip_address(host).is_loopback
-        return str(ipaddress.ip_address(named)) if is_near and named else host
+        found = ipaddress.ip_address(host)
+        if found.is_loopback and named:
+            found = ipaddress.ip_address(named)
     except ValueError:
         return host
+    if found.version == 4 or found.is_loopback:  # noqa: PLR2004 - the version of the protocol
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, _PREFIX_OF_ONE), strict=False))
 
 
 def address_of_scope(scope: Scope) -> str:

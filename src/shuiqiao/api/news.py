@@ -13,12 +13,15 @@ from weakref import WeakSet
 from shuiqiao.base.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from shuiqiao.ledger.model import Block, Event, LedgerEngine
 
 MAX_STREAMS: Final = 256
-"""Callers that may wait for news at one time."""
+"""Readers that may wait for news at one time."""
+
+STREAMS_OF_ONE: Final = 8
+"""Of these, readers of one caller."""
 
 RETRY_S: Final = 10.0
 
@@ -33,16 +36,18 @@ class News:
         self._waiting: WeakSet[Reader] = WeakSet()
         engine.subscribe(self._tell)
 
-    def reader(self) -> Reader:
-        """Return one who waits; raises Unavailable ``api.streams_many`` while as many do as may."""
+    def reader(self, caller: Hashable) -> Reader:
+        """Return one who waits for a caller; raises Unavailable ``api.streams_many`` while as many do as may."""
         with self._lock:
-            if self.is_closed or len(self._waiting) >= MAX_STREAMS:
+            own = sum(reader.caller == caller for reader in self._waiting)
+            if self.is_closed or len(self._waiting) >= MAX_STREAMS or own >= STREAMS_OF_ONE:
                 raise Unavailable(
                     "api.streams_many",
-                    f"{len(self._waiting)} callers wait for news, as many as may",
+                    f"{len(self._waiting)} streams wait for news, {own} of them this caller's, and "
+                    f"{MAX_STREAMS} may in all, {STREAMS_OF_ONE} of one caller",
                     retry_after_s=RETRY_S,
                 )
-            found = Reader(self)
+            found = Reader(self, caller)
             self._waiting.add(found)
             return found
 
@@ -68,7 +73,8 @@ class News:
 class Reader:
     """One who waits for news, on its own loop."""
 
-    def __init__(self, news: News) -> None:
+    def __init__(self, news: News, caller: Hashable) -> None:
+        self.caller = caller
         self._news = news
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()

@@ -3,12 +3,14 @@
 No token is asked: the message says who sends it, and its signature proves it. Until then it is a stranger's, and counts
 for the address that it comes from; from then on it counts for its sender, who has a share of its own [PEER-5]. So
 neither strangers nor one member keep another member waiting for long. What goes beyond a share waits and holds no
-thread. Acts that wait for something (a block, a quorum, news) have threads of their own.
+thread. Acts that wait for something (a block, a quorum, news) have threads of their own. An answer counts until its
+sender has read it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, RequestRates, Shares, address_of_scope
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, BodyRoom, RequestRates, Room, Shares, address_of_scope
 from shuiqiao.api.problems import response_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.client import tracing
@@ -92,22 +94,24 @@ class PeerDoor:
         self._strangers = Shares(CHECKS_OF_ONE)
         self._rates = RequestRates()
         self._lanes = {work: _Lane(work) for work in (QUICK, SLOW, NEWS)}
+        self._answers = Room(BodyRoom())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a message, or tell why not as problem+json."""
-        response = await self._answer(scope, receive)
-        await response(scope, receive, send)
+        async with AsyncExitStack() as held:
+            response = await self._answer(scope, receive, held=held)
+            await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, *, held: AsyncExitStack) -> Response:
         address = address_of_scope(scope)
         try:
             message = await self._received(scope, receive, address=address)
         except ShuiqiaoError as error:
             # Nobody is known to have sent it: whoever does so again and again is answered slowly.
             await asyncio.sleep(self._rates.delay_s(address, rate=UNKNOWN_RATE))
-            return _refusal(error)
+            return _refusal(error, closes=True)
         try:
-            return Response(await self._performed(message), media_type=ANSWER_TYPE)
+            return Response(await self._performed(message, held=held), media_type=ANSWER_TYPE)
         except ShuiqiaoError as error:
             return _refusal(error)
 
@@ -127,17 +131,20 @@ class PeerDoor:
             _require_room(self._checks)
             return await to_thread.run_sync(self._service.receive, act, raw, limiter=self._checks)
 
-    async def _performed(self, message: PeerMessage) -> bytes:
-        """Return the answer to a member, within its share."""
+    async def _performed(self, message: PeerMessage, *, held: AsyncExitStack) -> bytes:
+        """Return the answer to a member, within its share. held: what is given back once it has the answer."""
         act, sender = Act(message.act), message.sender
         work = NEWS if act is Act.NEWS else SLOW if act in _SLOW else QUICK
         lane = self._lanes[work]
         await asyncio.sleep(self._rates.delay_s(("member", sender), rate=KNOWN_RATE))
         if lane.shares.is_full(sender):
             raise _busy(f"{work.of_one} acts of {sender} are at work and {work.waiting_of_one} wait, as many as may")
-        async with lane.shares.of(sender):
-            _require_room(lane.threads)
-            return await to_thread.run_sync(self._service.perform, message, limiter=lane.threads)
+        await held.enter_async_context(lane.shares.of(sender))
+        _require_room(lane.threads)
+        answer = await to_thread.run_sync(self._service.perform, message, limiter=lane.threads)
+        self._answers.hold(len(answer), caller=sender)
+        held.callback(self._answers.let_go, len(answer), caller=sender)
+        return answer
 
 
 def _require_room(threads: CapacityLimiter) -> None:
@@ -149,8 +156,11 @@ def _busy(why: str) -> Unavailable:
     return Unavailable("peer.busy", why, retry_after_s=_RETRY_S)
 
 
-def _refusal(error: ShuiqiaoError) -> Response:
+def _refusal(error: ShuiqiaoError, *, closes: bool = False) -> Response:
+    """Return the answer that tells an error. closes: the connection ends, for it may be one of very many."""
     found = response_of(error)
     if error.code == "api.method_wrong":
         found.headers["Allow"] = "POST"
+    if closes:
+        found.headers["Connection"] = "close"
     return found

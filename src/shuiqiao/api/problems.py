@@ -63,8 +63,12 @@ async def answer_of(act: Callable[[Request], Awaitable[Response]], request: Requ
 
 def _headers_of(error: ShuiqiaoError) -> Mapping[str, str]:
     headers = {"Cache-Control": "no-store"}
-    if status_of(error) is HTTPStatus.UNAUTHORIZED:
+    status = status_of(error)
+    if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
+        # Whoever is not known, or asks too often, holds no connection open by it.
+        headers["Connection"] = "close"
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return headers

@@ -6,8 +6,19 @@ import asyncio
 import json
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from shuiqiao.api.limits import MAX_DELAY_S, BodyLimits, BodyRoom, BodyTimes, Rate, RequestRates, Shares, address_of
+from shuiqiao.api.limits import (
+    MAX_DELAY_S,
+    SENT_AT_ONCE,
+    BodyLimits,
+    BodyRoom,
+    BodyTimes,
+    Rate,
+    RequestRates,
+    Shares,
+    address_of,
+)
 from shuiqiao.base.errors import Unavailable
 
 LIMITS = {"/small": 10, "/large/": 1_000}
@@ -120,6 +131,44 @@ def test_one_address_holds_a_part_of_the_memory_and_leaves_the_rest_to_others():
     assert asyncio.run(run()) == ["greedy", "greedy"]
 
 
+def give(body, *, pieces_taken=None):
+    """Answer with a body to a caller that takes so many messages and no more; return what it got."""
+    taken = []
+
+    async def answer_long(_scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        if len(taken) == pieces_taken:
+            await asyncio.Event().wait()
+        taken.append(message)
+
+    app = BodyLimits(answer_long, limits=LIMITS, times=BodyTimes(piece_s=0.01))
+    asyncio.run(app(scope_of("/small", address="203.0.113.9"), receive, send))
+    return taken
+
+
+def test_a_long_answer_goes_out_in_pieces():
+    """[API-5]: the server below would keep the whole of it for a caller that reads none of it."""
+    body = bytes(range(256)) * (2 * SENT_AT_ONCE // 256) + b"end"
+    pieces = give(body)[1:]
+    assert [(len(each["body"]), each.get("more_body", False)) for each in pieces] == [
+        (SENT_AT_ONCE, True), (SENT_AT_ONCE, True), (3, False)
+    ]  # fmt: skip
+    assert b"".join(each["body"] for each in pieces) == body
+    assert [each["body"] for each in give(body[:SENT_AT_ONCE])[1:]] == [body[:SENT_AT_ONCE]]
+
+
+def test_a_caller_that_does_not_read_its_answer_is_cut_off():
+    with pytest.raises(ClientDisconnect):
+        give(b"x" * 3 * SENT_AT_ONCE, pieces_taken=2)
+
+
 def test_a_limit_by_the_beginning_of_a_path_holds_below_it():
     assert answer([b"x" * 1_000], path="/large/any") == (200, b"1000")
     assert answer([b"x" * 1_001], path="/large/any")[0] == 413
@@ -174,7 +223,10 @@ def test_who_asks_too_often_is_held_up_to_the_rate_and_loses_nothing():
     ("host", "forwarded", "address"),
     [
         ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
-        ("::1", "10.0.0.1, 2001:db8::7", "2001:db8::7"),
+        ("::1", "10.0.0.1, 2001:db8::7", "2001:db8::/64"),
+        ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.9", "", "203.0.113.9"),
+        ("::1", "", "::1"),
         ("127.0.0.1", "198.51.100.7,", "127.0.0.1"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "x" * 9_000, "127.0.0.1"),

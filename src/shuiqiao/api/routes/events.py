@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from shuiqiao.api.access import require_access
 from shuiqiao.api.door import Running
 from shuiqiao.api.routes.ledger import Place
-from shuiqiao.api.routing import Routes
+from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.base.errors import Denied
 from shuiqiao.client.resources.ledger import EntryPage, EntrySummary
 from shuiqiao.node.operations.ledger import entries_from
@@ -66,7 +66,11 @@ LastEventId = Annotated[
     },
 )
 async def stream_events(
-    request: Request, running: Running, cursor: Place | None = None, last_event_id: LastEventId = None
+    request: Request,
+    running: Running,
+    caller: Caller,
+    cursor: Place | None = None,
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Send each entry of the ledger from an index on, then each new one as it comes; without one, new ones alone."""
     news: News = request.app.state.door.news
@@ -77,7 +81,7 @@ async def stream_events(
     else:
         first = await run_in_threadpool(lambda: running.institution.engine.checkpoint().size)
     # Refused here, where it can still be told, and not once the answer has begun.
-    reader = news.reader()
+    reader = news.reader((caller.kind, caller.id))
     door: Door = request.app.state.door
 
     def require_known() -> None:

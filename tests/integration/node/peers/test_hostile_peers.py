@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -201,6 +202,8 @@ def sent_by_many(gated, bodies, *, address="127.0.0.1"):
         transport = httpx2.HTTPTransport(local_address=address)
         with httpx2.Client(transport=transport, timeout=PATIENCE_S) as client:
             found = client.post(f"http://127.0.0.1:{gated.port}/peer/v1/{Act.CHECKPOINT}", content=body)
+            if body == STRANGE:
+                assert found.headers["connection"] == "close"
             return found.status_code, "" if found.status_code == 200 else found.json()["code"]
 
     pool = gated.stack.enter_context(ThreadPoolExecutor(max_workers=len(bodies)))
@@ -221,6 +224,35 @@ def test_one_members_acts_fill_its_own_share_and_no_others(gated):
     assert gated.at_work == QUICK.of_one
     gated.go_on.set()
     assert Counter(each.result()[0] for each in flood) == {200: count - 6, 503: 6}
+
+
+def unread(gated, member):
+    """Ask with a signed message and read nothing of the answer; return the connection."""
+    body = gated.signed(member)
+    caller = gated.stack.enter_context(socket.socket())
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    caller.connect(("127.0.0.1", gated.port))
+    head = f"POST /peer/v1/{Act.CHECKPOINT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    caller.sendall(head.encode() + body)
+    return caller
+
+
+def test_answers_that_a_member_does_not_read_count_for_it_until_it_is_cut_off(gated):
+    """[PEER-5]: so it cannot have a door keep as many answers in memory as it has connections."""
+    gated.go_on.set()
+    perform = gated.service.perform
+    gated.service.perform = lambda message: perform(message) + bytes(16 << 20)
+    callers = [unread(gated, LEAD_BANK) for _ in range(QUICK.of_one + 4)]
+    for _ in range(QUICK.of_one):
+        assert gated.entered.acquire(timeout=PATIENCE_S)
+    status, _ = post(gated.port, f"/peer/v1/{Act.CHECKPOINT}", gated.signed(REGULATOR))
+    assert (status, gated.at_work) == (200, QUICK.of_one)
+    # Its share is free again once the first two were cut off, or closed.
+    for caller in callers[: QUICK.of_one]:
+        caller.close()
+    for caller in callers[QUICK.of_one :]:
+        assert gated.entered.acquire(timeout=PATIENCE_S)
+        caller.close()
 
 
 def test_what_strangers_send_is_checked_beside_what_members_send(gated):
