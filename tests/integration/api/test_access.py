@@ -141,6 +141,7 @@ def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):
         bureau.leaps.step_s = 1_000.0
     assert (refused.status_code, refused.json()["code"]) == (429, "api.too_many_requests")
     assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["connection"] == "close"
 
 
 def test_who_shows_tokens_that_are_none_is_counted_as_a_stranger(bureau):
