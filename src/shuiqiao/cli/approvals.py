@@ -13,7 +13,7 @@ from shuiqiao.cli.home import all_items, home_by_name
 from shuiqiao.cli.lending import ProductName, churn_change_in
 from shuiqiao.cli.members import Purpose, digest_of
 from shuiqiao.cli.options import Home, Json, command_group
-from shuiqiao.cli.output import joined, say, show
+from shuiqiao.cli.output import joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
 
 if TYPE_CHECKING:
@@ -33,6 +33,18 @@ class OutcomeChoice(StrEnum):
 
     APPROVED = "approved"
     REFUSED = "refused"
+
+
+class PersonsReasonChoice(StrEnum):
+    """What an applicant is told of a decision by persons; as ``lending.model.PersonsReason``."""
+
+    BUSINESS_CONFIRMED = "business_confirmed"
+    PAPERS_INSUFFICIENT = "papers_insufficient"
+    BUSINESS_UNCLEAR = "business_unclear"
+    DEBTS_TOO_HIGH = "debts_too_high"
+    CASH_FLOW_WEAK = "cash_flow_weak"
+    OUTSIDE_POLICY = "outside_policy"
+    DECIDED_BY_PERSONS = "decided_by_persons"
 
 
 class Reason(StrEnum):
@@ -115,12 +127,27 @@ def propose_freeze(
     json: Json = False,
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
-    from shuiqiao.client.resources.approvals import PROPOSE_FREEZE, FreezeProposal
+    from shuiqiao.client.resources.approvals import MAX_TEXT, PROPOSE_FREEZE, FreezeProposal
 
     def message() -> FreezeProposal:
-        return FreezeProposal(days=days, reason_digest=digest_of(reason, home=home))
+        digest = digest_of(reason, home=home)
+        return FreezeProposal(days=days, reason_digest=digest, reason=_text_of(reason, at_most=MAX_TEXT))
 
     _perform(home, token_file, PROPOSE_FREEZE, message, as_json=json)
+
+
+def _text_of(file: Path, *, at_most: int) -> str:
+    """Return the words of a file for the second person; empty where it holds no text, or a longer one."""
+    from shuiqiao.base.files import read_regular
+
+    try:
+        text = read_regular(file, max_bytes=4 * at_most).decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(text) > at_most:
+        warn(f"{file} is no text of 1 to {at_most} characters: show it to the second person yourself")
+        return ""
+    return text
 
 
 @propose_app.command("unfreeze")
@@ -228,6 +255,10 @@ def propose_decision(
     rate: Annotated[
         str | None, typer.Option(help="The annual rate, e.g. 0.0465; left out, what the rules could offer 年利率.")
     ] = None,
+    code: Annotated[
+        list[PersonsReasonChoice] | None,
+        typer.Option("--code", help="What the enterprise is told of why; repeat it, 4 at most 告知企业的理由代码."),
+    ] = None,
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
@@ -236,7 +267,12 @@ def propose_decision(
 
     def message() -> DecisionProposal:
         return DecisionProposal(
-            application=application, outcome=outcome.value, reason=reason, limit_fen=limit_fen, annual_rate=rate
+            application=application,
+            outcome=outcome.value,
+            reason=reason,
+            limit_fen=limit_fen,
+            annual_rate=rate,
+            codes=tuple(each.value for each in code or ()),
         )
 
     _perform(home, token_file, PROPOSE_DECISION, message, as_json=json)
@@ -305,6 +341,11 @@ def _speak(each: Mapping[str, Any]) -> None:
     say(f"{each['approval']}  {each['state']}  {each['act']}")
     for name, value in each["what"].items():
         say(f"  {name:20} {joined(value)}")
+    say(f"  {'proposed by':20} {each['maker_name']}, {each['proposed']}")
+    if each["checker_name"]:
+        say(f"  {'decided by':20} {each['checker_name']}, {each['decided']}")
+    if each["state"] == "waiting":
+        say(f"  {'waits until':20} {each['until']}")
     say(f"  {'digest':20} {each['digest']}")
     for name in ("reason", "outcome"):
         if each[name]:

@@ -132,8 +132,11 @@ def enterprise_enrol(
         "bureau": record.bureau,
         "key": str(key),
         "known": str(place.known),
-        "backup": backup or record.has_backup,
+        "backup": backup,
+        "code_used": record.code_used,
     }
+    if not record.code_used:
+        warn("this key was enrolled already: the code was not used 密钥已登记,未使用登记码")
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
@@ -648,6 +651,8 @@ def _speak_application(result: Any) -> None:
     for step in result["timeline"]:
         place = "" if step["entry"] is None else f"entry {step['entry']}"
         say(f"{step['time']}  {step['step']:<10}  {place}".rstrip())
+    if result["note_en"]:
+        say(f"{result['note_en']} {result['note_zh']}")
     decision = result["decision"]
     if decision is not None:
         say_rows({name: decision[name] for name in ("outcome", "limit_fen", "annual_rate")}, width=_WIDTH)

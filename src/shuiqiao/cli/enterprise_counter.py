@@ -9,7 +9,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work
 from shuiqiao.cli.options import Home, Json
-from shuiqiao.cli.output import joined, print_json, say, say_rows, show
+from shuiqiao.cli.output import joined, print_json, say, say_rows, show, warn
 from shuiqiao.cli.receipts import hash_name_of, write_receipts
 
 if TYPE_CHECKING:
@@ -36,7 +36,17 @@ def enterprise_code(
     with home_at_work(home) as at_work:
         order = CodeOrder(taxpayer=taxpayer, reference=reference, purpose="recover" if recover else "enrol")
         issued = at_work.perform(ISSUE_CODE, order)
-    result = {"taxpayer": taxpayer, "code": issued.code, "valid_until": iso_from_ms(issued.valid_until_ms)}
+    result = {
+        "taxpayer": taxpayer,
+        "code": issued.code,
+        "valid_until": iso_from_ms(issued.valid_until_ms),
+        "is_registered": issued.is_registered,
+    }
+    if not issued.is_registered:
+        warn(
+            f"this bureau holds no registration record of {taxpayer}: look at the number again; a new firm may have "
+            "none yet 未查到该纳税人的登记记录,请核对"
+        )
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 

@@ -443,6 +443,8 @@ def _speak_file(result: Mapping[str, Any]) -> None:
         place = "" if entry["entry"] is None else f"entry {entry['entry']}"
         cause = f"{entry['code']} x{entry['times']}: {entry['cause']}" if entry["code"] else ""
         say(f"{entry['time']}  {entry['step']:<10}  {place:<14}  {cause}".rstrip())
+    if result["next_try"] is not None:
+        say(f"{result['next_try']}  next try 下次办理")
 
 
 def _rows(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:

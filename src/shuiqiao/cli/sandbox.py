@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shuiqiao.cli.options import EngineChoice, Json, SuiteChoice, command_group
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_rows, show
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
     from shuiqiao.sandbox.servers.folder import SandboxFolder
@@ -71,6 +72,7 @@ def sandbox_up(
                 "institutions": [each.as_json(with_secrets=is_new) for each in found],
                 "started": list(started),
                 "accounts": str(place.accounts),
+                "taxpayers": list(sandbox.plan.examples),
             }
         )
     else:
@@ -87,11 +89,16 @@ def sandbox_down(*, folder: Dir = DEFAULT_FOLDER, json: Json = False) -> None:
 @sandbox_app.command("status")
 def sandbox_status(*, folder: Dir = DEFAULT_FOLDER, json: Json = False) -> int:
     """Say how each institution's server is; exit 1 where one is not ready 状态."""
-    found = _sandbox(folder).status()
+    sandbox = _sandbox(folder)
+    found = sandbox.status()
     if json:
-        print_json({"institutions": [each.as_json() for each in found]})
+        taxpayers = list(sandbox.plan.examples)
+        print_json({"institutions": [each.as_json() for each in found], "taxpayers": taxpayers})
     else:
         _speak_status(found)
+        _speak_taxpayers(sandbox)
+        if not all(each.is_ready for each in found):
+            say(f"start        {program()} sandbox up --dir {quote(str(folder))}")
     return EXIT_DONE if all(each.is_ready for each in found) else EXIT_REFUSED
 
 
@@ -168,8 +175,14 @@ def _speak_up(sandbox: Sandbox, found: Sequence[InstitutionStatus], *, started: 
                 factor = f"  second factor 双因素 {user.second_factor}" if user.second_factor else ""
                 say(f"{each.member:12} {user.user:24} {user.password}{factor}")
     say()
+    _speak_taxpayers(sandbox)
     say(f"accounts     {sandbox.folder.accounts}")
     say(f"stop         shuiqiao sandbox down --dir {sandbox.folder.folder}")
+
+
+def _speak_taxpayers(sandbox: Sandbox) -> None:
+    if sandbox.plan.examples:
+        say(f"taxpayers    {' '.join(sandbox.plan.examples)} ... 可用纳税人")
 
 
 def _speak_status(found: Sequence[InstitutionStatus]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -163,13 +163,47 @@ class Assessment:
     model_digest: bytes
 
 
+class PersonsReason(StrEnum):
+    """Why two persons decided so on a referred application, for its applicant; their own words stay with the bank."""
+
+    BUSINESS_CONFIRMED = "business_confirmed"
+    PAPERS_INSUFFICIENT = "papers_insufficient"
+    BUSINESS_UNCLEAR = "business_unclear"
+    DEBTS_TOO_HIGH = "debts_too_high"
+    CASH_FLOW_WEAK = "cash_flow_weak"
+    OUTSIDE_POLICY = "outside_policy"
+    DECIDED_BY_PERSONS = "decided_by_persons"
+
+
+PERSONS_WORDS: dict[PersonsReason, Words] = {
+    PersonsReason.BUSINESS_CONFIRMED: Words(en="the bank's people confirmed the business", zh="银行人员已核实经营情况"),
+    PersonsReason.PAPERS_INSUFFICIENT: Words(en="the papers handed in do not suffice", zh="提交的材料不足"),
+    PersonsReason.BUSINESS_UNCLEAR: Words(en="the business could not be confirmed", zh="经营情况无法核实"),
+    PersonsReason.DEBTS_TOO_HIGH: Words(en="the debts are too high for the loan", zh="现有负债过高"),
+    PersonsReason.CASH_FLOW_WEAK: Words(en="the cash flow does not carry the loan", zh="现金流不足以覆盖还款"),
+    PersonsReason.OUTSIDE_POLICY: Words(en="the bank does not lend for this purpose or trade", zh="不符合本行信贷政策"),
+    PersonsReason.DECIDED_BY_PERSONS: Words(
+        en="two people of the bank looked at the application and decided so", zh="经银行两名人员人工审批后决定"
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonsDecision:
-    """Who decided on a referred application, and why: the maker proposed it, the checker approved it."""
+    """Who decided on a referred application, and why: the maker proposed it, the checker approved it.
+
+    reason: in their own words. codes: for the applicant.
+    """
 
     maker: str
     checker: str
     reason: str
+    codes: tuple[PersonsReason, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object; one without codes as an earlier release had it."""
+        told: dict[str, Any] = {"maker": self.maker, "checker": self.checker, "reason": self.reason}
+        return told | {"codes": [str(code) for code in self.codes]} if self.codes else told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +226,7 @@ class Decision:
 
     def explanation(self) -> dict[str, Any]:
         """Return the decision as text, integers and lists: what is kept, shown, and committed to on the ledger."""
-        persons = {} if self.persons is None else {"persons": asdict(self.persons)}
+        persons = {} if self.persons is None else {"persons": self.persons.as_json()}
         return {
             "application": self.application.hex(),
             "outcome": str(self.outcome),

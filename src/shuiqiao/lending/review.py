@@ -6,6 +6,7 @@ the product allows: at most the amount applied for and the product's cap, at a r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -17,19 +18,24 @@ from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.wire import Id
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.file import ApplicationFile, ApplicationStatus, Judgement
-from shuiqiao.lending.model import Outcome, Product
+from shuiqiao.lending.model import Outcome, PersonsReason, Product
 from shuiqiao.lending.openings import AmountFen
 
 MAX_REVIEW_BYTES = 4096
 """A reason of 500 characters in Chinese takes 1,500 bytes; the rest is under 200."""
 
 MAX_REASON_CHARS = 500
+MAX_CODES = 4
+"""Reasons that an applicant is told of a decision by persons."""
 
 RateText = Annotated[str, Meta(pattern=r"^0\.[0-9]{1,6}\Z", max_length=8)]
 
 
-class ReviewedDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A maker's proposal. limit_fen: 0 where it refuses. request: the answer that was judged."""
+class ReviewedDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A maker's proposal. limit_fen: 0 where it refuses. request: the answer that was judged.
+
+    reason: for the checker and the file. codes: why, for the applicant; left out where there are none.
+    """
 
     application: Id
     request: Id
@@ -37,6 +43,7 @@ class ReviewedDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     limit_fen: AmountFen
     annual_rate: RateText | None
     reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON_CHARS)]
+    codes: Annotated[tuple[PersonsReason, ...], Meta(max_length=MAX_CODES)] = ()
 
     @property
     def rate(self) -> Decimal | None:
@@ -52,11 +59,13 @@ def propose_decision(
     reason: str,
     limit_fen: int | None = None,
     annual_rate: Decimal | None = None,
+    codes: Sequence[PersonsReason] = (),
 ) -> bytes:
     """Return a proposal as the bytes that a checker approves.
 
-    limit_fen, annual_rate: None takes what the rules could offer. Raises Denied ``lending.not_referred``, InvalidInput
-    ``lending.review_invalid``.
+    limit_fen, annual_rate: None takes what the rules could offer. codes: for the applicant.
+
+    Raises Denied ``lending.not_referred``, InvalidInput ``lending.review_invalid``.
 
     Example::
 
@@ -72,6 +81,7 @@ def propose_decision(
         "limit_fen": (judgement.offered_fen if limit_fen is None else limit_fen) if is_approved else 0,
         "annual_rate": None if rate is None else f"{rate:f}",
         "reason": reason,
+        **({"codes": [str(code) for code in codes]} if codes else {}),
     }
     raw = encode_cbor(values)
     decode_review(raw, file=file, product=product)

@@ -362,7 +362,9 @@ def reviewed_decision(file: ApplicationFile) -> Decision | None:
     if file.review is None or file.judgement is None:
         return None
     review = decode_review(file.review.raw, file=file, product=None)
-    persons = PersonsDecision(maker=file.review.maker, checker=file.review.checker, reason=review.reason)
+    persons = PersonsDecision(
+        maker=file.review.maker, checker=file.review.checker, reason=review.reason, codes=review.codes
+    )
     return replace(
         file.judgement.decision,
         outcome=review.outcome,

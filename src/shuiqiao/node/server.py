@@ -149,8 +149,12 @@ class RunningInstitution:
         """
         job = self.ask_soon(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
         if job.state in ENDED:
-            self.jobs.hasten(PROCESS_OPEN)
-            self.runner.wake()
+            self.process_open_soon()
+
+    def process_open_soon(self) -> None:
+        """Have this bank's open applications gone on with at once: what they wait for, e.g. a model, may be there."""
+        self.jobs.hasten(PROCESS_OPEN)
+        self.runner.wake()
 
     def ask_soon(self, kind: str, parameters: Mapping[str, Any], *, id: bytes) -> Job:  # noqa: A002
         """Ask for a job under an id, and have it looked at at once; raises what ``JobService.ask`` raises."""

@@ -258,7 +258,8 @@ def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world
 def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path):
     consent = consented(firm)
     told = firm("enrol", TAXPAYER, "0000-0000-0000", "--bureau", world.bureau_url, "--backup")
-    assert told["backup"] is True
+    assert (told["backup"], told["code_used"]) == (True, False), "the key is enrolled already"
+    assert firm("enrol", TAXPAYER, "0000-0000-0000", "--bureau", world.bureau_url)["backup"] is False
     code = world.code(TAXPAYER, purpose=CodePurpose.RECOVER)
     firm("recover", TAXPAYER, code, "--bureau", world.bureau_url, fails="crypto.key_file_exists")
     other = tmp_path / "other" / "firm.key"

@@ -52,6 +52,7 @@ def told(capsys, *words):
 def test_all_five_answer_and_the_bureau_has_its_records(sandbox, capsys):
     found, code = told(capsys, "sandbox", "status", "--dir", str(sandbox.folder.folder))
     rows = found["institutions"]
+    assert len(found["taxpayers"]) == min(3, sandbox.plan.taxpayers)
     assert (code, [row["member"] for row in rows], [row["ready"] for row in rows]) == (0, [*MEMBERS], [True] * 5)
     assert list(rows[0]) == ["member", "role", "url", "ready", "height", "users"]
     assert rows[0]["height"] > 0

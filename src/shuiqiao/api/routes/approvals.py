@@ -17,6 +17,7 @@ from shuiqiao.client.resources import approvals as api
 from shuiqiao.client.resources.models import ModelUse
 from shuiqiao.client.resources.products import ChurnChange, RulesChange
 from shuiqiao.client.wire import Nothing
+from shuiqiao.node.accounts.model import ActName
 
 approvals = Routes("approvals")
 
@@ -24,6 +25,9 @@ ApprovalId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{1,64}$", examples=["9c" 
 ForMe = Annotated[bool, Query(description="Only what waits for the caller to check")]
 
 _OF_PROPOSAL = ("node.act_unregistered", "node.act_invalid", "node.approval_repeated", "node.approvals_full")
+_UNBLOCKS = frozenset({ActName.APPROVE_MODEL, ActName.CHANGE_PRODUCT})
+"""Acts after which applications that waited for a model or for prices can go on."""
+
 _OF_CHECK = ("node.approval_unknown", "node.approval_closed", "node.same_person", "node.permission_missing")
 
 
@@ -49,7 +53,10 @@ def read_approval(approval: ApprovalId, running: Running, caller: Caller) -> api
 @approvals.perform(api.APPROVE, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.digest_differs", "node.act_taken"))
 def approve_act(given: api.ApprovalGiven, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Approve an act that another person made, by the digest of its bytes, and carry it out."""
-    return performed(running, caller, api.APPROVE, given)
+    record = performed(running, caller, api.APPROVE, given)
+    if record.act in _UNBLOCKS:
+        running.process_open_soon()
+    return record
 
 
 @approvals.perform(api.REJECT, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.act_invalid"))
@@ -110,6 +117,7 @@ def propose_erasure(asked: api.ErasureProposal, running: Running, caller: Caller
         *_OF_PROPOSAL,
         "node.role_wrong",
         "node.application_unclear",
+        "node.approval_contradicts",
         "lending.not_referred",
         "lending.review_invalid",
     ),

@@ -62,4 +62,6 @@ def develop_model(asked: api.ModelDevelopment, running: Running, caller: Caller)
 )
 def use_model(asked: api.ModelUse, running: Running, caller: Caller) -> ProductRecord:
     """Let a model decide for a product, or retire the one that does, where nobody has an account."""
-    return performed(running, caller, api.USE_MODEL, asked)
+    told = performed(running, caller, api.USE_MODEL, asked)
+    running.process_open_soon()
+    return told

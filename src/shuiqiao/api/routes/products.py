@@ -42,10 +42,14 @@ def read_product(product: Product, running: Running, caller: Caller) -> api.Prod
 )
 def change_rules(asked: api.RulesChange, running: Running, caller: Caller) -> api.ProductRules:
     """Let new rules of a product be in force, where nobody has an account."""
-    return performed(running, caller, api.CHANGE_RULES, asked)
+    told = performed(running, caller, api.CHANGE_RULES, asked)
+    running.process_open_soon()
+    return told
 
 
 @products.perform(api.CHANGE_CHURN, permission="products.make", codes=(*_OF_CHANGE, "credit.churn_curve_invalid"))
 def change_churn(asked: api.ChurnChange, running: Running, caller: Caller) -> api.ChurnBands:
     """Keep the bank's churn curves in the place of all before, where nobody has an account."""
-    return performed(running, caller, api.CHANGE_CHURN, asked)
+    told = performed(running, caller, api.CHANGE_CHURN, asked)
+    running.process_open_soon()
+    return told

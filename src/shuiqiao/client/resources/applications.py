@@ -135,6 +135,7 @@ class ApplicationFileRecord(Wire):
         applicant={"papers": 0, "other_debt_fen": 0, "industry": "C", "province": "44"},
         assessment={"outcome": "referred", "offered_fen": 20_000_000, "offered_rate": "0.0465"},
         decision=None,
+        next_try=None,
         timeline=[
             {
                 "step": "received",
@@ -160,6 +161,8 @@ class ApplicationFileRecord(Wire):
     assessment: dict[str, Any] | None
     """What the product's rules made of the proven records; none before."""
     decision: dict[str, Any] | None
+    next_try: Name | None = None
+    """When the server takes it up next by itself; none where it ended, or people decide on it first."""
     timeline: tuple[Step, ...]
 
 

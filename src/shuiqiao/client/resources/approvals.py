@@ -19,7 +19,21 @@ MAX_ERASED_LEAVES: Final = 4_096
 MAX_REASON: Final = 500
 """As ``node.accounts.approvals.model``: characters of a reason."""
 
+MAX_TEXT: Final = 4_000
+"""As ``node.accounts.approvals.acts``: characters of a reason in words that travels with a proposal."""
+
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PersonsReasonName = Literal[
+    "business_confirmed",
+    "papers_insufficient",
+    "business_unclear",
+    "debts_too_high",
+    "cash_flow_weak",
+    "outside_policy",
+    "decided_by_persons",
+]
+"""As ``lending.model.PersonsReason``."""
+
 Leaf = Annotated[int, Field(ge=0, le=65_535)]
 Amount = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 
@@ -27,12 +41,14 @@ _APPROVAL = {
     "approval": "9c" * 16,
     "act": "oversight.freeze",
     "digest": "3e" * 32,
-    "what": {"until": "2026-03-01T00:00:00Z", "reason_digest": "5c" * 32},
+    "what": {"until": "2026-03-01T00:00:00Z", "reason": "records of 3 May contradict", "reason_digest": "5c" * 32},
     "state": "waiting",
     "maker": "2f" * 16,
+    "maker_name": "chen.wei",
     "proposed": "2026-02-22T08:15:00Z",
     "until": "2026-03-01T08:15:00Z",
     "checker": "",
+    "checker_name": "",
     "decided": "",
     "reason": "",
     "outcome": {},
@@ -53,10 +69,12 @@ class ApprovalRecord(Wire):
     state: Name
     """waiting, then rejected, expired or approved; approved, then done or failed."""
     maker: Name
+    maker_name: Name
     proposed: Name
     until: Name
     """How long it waits for a second person."""
     checker: Name
+    checker_name: Name
     decided: Name
     reason: Annotated[str, Field(max_length=MAX_REASON)]
     """Why it was rejected."""
@@ -112,6 +130,8 @@ class FreezeProposal(Wire):
     days: Days
     reason_digest: Digest
     """The network's hash of the file that says why, which stays with the regulator."""
+    reason: Annotated[str, Field(max_length=MAX_TEXT)] = ""
+    """The text of that file, for the second person; left out where it is no text, or a longer one."""
 
 
 class SuspensionProposal(Wire):
@@ -165,13 +185,21 @@ class DecisionProposal(Wire):
     """Decide on a referred application. limit_fen, annual_rate: left out, what the rules could offer."""
 
     model_config = example(
-        application="6a" * 16, outcome="approved", reason="order book seen", limit_fen=None, annual_rate=None
+        application="6a" * 16,
+        outcome="approved",
+        reason="order book seen",
+        limit_fen=None,
+        annual_rate=None,
+        codes=["business_confirmed"],
     )
 
     application: Annotated[str, Field(max_length=64)]
     """Its id, or the beginning of exactly one."""
     outcome: Literal["approved", "refused"]
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+    """For the second person and the file."""
+    codes: Annotated[tuple[PersonsReasonName, ...], Field(max_length=4)] = ()
+    """Why, for the applicant, who is not told the reason's words; none tells that persons decided so."""
     limit_fen: Amount | None = None
     annual_rate: Annotated[str, StringConstraints(pattern=r"^0\.[0-9]{1,6}$")] | None = None
 

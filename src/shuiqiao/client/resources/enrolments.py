@@ -29,11 +29,15 @@ class CodeOrder(Wire):
 class OneTimeCode(Wire):
     """A code, told this once."""
 
-    model_config = example(taxpayer="91440300MA5LEAKME7", code="7Q2M-90KX-W3VD", valid_until_ms=1_767_312_000_000)
+    model_config = example(
+        taxpayer="91440300MA5LEAKME7", code="7Q2M-90KX-W3VD", valid_until_ms=1_767_312_000_000, is_registered=True
+    )
 
     taxpayer: Name
     code: Name
     valid_until_ms: TimeMs
+    is_registered: bool = True
+    """Whether the bureau holds a registration record of the taxpayer, who may be new, or a number mistyped."""
 
 
 class EnrolmentStatement(Wire):
@@ -53,6 +57,7 @@ class EnrolmentRecord(Wire):
         reference="check-2026-000017",
         checked_ms=1_767_225_600_000,
         has_backup=False,
+        code_used=True,
     )
 
     bureau: Name
@@ -61,6 +66,8 @@ class EnrolmentRecord(Wire):
     checked_ms: TimeMs
     has_backup: bool
     """Whether an encrypted key file is kept for it."""
+    code_used: bool = False
+    """Whether this call used a code up: not where the key was enrolled already."""
 
 
 class EnrolmentQuestion(Wire):

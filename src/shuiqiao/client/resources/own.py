@@ -187,10 +187,13 @@ class OwnDecision(Wire):
 class OwnApplicationFile(OwnApplication):
     """An application with its timeline, and the decision on it once there is one."""
 
-    model_config = example(**_APPLICATION, timeline=[_STEP], decision=_DECISION)
+    model_config = example(**_APPLICATION, timeline=[_STEP], decision=_DECISION, note_en="", note_zh="")
 
     timeline: tuple[OwnStep, ...]
     decision: OwnDecision | None
+    note_en: Name = ""
+    """Who is at work on it while it is not decided, and that nothing is needed of the enterprise; empty afterwards."""
+    note_zh: Name = ""
 
 
 class ApplicationChoice(Wire):

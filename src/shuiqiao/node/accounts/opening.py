@@ -147,6 +147,7 @@ class InstitutionAccounts:
             entropy=entropy,
             hash_name=institution.suite.hash_name,
             height=lambda: institution.engine.last_block()[0],
+            name_of=AccountStore(institution.database, cipher=institution.cipher).name_of,
         )
         self.challenges = Challenges(
             LedgerEnterpriseKeys(institution),

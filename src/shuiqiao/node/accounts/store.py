@@ -251,6 +251,11 @@ class AccountStore:
         row = connection.execute(_USER_BY_ID, {"of_id": identifier}).mappings().first()
         return None if row is None else self._to_user(row)
 
+    def name_of(self, identifier: str) -> str:
+        """Return the name of a user or program; of who has no account here (the owner, nobody) the id itself."""
+        found = self.user(identifier) or self.client(identifier)
+        return identifier if found is None else found.name
+
     def renew_hash(self, identifier: str, *, seen: str, now: str) -> None:
         """Keep another hash of a user's password, unless another password was kept meanwhile."""
         with self._engine.begin() as connection:

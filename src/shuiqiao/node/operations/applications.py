@@ -13,7 +13,12 @@ from shuiqiao.base.ids import ID_BYTES, OwnedId
 from shuiqiao.client.resources import applications as api
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
+from shuiqiao.node.accounts.store import AccountStore
 from shuiqiao.node.applications import DeliveredOpenings, find_application, regulator_of
+from shuiqiao.node.jobs.duties import PROCESS_OPEN
+from shuiqiao.node.jobs.model import JobState
+from shuiqiao.node.jobs.service import duty_id
+from shuiqiao.node.jobs.store import JobStore
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
@@ -180,7 +185,22 @@ def day_in(text: str) -> date:
 
 def _told(institution: Institution, application: bytes) -> api.ApplicationFileRecord:
     file = institution.application_store.file(application)
-    return api.ApplicationFileRecord.model_validate(file.as_json(suite=institution.suite))
+    told = file.as_json(suite=institution.suite) | {"next_try": _next_try(institution, file)}
+    if file.decision is not None and file.review is not None:
+        name_of = AccountStore(institution.database, cipher=institution.cipher).name_of
+        told["decision"] |= {"maker_name": name_of(file.review.maker), "checker_name": name_of(file.review.checker)}
+    return api.ApplicationFileRecord.model_validate(told)
+
+
+def _next_try(institution: Institution, file: ApplicationFile) -> str | None:
+    """Return when a job takes an application up next, None where it ended, or people decide on it first."""
+    is_for_people = file.status is ApplicationStatus.REFERRED and file.review is None
+    if file.closed_ms is not None or is_for_people:
+        return None
+    store = JobStore(institution.database, cipher=institution.cipher)
+    jobs = (store.job(file.application.id), store.job(duty_id(PROCESS_OPEN)))
+    due = [job.due_ms for job in jobs if job is not None and job.state is JobState.WAITING]
+    return iso_from_ms(min(due)) if due else None
 
 
 def _referral(file: ApplicationFile) -> list[api.ReferralRecord]:

@@ -51,9 +51,11 @@ def reject(call: Call, refused: approvals.ApprovalRefused) -> approvals.Approval
 
 
 def propose_freeze(call: Call, asked: approvals.FreezeProposal) -> approvals.ApprovalRecord:
-    """Propose a freeze of the network."""
-    reason = bytes.fromhex(asked.reason_digest)
-    return _proposed(call, ActName.FREEZE, acts.freeze_of_days(call.institution, days=asked.days, reason_digest=reason))
+    """Propose a freeze of the network; raises InvalidInput ``node.act_invalid``."""
+    body = acts.freeze_of_days(
+        call.institution, days=asked.days, reason_digest=bytes.fromhex(asked.reason_digest), reason=asked.reason
+    )
+    return _proposed(call, ActName.FREEZE, body)
 
 
 def propose_unfreeze(call: Call, _asked: Nothing) -> approvals.ApprovalRecord:
@@ -92,7 +94,7 @@ def propose_erasure(call: Call, asked: approvals.ErasureProposal) -> approvals.A
 
 def propose_decision(call: Call, asked: approvals.DecisionProposal) -> approvals.ApprovalRecord:
     """Propose a decision on a referred application; raises what ``lending.review.propose_decision`` raises."""
-    from shuiqiao.lending.model import Outcome
+    from shuiqiao.lending.model import Outcome, PersonsReason
     from shuiqiao.lending.review import decode_review, propose_decision
     from shuiqiao.node.applications import find_application
 
@@ -106,6 +108,7 @@ def propose_decision(call: Call, asked: approvals.DecisionProposal) -> approvals
         reason=asked.reason,
         limit_fen=asked.limit_fen,
         annual_rate=None if asked.annual_rate is None else Decimal(asked.annual_rate),
+        codes=[PersonsReason(code) for code in asked.codes],
     )
     return _proposed(call, ActName.DECIDE, decode_review(raw, file=file, product=product))
 

@@ -11,6 +11,7 @@ from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import consents as consent_api
 from shuiqiao.client.resources import disputes as dispute_api
 from shuiqiao.client.resources import enrolments as enrolment_api
+from shuiqiao.client.resources.records import RecordSearch
 from shuiqiao.client.resources.requests import UsePage, UseQuery, UseRecord
 from shuiqiao.consent.codes import CODE_LIFE_MS, CodePurpose
 from shuiqiao.consent.enrolment import decode_enrolment
@@ -21,6 +22,7 @@ from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.paging import MAX_PROVEN, page_of, time_place
+from shuiqiao.node.operations.records import search_records
 
 if TYPE_CHECKING:
     from shuiqiao.consent.store import Enrolment
@@ -44,7 +46,15 @@ def issue_code(institution: Institution, order: enrolment_api.CodeOrder) -> enro
         identity_check=IdentityCheck(reference=order.reference, checked_ms=now_ms),
         purpose=CodePurpose(order.purpose),
     )
-    return enrolment_api.OneTimeCode(taxpayer=order.taxpayer, code=code, valid_until_ms=now_ms + CODE_LIFE_MS)
+    known = search_records(
+        institution, RecordSearch(taxpayer=order.taxpayer, record_type="registration", number=None, values={})
+    )
+    return enrolment_api.OneTimeCode(
+        taxpayer=order.taxpayer,
+        code=code,
+        valid_until_ms=now_ms + CODE_LIFE_MS,
+        is_registered=bool(known.records),
+    )
 
 
 def enrol(
@@ -60,7 +70,8 @@ def enrol(
     found = codes.redeem(raw)
     if before is not None and before.enrolment_key != found.enrolment_key:
         end_sessions(TAXPAYER_CLAIM + found.taxpayer)
-    return enrolment_record(institution, found)
+    is_new = before is None or before.enrolment_key != found.enrolment_key
+    return enrolment_record(institution, found).model_copy(update={"code_used": is_new})
 
 
 def read_enrolment(institution: Institution, asked: enrolment_api.EnrolmentQuestion) -> enrolment_api.EnrolmentRecord:

@@ -9,11 +9,12 @@ the ledger itself tells (``consent_of_entry``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import OwnedId, owned_id
+from shuiqiao.base.words import Words
 from shuiqiao.client.resources import own as api
 from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
 from shuiqiao.client.resources.disputes import DisputePage, DisputeRecord, DisputeStatement
@@ -28,7 +29,7 @@ from shuiqiao.exchange.dispute_statement import decode_dispute
 from shuiqiao.exchange.model import request_key
 from shuiqiao.lending.contract import application_key
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationStatus, Step
-from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, RuleCode
+from shuiqiao.lending.model import PERSONS_WORDS, RULE_WORDS, ApplicantFile, PersonsReason, RuleCode
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations import enterprises
@@ -294,19 +295,36 @@ def _is_decided(file: ApplicationFile) -> bool:
     return file.has(Step.DECIDED) or file.closed_ms is not None
 
 
+_NO_NOTE = Words(en="", zh="")
+_NOTES = {
+    ApplicationStatus.SUBMITTED: Words(
+        en="the bank has it and goes on with it by itself: nothing is needed of you",
+        zh="银行已收到并将自行继续办理,您无需操作",
+    ),
+    ApplicationStatus.REFERRED: Words(
+        en="two people of the bank decide on it: nothing is needed of you", zh="银行将由两名人员审批,您无需操作"
+    ),
+}
+"""What an enterprise is told of an application that is not decided."""
+
+
 def _file(file: ApplicationFile) -> api.OwnApplicationFile:
     """Return what its applicant is told of an application: the steps that were taken, and a decision that was made.
 
     What failed on the way is the bank's own matter, and what the rules said before two people decided is no decision.
     """
     found, decision = file.application, file.decision if _is_decided(file) else None
+    status = _status(file)
+    note = _NOTES.get(status, _NO_NOTE)
     return api.OwnApplicationFile(
         application=found.id.hex(),
         consent=found.consent,
         product=found.product,
         amount_fen=found.amount_fen,
         submitted_ms=found.submitted_ms,
-        status=_status(file),
+        status=status,
+        note_en=note.en,
+        note_zh=note.zh,
         timeline=tuple(
             api.OwnStep(step=entry.step, time_ms=entry.time_ms, entry=entry.entry_index)
             for entry in file.timeline
@@ -324,8 +342,17 @@ def _decision(kept: KeptDecision, *, by_people: bool) -> api.OwnDecision:
         limit_fen=kept.limit_fen,
         annual_rate=kept.annual_rate,
         persons=by_people,
-        reasons=(*map(_rule, explained["rules"]), *map(_reason, features)),
+        reasons=(*_said(explained), *map(_reason, features)),
     )
+
+
+def _said(explained: dict[str, Any]) -> list[api.DecisionReason]:
+    """Return the reasons of the two persons where they decided, else of the rules, which referred it to them."""
+    persons = explained.get("persons")
+    if persons is None:
+        return [*map(_rule, explained["rules"])]
+    codes = [PersonsReason(code) for code in persons.get("codes") or [PersonsReason.DECIDED_BY_PERSONS]]
+    return [api.DecisionReason(code=str(code), en=PERSONS_WORDS[code].en, zh=PERSONS_WORDS[code].zh) for code in codes]
 
 
 def _rule(code: str) -> api.DecisionReason:

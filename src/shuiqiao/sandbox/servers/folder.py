@@ -42,6 +42,8 @@ class SandboxPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     seed: Annotated[int, msgspec.Meta(ge=0)]
     has_records: bool = False
     """Whether the bureau took the data in."""
+    examples: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)] = ()
+    """Some of the taxpayers, by number, for people to try things with."""
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
+EXAMPLES: Final = 3
+"""Taxpayers that ``sandbox up`` and ``status`` name."""
+
 VALIDATORS: Final = 4
 """Institutions that vote where there are validators; the fifth follows."""
 
@@ -137,6 +140,7 @@ def make_sandbox(
             members=tuple(founder.member for founder in FOUNDERS),
             taxpayers=taxpayers,
             seed=seed,
+            examples=tuple(str(each.uscc) for each in data.population.applicants[:EXAMPLES]),
         )
         folder.save_plan(plan)
     return data

@@ -78,6 +78,7 @@ def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decid
     wanted, file = handed_in(world, bank, 0xA1, industry="C", other_debt_fen=7)
     assert (file["application"], file["status"]) == (wanted["application"], "submitted")
     assert [step["step"] for step in file["timeline"]] == ["received", "submitted"]
+    assert bank.get(f"/api/v1/applications/{wanted['application']}").json()["next_try"] is not None
     work(bank)
     file = bank.get(f"/api/v1/applications/{wanted['application'][-32:]}").json()
     assert (file["status"], file["applicant"]["industry"]) == ("referred", "C")
@@ -90,8 +91,11 @@ def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decid
     maker = bank.tokens.issue("officer", "decisions.make", "applications.read")
     checker = bank.tokens.issue("supervisor", "decisions.check", "applications.read")
     draft = {"application": wanted["application"], "outcome": "approved", "reason": "order book seen"}
+    draft["codes"] = ["business_confirmed"]
     assert post(bank, "/approvals/decisions", draft, token=checker).status_code == 403
     proposed = post(bank, "/approvals/decisions", draft, token=maker).json()
+    other = post(bank, "/approvals/decisions", draft | {"outcome": "refused"}, token=maker)
+    assert (other.status_code, other.json()["code"]) == (409, "node.approval_contradicts")
     checked = {"approval": proposed["approval"], "digest": proposed["digest"]}
     alone = post(bank, "/approvals/checks", checked, token=maker)
     assert (alone.status_code, alone.json()["code"]) == (403, "node.permission_missing")
@@ -105,10 +109,12 @@ def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decid
     )
     explained = bank.get(f"/api/v1/decisions/{wanted['application']}").json()
     assert explained["explanation"]["persons"]["reason"] == "order book seen"
+    assert explained["explanation"]["persons"]["codes"] == ["business_confirmed"]
     assert [rule["zh"] for rule in explained["rules"]] == ["预测违约概率需人工复核"]
     file = bank.get(f"/api/v1/applications/{wanted['application']}").json()
     entry = {step["step"]: step["entry"] for step in file["timeline"]}["decided"]
     assert (entry, file["status"]) == (decision["entry"], "approved")
+    assert (file["decision"]["maker_name"], file["decision"]["checker_name"]) == ("officer", "supervisor")
 
 
 def test_the_same_application_is_taken_once_and_another_under_its_id_is_refused(world, bank):

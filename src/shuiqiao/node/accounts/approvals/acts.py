@@ -29,6 +29,7 @@ from shuiqiao.members.contract import (
     MemberSuspendBody,
     MemberVoteBody,
 )
+from shuiqiao.members.gate import NETWORK_GATE
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
@@ -46,6 +47,21 @@ if TYPE_CHECKING:
 
 MAX_ERASED_LEAVES = 4096
 """Leaves of one batch that one act erases; the whole batch is named by none."""
+
+
+MAX_TEXT_CHARACTERS = 4_000
+"""Of a reason in words that travels with a proposal."""
+
+
+class FreezeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stop the network until a moment. reason: the words of the digest, for the checker; they stay in this home.
+
+    Empty where the reason is no text, or was proposed by an earlier release.
+    """
+
+    until_ms: TimeMs
+    reason_digest: Digest
+    reason: Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)] = ""
 
 
 class SuspensionProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,9 +96,16 @@ class RecordErasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 # What a maker proposes
 
 
-def freeze_of_days(institution: Institution, *, days: int, reason_digest: Digest) -> OversightFreezeBody:
-    """Return a freeze that ends some days from now, whenever it is approved."""
-    return OversightFreezeBody(until_ms=_in_days(institution, days), reason_digest=reason_digest)
+def freeze_of_days(institution: Institution, *, days: int, reason_digest: Digest, reason: str = "") -> FreezeOrder:
+    """Return a freeze that ends some days from now, whenever it is approved.
+
+    Raises InvalidInput ``node.act_invalid`` for words that are not those of the digest.
+    """
+    if reason and institution.suite.digest(reason.encode()) != reason_digest:
+        raise InvalidInput(
+            "node.act_invalid", f"the reason has another digest than {reason_digest.hex()}, which the ledger would name"
+        )
+    return FreezeOrder(until_ms=_in_days(institution, days), reason_digest=reason_digest, reason=reason)
 
 
 def unfreeze_of_now(institution: Institution, *, proposal: bytes | None = None) -> OversightUnfreezeBody:
@@ -153,7 +176,7 @@ def institution_acts(institution: Institution) -> list[RegisteredAct[Any]]:
             name=ActName.UNFREEZE,
             body=OversightUnfreezeBody,
             execute=partial(_submit, institution, UNFREEZE),
-            describe=_describe_unfreeze,
+            describe=partial(_describe_unfreeze, institution),
         ),
         RegisteredAct(
             name=ActName.PROPOSE_SUSPENSION,
@@ -190,10 +213,11 @@ def _acts_of_role(institution: Institution) -> list[RegisteredAct[Any]]:
         acts.append(
             RegisteredAct(
                 name=ActName.FREEZE,
-                body=OversightFreezeBody,
-                execute=partial(_submit, institution, FREEZE),
+                body=FreezeOrder,
+                execute=partial(_freeze, institution),
                 describe=lambda body: {
                     "until": iso_from_ms(body.until_ms),
+                    "reason": body.reason,
                     "reason_digest": body.reason_digest.hex(),
                 },
             )
@@ -218,6 +242,11 @@ def _acts_of_role(institution: Institution) -> list[RegisteredAct[Any]]:
 
 def _submit(institution: Institution, kind: str, act: ApprovedAct[Any]) -> Mapping[str, Any]:
     return {"height": submit_once(institution, kind, act.body, after=act.height)}
+
+
+def _freeze(institution: Institution, act: ApprovedAct[FreezeOrder]) -> Mapping[str, Any]:
+    body = OversightFreezeBody(until_ms=act.body.until_ms, reason_digest=act.body.reason_digest)
+    return {"height": submit_once(institution, FREEZE, body, after=act.height)}
 
 
 def submit_once(institution: Institution, kind: str, body: msgspec.Struct, *, after: int) -> int:
@@ -290,8 +319,16 @@ def _is_erased(state: StateView, member: str, body: RecordErasure) -> bool:
     return all(state.get(erased_key(member, body.batch, index)) is not None for index in body.indexes)
 
 
-def _describe_unfreeze(body: OversightUnfreezeBody) -> Mapping[str, Any]:
-    return {"freeze": body.freeze.hex(), "proposal": "" if body.proposal is None else body.proposal.hex()}
+def _describe_unfreeze(institution: Institution, body: OversightUnfreezeBody) -> Mapping[str, Any]:
+    """Tell which freeze is lifted: who ordered it and until when, as long as the ledger has it in force."""
+    gate, told = institution.engine.state().get(NETWORK_GATE), {"freeze": body.freeze.hex()}
+    if gate is not None and gate["freeze"] == body.freeze:
+        told |= {
+            "ordered_by": gate["author"],
+            "in_force_until": iso_from_ms(gate["until_ms"]),
+            "reason_digest": gate["reason_digest"].hex(),
+        }
+    return {**told, "proposal": "" if body.proposal is None else body.proposal.hex()}
 
 
 def _describe_suspension(body: MemberSuspendBody) -> Mapping[str, Any]:

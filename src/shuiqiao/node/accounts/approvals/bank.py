@@ -73,6 +73,7 @@ def bank_acts(institution: Institution) -> list[RegisteredAct[Any]]:
             body=ReviewedDecision,
             execute=partial(_review, institution),
             describe=_describe_review,
+            about=lambda body: f"application {body.application.hex()}",
         ),
         RegisteredAct(
             name=ActName.APPROVE_MODEL,
@@ -110,6 +111,7 @@ def _describe_review(body: ReviewedDecision) -> Mapping[str, Any]:
         "limit_fen": body.limit_fen,
         "annual_rate": body.annual_rate,
         "reason": body.reason,
+        "codes": [str(code) for code in body.codes],
     }
 
 

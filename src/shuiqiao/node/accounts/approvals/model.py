@@ -88,13 +88,15 @@ class RegisteredAct(Generic[Body]):
     """An act that a room can carry out once it is approved.
 
     body: its closed schema. execute: does it, once however often it is called, and returns what to show of it.
-    describe: what a checker is shown of a body, in words; nothing but what the bytes say.
+    describe: what a checker is shown of a body, in words: what the bytes say, and what the ledger has under an id.
+    about: what such an act decides on, where that is decided once: of two about the same one waits at a time.
     """
 
     name: ActName
     body: type[Body]
     execute: Callable[[ApprovedAct[Body]], Mapping[str, Any]]
     describe: Callable[[Body], Mapping[str, Any]]
+    about: Callable[[Body], str] | None = None
 
 
 def encode_body(body: msgspec.Struct) -> bytes:

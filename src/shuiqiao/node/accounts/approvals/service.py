@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import msgspec
+    from sqlalchemy import Connection
 
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
@@ -78,8 +79,9 @@ class ApprovalService:
         entropy: Entropy,
         hash_name: str,
         height: Callable[[], int],
+        name_of: Callable[[str], str],
     ) -> None:
-        """acts: what can be carried out here. height: of the newest block of the ledger."""
+        """acts: what can be carried out here. height: of the newest block. name_of: of a user or program by its id."""
         self._store = store
         self._journal = journal
         self._acts = {act.name: act for act in acts}
@@ -87,6 +89,7 @@ class ApprovalService:
         self._entropy = entropy
         self._digest = hash_function(hash_name)
         self._height = height
+        self._name_of = name_of
         self._at_work = set[str]()
         self._taking = threading.Lock()
 
@@ -98,8 +101,8 @@ class ApprovalService:
         act: its id, so that the same request proposes it once however often it is sent; empty for a fresh one.
 
         Raises Denied ``node.permission_missing``, Unavailable ``node.act_unregistered``, InvalidInput
-        ``node.act_invalid``, Conflict ``node.approval_repeated`` for the same bytes while they wait, Unavailable
-        ``node.approvals_full``.
+        ``node.act_invalid``, Conflict ``node.approval_repeated`` for the same bytes while they wait,
+        ``node.approval_contradicts`` for others about what is decided once, Unavailable ``node.approvals_full``.
         """
         registered = self._registered(name)
         by.require(act_rules()[name].make)
@@ -132,10 +135,24 @@ class ApprovalService:
             self._journal.append(connection, by, act="approvals.propose", subject=_subject(approval), request=request)
             if (same := self._store.waiting_with(connection, approval.digest)) is not None:
                 raise Conflict("node.approval_repeated", f"{name} of these very bytes waits already as {same}")
+            self._require_alone(connection, registered, body)
             if self._store.count_waiting(connection) >= MAX_WAITING:
                 raise Unavailable("node.approvals_full", f"{MAX_WAITING} acts wait for a checker")
             self._store.add(connection, approval)
         return self._row(approval)
+
+    def _require_alone(self, connection: Connection, act: RegisteredAct[Any], body: msgspec.Struct) -> None:
+        """Return unless another act about the same waits, where of such acts one alone may."""
+        if act.about is None:
+            return
+        about = act.about(body)
+        for other in self._store.waiting_acts(connection, act.name):
+            if act.about(decode_body(other.body, act.body)) == about:
+                raise Conflict(
+                    "node.approval_contradicts",
+                    f"{self._name_of(other.maker)} proposed another {act.name} on {about} already, which waits as "
+                    f"{other.id}",
+                )
 
     def page(
         self, by: Principal, *, only_for_me: bool = False, after: str | None = None, at_most: int = 200
@@ -308,9 +325,11 @@ class ApprovalService:
             "what": {} if act is None else dict(act.describe(decode_body(approval.body, act.body))),
             "state": str(approval.state),
             "maker": approval.maker,
+            "maker_name": self._name_of(approval.maker),
             "proposed": iso_from_ms(approval.proposed_ms),
             "until": iso_from_ms(approval.until_ms),
             "checker": approval.checker,
+            "checker_name": self._name_of(approval.checker) if approval.checker else "",
             "decided": iso_from_ms(approval.decided_ms) if approval.decided_ms else "",
             "reason": approval.reason,
             "outcome": json.loads(approval.outcome) if approval.outcome else {},

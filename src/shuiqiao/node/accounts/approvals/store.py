@@ -85,6 +85,9 @@ _COUNT = select(func.count()).select_from(_approval).where(_approval.c.state == 
 _SAME = select(_approval.c.id).where(
     and_(_approval.c.digest == bindparam("of_digest"), _approval.c.state == bindparam("of_state"))
 )
+_WAITING_ACTS = select(_approval).where(
+    and_(_approval.c.act == bindparam("of_act"), _approval.c.state == str(ApprovalState.WAITING))
+)
 _EXPIRE = (
     update(_approval)
     .where(and_(_approval.c.state == str(ApprovalState.WAITING), _approval.c.until_ms <= bindparam("now_ms")))
@@ -153,6 +156,10 @@ class ApprovalStore:
     def waiting_with(self, connection: Connection, digest: bytes) -> str | None:
         """Return the id of an act of these very bytes that waits, None if none does."""
         return connection.execute(_SAME, {"of_digest": digest, "of_state": str(ApprovalState.WAITING)}).scalar()
+
+    def waiting_acts(self, connection: Connection, act: ActName) -> list[Approval]:
+        """Return the acts of a name that wait for a checker."""
+        return [self._opened(row) for row in connection.execute(_WAITING_ACTS, {"of_act": str(act)}).mappings()]
 
     def change(self, connection: Connection, identifier: str, *, seen: ApprovalState, **values: Any) -> bool:
         """Keep what became of an act; tell whether it still was in the state that was seen."""

@@ -6,7 +6,7 @@ import pytest
 
 from accounts_world import CHEAP
 from consortium_world import NOW_MS, TAXPAYER, ConsortiumWorld, open_solo, solo_home
-from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock, iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.client.resources.governance import Vote
 from shuiqiao.ledger.state.machine import NETWORK_GATE
@@ -30,7 +30,7 @@ from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_
 from shuiqiao.node.accounts.opening import InstitutionAccounts, LedgerEnterpriseKeys
 from shuiqiao.node.home.keys import ledger_key
 from shuiqiao.node.operations.governance import vote
-from shuiqiao.oversight.contract import FREEZE
+from shuiqiao.oversight.contract import FREEZE, OversightFreezeBody
 from shuiqiao.vault.contract import COMMIT, batch_key
 from shuiqiao.vault.model import ErasureReason
 
@@ -70,13 +70,22 @@ def both(accounts, name, body):
 def test_the_regulator_freezes_and_unfreezes_with_two_people(world):
     regulator = world.regulator
     accounts = accounts_of(regulator)
-    body = freeze_of_days(regulator, days=2, reason_digest=b"r" * 32)
-    row = both(accounts, ActName.FREEZE, body)
+    why = "两个机构的账本互相矛盾\nreport of 3 May"
+    digest = regulator.suite.digest(why.encode())
+    with pytest.raises(InvalidInput, match=r"^node\.act_invalid"):
+        freeze_of_days(regulator, days=2, reason_digest=digest, reason="another reason")
+    order = freeze_of_days(regulator, days=2, reason_digest=digest, reason=why)
+    row = both(accounts, ActName.FREEZE, order)
+    assert row["what"]["reason"] == why, "the checker reads why, and approves the digest of those words with the rest"
+    body = OversightFreezeBody(until_ms=order.until_ms, reason_digest=digest)
     assert row["state"] == "done", row
     gate = regulator.engine.state().get(NETWORK_GATE)
-    assert (gate["until_ms"], gate["reason_digest"]) == (body.until_ms, b"r" * 32)
+    assert (gate["until_ms"], gate["reason_digest"]) == (body.until_ms, digest)
     assert submit_once(regulator, FREEZE, body, after=0) == row["outcome"]["height"]
-    lifted = both(accounts, ActName.UNFREEZE, unfreeze_of_now(regulator))
+    lifting = accounts.approvals.propose(MAKER, ActName.UNFREEZE, unfreeze_of_now(regulator))
+    assert lifting["what"]["in_force_until"] == iso_from_ms(order.until_ms)
+    assert lifting["what"]["ordered_by"] == regulator.member
+    lifted = accounts.approvals.approve(CHECKER, lifting["approval"], digest=lifting["digest"])
     assert lifted["state"] == "done"
     assert regulator.engine.state().get(NETWORK_GATE) is None
 

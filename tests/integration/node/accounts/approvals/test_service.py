@@ -36,7 +36,13 @@ class Bank:
         self.approvals = self.service()
 
     def service(self, *, acts=None):
-        act = RegisteredAct(name=ActName.DECIDE, body=Decision, execute=self._execute, describe=msgspec.to_builtins)
+        act = RegisteredAct(
+            name=ActName.DECIDE,
+            body=Decision,
+            execute=self._execute,
+            describe=msgspec.to_builtins,
+            about=lambda body: body.application,
+        )
         return ApprovalService(
             ApprovalStore(self.world.database, cipher=self.world.cipher),
             journal=self.world.journal,
@@ -45,6 +51,7 @@ class Bank:
             entropy=system_entropy,
             hash_name="sha256",
             height=lambda: 7,
+            name_of=self.world.store.name_of,
         )
 
     def _execute(self, act):
@@ -53,8 +60,8 @@ class Bank:
         self.carried_out.append((act.id, act.body, act.height))
         return {"decision": act.body.application}
 
-    def propose(self, *, by=None, application="a1"):
-        body = Decision(application=application, limit_fen=50_000_000)
+    def propose(self, *, by=None, application="a1", limit_fen=50_000_000):
+        body = Decision(application=application, limit_fen=limit_fen)
         return self.approvals.propose(by or self.maker, ActName.DECIDE, body)
 
 
@@ -79,6 +86,18 @@ def test_what_one_proposes_another_approves_and_it_is_carried_out_once(bank):
     assert len(bank.carried_out) == 1
     acts = [row["act"] for row in bank.world.journal.rows() if row["act"].startswith("approvals.")]
     assert acts == ["approvals.approve", "approvals.propose"]
+
+
+def test_of_two_decisions_on_one_application_one_waits_for_a_checker(bank):
+    first = bank.propose()
+    assert (first["maker_name"], first["checker_name"]) == ("chen", "")
+    with pytest.raises(Conflict, match=rf"^node\.approval_contradicts.*{first['approval']}"):
+        bank.propose(limit_fen=1)
+    assert bank.propose(application="a2")["state"] == "waiting", "of another application"
+    bank.approvals.reject(bank.maker, first["approval"], reason="withdrawn")
+    second = bank.propose(limit_fen=1)
+    done = bank.approvals.approve(bank.checker, second["approval"], digest=second["digest"])
+    assert (done["state"], done["maker_name"], done["checker_name"]) == ("done", "chen", "li")
 
 
 def test_who_neither_makes_nor_checks_learns_not_even_that_something_waits(bank):
