@@ -17,6 +17,7 @@ from msgspec import Meta
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.wire import Digest, Id, MemberName, PublicKey, TimeMs
+from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.members.action import Suspend
 from shuiqiao.members.contract import (
     PROPOSE,
@@ -29,7 +30,6 @@ from shuiqiao.members.contract import (
     MemberSuspendBody,
     MemberVoteBody,
 )
-from shuiqiao.members.gate import NETWORK_GATE
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
