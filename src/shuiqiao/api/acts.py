@@ -4,6 +4,7 @@
 
 Whoever sends a POST names it by a key of its own choice. Under one key there is one act: the same request again is
 answered as it was, another one under the same key is refused, and one that comes while the first is at work learns so.
+A file that comes in is part of what is asked: its route asks here once the file is on the disk, with its digest.
 An act that was refused did nothing: it is forgotten, and its key may be used again. What a killed process left
 unanswered, or what could not be ended then, is done again. So what an act makes is found by whoever does it again: by
 the signed bytes that were sent, by a business key in them, or by the id of the act (``act_id``), which follows from
@@ -75,18 +76,18 @@ class Acts:
         request: Request,
         *,
         caller: Principal,
-        is_streamed: bool,
+        file_digest: bytes | None = None,
         is_secret: bool = False,
         act: Callable[[Request], Awaitable[Response]],
     ) -> Response:
         """Do what a request asks, or return what was answered to it before.
 
-        is_streamed: its body is not looked at here but by what acts. is_secret: the answer is told once and not kept;
-        the act itself answers who asks again, refuses it or makes a new secret. Raises InvalidInput
+        file_digest: of its body where that was read already, and went to the disk. is_secret: the answer is told once
+        and not kept; the act itself answers who asks again, refuses it or makes a new secret. Raises InvalidInput
         ``api.key_missing``, Conflict ``api.key_reused`` or ``api.act_in_progress``.
         """
-        name = self._store.tag(caller.kind, caller.id, _key_of(request))
-        question = self._store.tag(await _question(request, is_streamed=is_streamed))
+        name = self._store.tag(caller.kind, caller.id, require_key(request))
+        question = self._store.tag(await _question(request, file_digest=file_digest))
         known = await run_in_threadpool(self._begin, name, question)
         if known is not None:
             return _again(known)
@@ -136,7 +137,8 @@ class Acts:
         self._store.forget_before(now_ms - KEPT_MS)
 
 
-def _key_of(request: Request) -> str:
+def require_key(request: Request) -> str:
+    """Return the key that a request was sent under; raises InvalidInput ``api.key_missing``."""
     key = request.headers.get(IDEMPOTENCY_HEADER, "")
     if not _KEY.fullmatch(key):
         raise InvalidInput(
@@ -145,16 +147,12 @@ def _key_of(request: Request) -> str:
     return key
 
 
-async def _question(request: Request, *, is_streamed: bool) -> str:
+async def _question(request: Request, *, file_digest: bytes | None) -> str:
     """Return the digest of what a request asks."""
     state = hashlib.sha256()
-    asked = [request.method, request.url.path, request.url.query]
-    if is_streamed:
-        asked.append(request.headers.get("content-length", ""))
-    for part in asked:
+    for part in (request.method, request.url.path, request.url.query):
         state.update(len(part).to_bytes(4) + part.encode())
-    if not is_streamed:
-        state.update(await request.body())
+    state.update(await request.body() if file_digest is None else file_digest)
     return state.hexdigest()
 
 

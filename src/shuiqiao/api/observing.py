@@ -172,7 +172,7 @@ class Observing:
             # A traceback's own text may hold values.
             log.error("request.failed", error_type=type(error).__name__, trace=_trace_of(error))  # noqa: TRY400
             if not watched.status:
-                await send_refusal(failed(), watched.send, closes=False)
+                await send_refusal(failed(error), watched.send, closes=False)
 
     def _tell(self, scope: Scope, *, status: int, seconds: float, span: tracing.Span) -> None:
         found = scope.get("route")

@@ -1,11 +1,12 @@
 """Refusals of a door: whatever is raised while a request is answered becomes one problem+json answer [API-6].
 
 What nobody foresaw is told as ``api.failed`` without any word of what it was: that stands in the log, under the id of
-the request, which the answer names.
+the request, which the answer names. Only a full disk is told as what it is, whatever was to be written.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -30,12 +31,16 @@ MAX_FIELDS: Final = 20
 MAX_VALUE: Final = 100
 """Characters of a value that are shown again."""
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 def install_handlers(app: FastAPI) -> None:
     """Let an app answer every refusal as problem+json."""
     app.add_exception_handler(ShuiqiaoError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
     app.add_exception_handler(HTTPException, _refuse_route)
+    # Answered inside the app, and raised again to the door, which logs it: left to the app it would be a plain text.
+    app.add_exception_handler(Exception, _refuse_unforeseen)
 
 
 def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
@@ -117,8 +122,14 @@ def _refused_route(error: HTTPException, *, method: str) -> ShuiqiaoError:
             return InvalidInput("api.request_invalid", "the request is not well formed")
 
 
-def failed() -> Unavailable:
-    """Return the refusal of what nobody foresaw."""
+async def _refuse_unforeseen(_request: Request, error: Exception) -> Response:
+    return response_of(failed(error))
+
+
+def failed(error: Exception) -> Unavailable:
+    """Return the refusal that tells of an error that nobody foresaw."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return Unavailable("node.home_unwritable", "the disk of the home is full, or a limit of its files is reached")
     return Unavailable("api.failed", "the server met an error of its own; its log has it under the id of this request")
 
 

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from shuiqiao.api.access import OPEN, require_access
-from shuiqiao.api.acts import KEY_PARAMETER
+from shuiqiao.api.acts import KEY_PARAMETER, require_key
 from shuiqiao.api.forms import CSV, WireResponse, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
 from shuiqiao.base.errors import InvalidInput
@@ -84,10 +84,12 @@ class GuardedRoute(APIRoute):
             _require_known(request, names)
             async with door.shares.of(_asker_of(request, caller)):
                 # Who logs in is nobody yet, and a token that was lost is not given again.
-                if request.method == "POST" and caller is not None:
-                    response = await door.acts.once(
-                        request, caller=caller, is_streamed=is_streamed, is_secret=is_secret, act=inner
-                    )
+                if is_streamed:
+                    # Its handler asks for it to be done once: what is asked is known when the file is on the disk.
+                    require_key(request)
+                    response = await inner(request)
+                elif request.method == "POST" and caller is not None:
+                    response = await door.acts.once(request, caller=caller, is_secret=is_secret, act=inner)
                 else:
                     response = await inner(request)
             answer = formed(request, response) if isinstance(response, WireResponse) else response

@@ -5,11 +5,12 @@ An upload that is cut off leaves nothing [API-11]; what a killed process left is
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -36,10 +37,14 @@ _PIECE_BYTES: Final = 1024 * 1024
 
 @dataclass(slots=True)
 class Upload:
-    """A file that came in whole. job: the id of the job that is to be asked for. is_kept: whether it was."""
+    """A file that came in whole. job: the id of the job that is to be asked for. is_kept: whether it was.
+
+    digest: SHA-256 of its bytes.
+    """
 
     job: bytes
     path: Path
+    digest: bytes = b""
     is_kept: bool = False
 
 
@@ -53,7 +58,7 @@ class Uploads:
     async def receive(self, request: Request, *, name: str) -> AsyncGenerator[Upload]:
         """Give the body of a request as a file of a name, whole and on the disk; gone after it unless it is kept.
 
-        Raises Unavailable ``api.uploads_many`` while as many are held as may.
+        Raises Unavailable ``api.uploads_many`` while as many are held as may; OSError where the disk takes no more.
         """
         held = self._sent.count()
         if held >= MAX_HELD:
@@ -61,10 +66,10 @@ class Uploads:
         job = secrets.token_bytes(16)
         folder = self._sent.folder_of(job)
         upload = Upload(job=job, path=folder / name)
-        # Not on another thread: between counting and this nothing else may come in.
-        folder.mkdir(mode=0o700, parents=True)
         try:
-            await _write(request, upload.path)
+            # Not on another thread: between counting and this nothing else may come in.
+            folder.mkdir(mode=0o700, parents=True)
+            upload.digest = await _write(request, upload.path)
             await run_in_threadpool(self._sent.make_durable, job)
             yield upload
         finally:
@@ -72,13 +77,21 @@ class Uploads:
                 self._sent.remove(job)
 
 
-async def _write(request: Request, path: Path) -> None:
+async def _write(request: Request, path: Path) -> bytes:
+    """Write the body of a request to a file; return its digest."""
+    state = hashlib.sha256()
+
+    def take(file: BinaryIO, piece: bytes) -> None:
+        state.update(piece)
+        file.write(piece)
+
     with path.open("xb") as file:
         buffer = bytearray()
         async for piece in request.stream():
             buffer += piece
             if len(buffer) >= _PIECE_BYTES:
-                await run_in_threadpool(file.write, bytes(buffer))
+                await run_in_threadpool(take, file, bytes(buffer))
                 buffer.clear()
-        await run_in_threadpool(file.write, bytes(buffer))
+        await run_in_threadpool(take, file, bytes(buffer))
         await run_in_threadpool(flush_file, file)
+    return state.digest()

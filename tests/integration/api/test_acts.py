@@ -45,6 +45,19 @@ def test_another_request_under_the_same_key_is_refused(bureau, grades):
     assert (other.status_code, other.json()["code"]) == (409, "api.key_reused")
 
 
+@pytest.mark.parametrize("as_sent", [lambda body: body, lambda body: iter([body])], ids=["length", "chunks"])
+def test_another_file_under_the_same_key_is_refused_and_not_taken_for_the_first(bureau, grades, as_sent):
+    key = "key-of-a-file"
+    send(bureau, key, grades)
+    place = grades.rindex(b"2")
+    other = grades[:place] + b"3" + grades[place + 1 :]
+    held = bureau.running.ingests.sent.count()
+    refused, same = send(bureau, key, as_sent(other)), send(bureau, key, as_sent(grades))
+    assert (refused.status_code, refused.json()["code"]) == (409, "api.key_reused")
+    assert (same.status_code, same.headers["idempotency-replayed"]) == (202, "true")
+    assert bureau.running.ingests.sent.count() <= held
+
+
 def test_a_key_belongs_to_its_caller(bureau, grades):
     send(bureau, "key-of-a-caller", grades)
     token = bureau.tokens.issue("another", "ingest.write")

@@ -1,4 +1,4 @@
-"""Refusals leave nothing behind: what a refused request held is free as soon as it is answered [API-6]."""
+"""Refusals have one form and leave nothing behind: what a refused request held is free once it is answered [API-6]."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from types import TracebackType
 
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 import shuiqiao
-from shuiqiao.api.app import peers_app
-from shuiqiao.api.observing import Metrics
+from shuiqiao.api.app import peers_app, public_api
+from shuiqiao.api.observing import Metrics, Observing
 from shuiqiao.node.peers.acts import OfSize, TwoSizes, encode_wire
 from shuiqiao.node.peers.message import Act
 
@@ -73,3 +74,20 @@ def test_a_refused_message_of_a_member_leaves_nothing(offices):
             assert "code" in door.post(f"/peer/v1/{act}", content=raw).json()
 
     require_nothing_left(refused)
+
+
+def test_what_nobody_foresaw_is_a_problem_that_says_nothing_and_stands_in_the_log(bureau):
+    app = public_api()
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("what nobody may read")
+
+    door = Observing(app, door="public", metrics=Metrics(bureau.running))
+    with capture_logs() as lines:
+        answer = TestClient(door, raise_server_exceptions=False).get("/broken")
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (problem["code"], problem["request_id"]) == ("api.failed", answer.headers["x-request-id"])
+    assert b"nobody may read" not in answer.content
+    assert ("request.failed", "RuntimeError") in [(line["event"], line.get("error_type")) for line in lines]

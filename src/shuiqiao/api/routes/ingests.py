@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import Path, Query, Request
+from fastapi import Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from shuiqiao.api.door import Door, Running
@@ -71,7 +71,7 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
 )
 async def take_in_file(
     request: Request, running: Running, caller: Caller, name: FileName, record_type: TypeName | None = None
-) -> WireResponse:
+) -> Response:
     """Take a file of records in, as a job: every row is anchored, or kept out with the reason.
 
     The answer is the job, once the file is whole and on the disk; what is no file of records is refused. The job's
@@ -80,8 +80,12 @@ async def take_in_file(
     require_role(running.institution.settings, Role.TAX_BUREAU)
     door: Door = request.app.state.door
     async with door.uploads.receive(request, name=name) as upload:
-        job = await run_in_threadpool(_ask, running, caller, upload, record_type)
-    return WireResponse(JobRecord.model_validate(job.as_json()), status_code=202)
+
+        async def act(_request: Request) -> WireResponse:
+            job = await run_in_threadpool(_ask, running, caller, upload, record_type)
+            return WireResponse(JobRecord.model_validate(job.as_json()), status_code=202)
+
+        return await door.acts.once(request, caller=caller, file_digest=upload.digest, act=act)
 
 
 def _ask(running: RunningInstitution, caller: Principal, upload: Upload, record_type: str | None) -> Job:
