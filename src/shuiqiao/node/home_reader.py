@@ -40,7 +40,7 @@ from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
-from shuiqiao.node.home.keys import find_passphrase
+from shuiqiao.node.home.keys import find_passphrase, had_database
 from shuiqiao.node.home.ledger_folder import LedgerFolder, no_checkpoint, reexecute_log
 from shuiqiao.node.home.settings import (
     Home,
@@ -245,7 +245,7 @@ class HomeReader:
         """Open the home's database for reading; raises as ``open_database_to_read``."""
         from shuiqiao.node.home.database import open_database_to_read
 
-        with open_database_to_read(database_of(self.home)) as database:
+        with open_database_to_read(database_of(self.home), was_used=had_database(self.home)) as database:
             yield database
 
     def cipher(self, database: Engine) -> ColumnCipher:

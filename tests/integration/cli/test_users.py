@@ -153,3 +153,24 @@ def test_a_password_that_cannot_be_typed_is_asked_for_by_its_file(shuiqiao, tmp_
     with Path("/dev/null").open() as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         assert shuiqiao("users", "login", "operator", "--to", str(tmp_path / "token")) == ("cli.password_missing", 3)
+
+
+def test_a_database_that_was_lost_or_spoilt_is_not_taken_for_a_new_one(shuiqiao, home):
+    def database():
+        (found,) = (each for each in shuiqiao("doctor")[0]["findings"] if each["what"] == "database")
+        return found["code"] or found["says"]
+
+    first = ("users", "add", "admin", "--first", "--role", "administrator")
+    assert shuiqiao(*first)[1] == 0
+    assert database().endswith("1 users, 1 entries of the journal on 1 days, 0 of them anchored")
+
+    kept = home.database.read_bytes()
+    home.database.write_bytes(kept[:8192] + b"\xff" * 8192 + kept[16384:])
+    assert database() in {"node.database_damaged", "node.database_unavailable"}
+    for lost in (lambda: home.database.write_bytes(b""), home.database.unlink):
+        lost()
+        assert shuiqiao(*first) == ("node.database_missing", 3)
+        assert database() == "node.database_missing"
+    home.database.unlink(missing_ok=True)
+    (home.keys / "data.key.json").rename(home.folder / "lost.key.json")
+    assert shuiqiao(*first)[1] == 0

@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, vault index, validator, a copy.
+"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, vault index, database, others.
 
 Nothing is changed while anything is wrong. Where all is well and no process has the ledger open, an institution that
 orders its own transactions is opened as a start would, which finishes what an interrupted run left.
@@ -24,6 +24,7 @@ from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
 from shuiqiao.node.doctor.comparison import compare_copies
+from shuiqiao.node.doctor.database import look_at_database
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.doctor.ledger import LedgerDoctor
 from shuiqiao.node.doctor.validator import look_at_validator
@@ -73,7 +74,9 @@ def diagnose_home(
         if (tiles := home.tiles(settings)) is not None:
             found.append(_look("tiles", lambda: describe_published(ledger, tiles)))
             yield found[-1]
-        if (waiting := _deliveries(home)) is not None:
+        found.append(look_at_database(home))
+        yield found[-1]
+        if found[-1].ok and (waiting := _deliveries(home)) is not None:
             yield waiting
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]

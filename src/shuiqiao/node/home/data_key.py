@@ -2,7 +2,9 @@
 
 ``keys/data.key.json`` is a key file as the others are. It is made when the first column is encrypted, and opened when
 one is first read or written, for that costs the work of a passphrase. The database names the key that it is encrypted
-under, so that a home whose key file was lost, or is another's, is told so, and no second key is ever made.
+under, so that a home whose key file was lost, or is another's, is told so, and no second key is ever made. And the key
+file tells of the database: where it lies, there was one, and an empty one in its place is not taken for new.
+LIMIT: a home that never kept anything of a person, no account and no entry of its journal, has no key to tell by.
 LIMIT: the key is not replaced: whoever once had it and gets the database reads it. Another passphrase only wraps it
 anew.
 """
@@ -19,7 +21,7 @@ from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
 from shuiqiao.crypto.column_cipher import ColumnCipher, data_key_id
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import load_cost, save_key_file
-from shuiqiao.node.home.keys import DATA_FILE, SIGNING_FILE, load_seed
+from shuiqiao.node.home.keys import DATA_FILE, SIGNING_FILE, had_database, load_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,11 @@ class DataKey:
         """Returns the passphrase of this home's keys."""
         self._entropy = entropy
         self._reads_only = reads_only
+
+    @property
+    def was_used(self) -> bool:
+        """Whether the home of this key has had a database."""
+        return had_database(self._home)
 
     def cipher(self, engine: Engine) -> ColumnCipher:
         """Return what encrypts the columns of a database; it opens the key at its first use, outside transactions.

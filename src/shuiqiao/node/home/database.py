@@ -20,7 +20,7 @@ from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.node.home.schema import migrate, require_current
+from shuiqiao.node.home.schema import database_missing, migrate, require_current
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -47,7 +47,8 @@ _PRIMARY_CODE = 0xFF
 def open_database(url: str | Path, *, data_key: DataKey | None = None, progress: Progress = no_progress) -> Engine:
     """Open the database and bring its tables up to date. url: or the path of a SQLite file.
 
-    data_key: under which a step encrypts what is there in clear; None where nothing can be there::
+    data_key: under which a step encrypts what is there in clear; None where nothing can be there. Where the home of it
+    has had a database, an empty one is refused (``node.database_missing``)::
 
         engine = open_database(Path("my-bank/shuiqiao.db"), data_key=key)
 
@@ -61,7 +62,12 @@ def open_database(url: str | Path, *, data_key: DataKey | None = None, progress:
         event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "handle_error", _name_failure)
     try:
-        migrate(engine, cipher_within=_no_key if data_key is None else data_key.cipher_within, progress=progress)
+        migrate(
+            engine,
+            cipher_within=_no_key if data_key is None else data_key.cipher_within,
+            was_used=data_key is not None and data_key.was_used,
+            progress=progress,
+        )
     except BaseException:
         engine.dispose()
         raise
@@ -75,15 +81,18 @@ def _no_key(_connection: Connection) -> ColumnCipher:
 
 
 @contextmanager
-def open_database_to_read(url: str | Path) -> Generator[Engine]:
+def open_database_to_read(url: str | Path, *, was_used: bool = False) -> Generator[Engine]:
     """Open the database for reading: a SQLite file that cannot be written too, and one that is not there as empty.
 
+    was_used: its home has had one, and nothing in its place is refused (``node.database_missing``).
     Raises what ``open_database`` raises, but Unavailable ``node.database_older`` where the tables are not up to date;
     InvalidInput ``base.file_special``, OSError for a file that cannot be read.
     """
     engine = _reading_engine(url)
     try:
         if engine is None or not require_current(engine):
+            if was_used:
+                raise database_missing(_engine(url))
             if engine is not None:
                 engine.dispose()
             engine = open_database("sqlite://")

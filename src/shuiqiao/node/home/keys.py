@@ -195,6 +195,13 @@ def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ..
 SIGNING_FILE = "signing.key.json"
 SEALING_FILE = "sealing.key.json"
 DATA_FILE = "data.key.json"
+
+
+def had_database(home: Home) -> bool:
+    """Tell whether a home has had a database: one that was encrypted under the key which lies there."""
+    return (home.keys / DATA_FILE).exists()
+
+
 PASSPHRASE_ENTROPY_BYTES = 24
 MAX_PASSPHRASE_BYTES = 1024
 MIN_NEW_PASSPHRASE_CHARACTERS = 12

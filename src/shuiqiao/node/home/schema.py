@@ -40,10 +40,13 @@ _MIGRATING = threading.Lock()
 """alembic keeps what it works on in module variables: one migration at a time in a process."""
 
 
-def migrate(engine: Engine, *, cipher_within: CipherWithin, progress: Progress = no_progress) -> None:
+def migrate(
+    engine: Engine, *, cipher_within: CipherWithin, was_used: bool = False, progress: Progress = no_progress
+) -> None:
     """Return once the database has the tables of this program. cipher_within: what encrypts columns in a transaction.
 
-    Raises InvalidInput ``node.database_newer``; IntegrityError ``node.database_foreign`` for tables that no release
+    was_used: its home has had a database. Raises Unavailable ``node.database_missing`` for one that is empty then;
+    InvalidInput ``node.database_newer``; IntegrityError ``node.database_foreign`` for tables that no release
     made; what opening the data key and the database raise, and then nothing has changed.
     """
     with engine.connect() as connection:
@@ -54,10 +57,21 @@ def migrate(engine: Engine, *, cipher_within: CipherWithin, progress: Progress =
             if _known_revision(connection) != NEWEST:
                 # Of a database that is new there is nothing to tell.
                 is_new = not inspect(connection).get_table_names()
+                if is_new and was_used:
+                    raise database_missing(connection.engine)
                 told = no_progress if is_new else progress
                 _upgrade(connection, cipher_within=cipher_within, progress=told)
     if engine.dialect.name == "sqlite":
         _rewrite_where_wanted(engine)
+
+
+def database_missing(engine: Engine) -> Unavailable:
+    """Return the refusal of a database that has nothing of what its home kept."""
+    return Unavailable(
+        "node.database_missing",
+        f"the database {engine.url.render_as_string(hide_password=True)} is empty or not there, and this home had one: "
+        "its accounts, its journal and what it still had to send",
+    )
 
 
 def require_current(engine: Engine) -> bool:
