@@ -107,7 +107,7 @@ class Problem(Wire):
         code="api.not_found",
         next_step="Compare the address with the reference of the API.",
         next_step_zh="请对照接口文档检查地址",
-        request_id="1f0c9a1be0a24d2f8a77c1d4",
+        request_id="1f0c9a1be0a24d2f8a77c1d4b3e90a55",
         retry_after_s=None,
         fields=[],
     )

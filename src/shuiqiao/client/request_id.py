@@ -1,6 +1,7 @@
 """The id of the request that is being answered: it goes on to every institution that is asked because of it.
 
-So the logs of all institutions that took part in one act can be put side by side.
+So the logs of all institutions that took part in one act can be put side by side. An id is 16 random bytes in hex, or
+a UUID: any other that a caller sends is replaced, for it is logged, and might be the number of a taxpayer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 HEADER: Final = "X-Request-Id"
 
-_FORM: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_FORM: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 current: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request at work in this context, empty outside of one."""
@@ -20,4 +21,4 @@ current: ContextVar[str] = ContextVar("request_id", default="")
 
 def taken_or_new(offered: str) -> str:
     """Return an id that a caller offers, or a new random one where it offers none that is well formed."""
-    return offered if _FORM.fullmatch(offered) else secrets.token_hex(12)
+    return offered if _FORM.fullmatch(offered) else secrets.token_hex(16)

@@ -7,11 +7,15 @@ import pytest
 from shuiqiao.client.request_id import taken_or_new
 
 
-def test_an_id_that_is_well_formed_goes_on():
-    assert taken_or_new("0123abcd-EF_x") == "0123abcd-EF_x"
+@pytest.mark.parametrize("offered", ["0123456789abcdef" * 2, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", taken_or_new("")])
+def test_an_id_that_is_well_formed_goes_on(offered):
+    assert taken_or_new(offered) == offered
 
 
-@pytest.mark.parametrize("offered", ["", "short", "a" * 65, "has space here", "line\nfeed-12345", "ünïcode-123"])
+@pytest.mark.parametrize(
+    "offered",
+    ["", "short", "a" * 65, "has space here", "line\nfeed-12345", "ünïcode-123", "91440300MA5LEAKME7", "0" * 31],
+)
 def test_any_other_is_replaced_by_a_new_one(offered):
     found = taken_or_new(offered)
     assert found != offered

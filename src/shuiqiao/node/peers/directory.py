@@ -8,9 +8,10 @@ ask what stands beside it.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.members.endpoint import Endpoint, decode_endpoint, endpoint_of_text, is_private_host
@@ -31,7 +32,33 @@ class Reach:
 
     def may_connect(self, address: Address) -> bool:
         """Tell whether an address that the endpoint's name leads to is asked; it is the one that is connected to."""
-        return self.is_listed or (address.is_global and not address.is_multicast)
+        return self.is_listed or all(map(_is_public, (address, *_carried(address))))
+
+
+_NEVER_PUBLIC: Final = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")),
+)
+"""Of protocols, of a network's own translation, of a site, of its segments: Python takes some of these for global."""
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+_IPV4_BITS: Final = 0xFFFF_FFFF
+
+
+def _is_public(address: Address) -> bool:
+    if any(address in network for network in _NEVER_PUBLIC if network.version == address.version):
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _carried(address: Address) -> tuple[Address, ...]:
+    """Return the IPv4 addresses that a gateway makes of an IPv6 one: it leads where they do (RFC 6052, 3056, 4380)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return ()
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64 or address in _COMPATIBLE:
+        found.append(ipaddress.IPv4Address(int(address) & _IPV4_BITS))
+    return tuple(each for each in found if each is not None)
 
 
 class PeerDirectory:
