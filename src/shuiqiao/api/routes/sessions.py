@@ -10,6 +10,7 @@ from fastapi import Request
 
 from shuiqiao.api.access import ANY_CALLER, OPEN, SCHEME
 from shuiqiao.api.door import Running
+from shuiqiao.api.limits import address_of_scope
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.sessions import (
@@ -31,10 +32,16 @@ sessions = Routes("sessions")
 
 
 @sessions.perform(LOG_IN_USER, permission=OPEN, codes=("node.login_refused", "node.login_locked", "node.login_busy"))
-def log_in_user(proof: UserProof, running: Running) -> SessionToken:
+def log_in_user(request: Request, proof: UserProof, running: Running) -> SessionToken:
     """Give a token to a user who proves a password, and a code where there is a second factor."""
-    service = running.accounts.service
-    return _told(service.log_in(proof.name, password=proof.password, code=proof.code, request=request_id.current.get()))
+    issued = running.accounts.service.log_in(
+        proof.name,
+        password=proof.password,
+        code=proof.code,
+        request=request_id.current.get(),
+        address=address_of_scope(request.scope),
+    )
+    return _told(issued)
 
 
 @sessions.post("/sessions/client", permission=OPEN, codes=("node.login_refused",))

@@ -3,8 +3,9 @@
 Who may do what follows from roles (``model``). A password that somebody else knows (a new user's, one that was reset)
 allows nothing until its user changes it. What a checker may do needs a confirmed second factor. Wrong passwords and
 codes lock a name for longer and longer (``lock_out``), and every reason for a refusal is told in the same words, at the
-same cost, for a name that is known and for one that is not. Each act is an entry of the journal, in one transaction
-with what it changes.
+same cost, for a name that is known and for one that is not. What was not compared is not counted. Who logged in from an
+address since the server started is counted there apart, so that strangers lock nobody out of where they work. Each act
+is an entry of the journal, in one transaction with what it changes.
 
 LIMIT: whoever owns the home holds its keys and its database, and can make accounts as they like; the anchored days of
 the journal show it to others. LIMIT: one person with two accounts is two persons here, and who manages users can reset
@@ -18,15 +19,18 @@ import base64
 import hashlib
 import hmac
 import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+from cachetools import LRUCache
 
 from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import OwnedId, new_id
 from shuiqiao.consent.login import CONSENT_CLAIM, TAXPAYER_CLAIM
-from shuiqiao.node.accounts.lock_out import lock_ms
+from shuiqiao.node.accounts.lock_out import faded, lock_ms
 from shuiqiao.node.accounts.model import (
     ENTERPRISE_ROLE,
     NAME_PATTERN,
@@ -39,7 +43,7 @@ from shuiqiao.node.accounts.model import (
     require_roles,
 )
 from shuiqiao.node.accounts.second_factor import matching_step, new_secret, provisioning_uri
-from shuiqiao.node.accounts.store import Attempts, MachineClient, User
+from shuiqiao.node.accounts.store import NO_ATTEMPTS, Attempts, MachineClient, User
 from shuiqiao.node.accounts.tokens import Tokens, refused_token
 
 if TYPE_CHECKING:
@@ -61,6 +65,9 @@ _PASSWORD_BYTES: Final = 15
 """Of a password that is made here: 24 characters of base32, 120 bits."""
 
 _ATTEMPT_TRIES: Final = 32
+
+MAX_PLACES: Final = 10_000
+"""Pairs of a user and an address, logged in from, that are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,8 @@ class AccountService:
         self._member = member
         self._role = role
         self._tokens = Tokens(store, clock=clock, entropy=entropy)
+        self._places: LRUCache[tuple[str, str], bool] = LRUCache(MAX_PLACES)
+        self._remembering = threading.Lock()
 
     # Users
 
@@ -280,10 +289,10 @@ class AccountService:
         """
         user = self._self(by)
         name = _attempts_of(user.id)
-        self._admit(name)
+        counted = self._count_attempt(name)
         if user.is_secret_confirmed or not self._uses_code(user, code):
             raise _refused()
-        self._store.clear_attempts(name)
+        self._take_back(name, counted)
         with self._store.begin() as connection:
             self._keep(
                 connection, by, user, act="own.second_factor_confirmed", request=request, is_secret_confirmed=True
@@ -297,27 +306,31 @@ class AccountService:
 
     def _prove_password(self, user: User, password: str) -> None:
         name = _attempts_of(user.id)
-        self._admit(name)
-        if not self._hashing.is_right(user.password, password):
+        is_right, counted = self._compare(user, password, attempts=name)
+        if not is_right:
             raise _refused()
-        self._store.clear_attempts(name)
+        self._take_back(name, counted)
 
     # Logging in
 
-    def log_in(self, name: str, *, password: str, code: str = "", request: str = "") -> IssuedToken:
+    def log_in(self, name: str, *, password: str, code: str = "", request: str = "", address: str = "") -> IssuedToken:
         """Return a token for a user who proves a password, and a code where it has a second factor.
 
-        Raises Denied ``node.login_refused`` whatever of it is wrong, Unavailable ``node.login_locked`` after too many
-        failures, ``node.login_busy``.
+        address: whence it is asked, empty for this machine's own socket. Raises Denied ``node.login_refused`` whatever
+        of it is wrong, Unavailable ``node.login_locked`` after too many failures, ``node.login_busy``.
         """
         user = self._store.user_named(name) if _NAME.match(name) else None
         attempts = self._store.row_of_unknown(name[:1024]) if user is None else _attempts_of(user.id)
-        self._admit(attempts)
-        is_right = self._hashing.is_right(None if user is None else user.password, password)
+        is_known = user is not None and self._was_at(user, address)
+        if is_known:
+            # Bounded, for a name logged in from there; a stranger elsewhere counts nothing here.
+            attempts = f"{attempts}/{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+        is_right, counted = self._compare(user, password, attempts=attempts, address=address, is_known=is_known)
         # No entry of the journal is written for a refusal: a name that is known would take longer than another.
         if user is None or not is_right or user.is_disabled or not self._has_code(user, code):
             raise _refused()
-        self._store.clear_attempts(attempts)
+        self._take_back(attempts, counted)
+        self._remember(user, address)
         self._renew_hash(user, password)
         issued = self._tokens.issue(PrincipalKind.USER, user.id)
         self._journal.record(self._principal_of(user), act="own.log_in", request=request)
@@ -372,27 +385,66 @@ class AccountService:
         if self._hashing.is_outdated(user.password):
             self._store.renew_hash(user.id, seen=user.password, now=self._hashing.hash(password))
 
-    def _admit(self, name: str) -> None:
+    def _was_at(self, user: User, address: str) -> bool:
+        with self._remembering:
+            return bool(address) and (user.id, address) in self._places
+
+    def _remember(self, user: User, address: str) -> None:
+        with self._remembering:
+            self._places[user.id, address] = True
+
+    def _compare(
+        self, user: User | None, password: str, *, attempts: str, address: str = "", is_known: bool = False
+    ) -> tuple[bool, Attempts]:
+        """Tell whether a password is right, and how its attempt was counted: once there is room to compare it."""
+        self._require_unlocked(self._store.attempts(attempts))
+        counted = list[Attempts]()
+        is_right = self._hashing.is_right(
+            None if user is None else user.password,
+            password,
+            admit=lambda: counted.append(self._count_attempt(attempts)),
+            address=address,
+            is_known=is_known,
+        )
+        return is_right, counted[0]
+
+    def _count_attempt(self, name: str) -> Attempts:
         """Count an attempt before it is looked at, so that many at once are no more than many one after another.
 
         Raises Unavailable ``node.login_locked``.
         """
-        now_ms = self._clock.now_ms()
         for _ in range(_ATTEMPT_TRIES):
             seen = self._store.attempts(name)
-            if now_ms < seen.locked_until_ms:
-                wait_s = (seen.locked_until_ms - now_ms) / MS_PER_SECOND
-                raise Unavailable(
-                    "node.login_locked",
-                    f"too many failures to log in; the next attempt counts after {iso_from_ms(seen.locked_until_ms)}",
-                    retry_after_s=wait_s,
-                )
-            failures = seen.failures + 1
-            length_ms = lock_ms(failures)
-            now = Attempts(failures=failures, locked_until_ms=now_ms + length_ms if length_ms else 0)
+            now_ms = self._require_unlocked(seen)
+            failures = faded(seen.failures, rested_ms=now_ms - seen.locked_until_ms) + 1
+            now = Attempts(failures=failures, locked_until_ms=now_ms + lock_ms(failures))
             if self._store.count_attempt(name, seen=seen, now=now):
-                return
+                return now
         raise Unavailable("node.login_busy", "too many attempts to log in at once", retry_after_s=1.0)
+
+    def _require_unlocked(self, seen: Attempts) -> int:
+        """Return the time, if a name is not locked now."""
+        now_ms = self._clock.now_ms()
+        if lock_ms(seen.failures) and now_ms < seen.locked_until_ms:
+            raise Unavailable(
+                "node.login_locked",
+                f"too many failures to log in; the next attempt counts after {iso_from_ms(seen.locked_until_ms)}",
+                retry_after_s=(seen.locked_until_ms - now_ms) / MS_PER_SECOND,
+            )
+        return now_ms
+
+    def _take_back(self, name: str, counted: Attempts) -> None:
+        """Count an attempt no more that succeeded, and nothing of what else was counted, by whomever."""
+        for _ in range(_ATTEMPT_TRIES):
+            seen = self._store.attempts(name)
+            if not seen.failures:
+                return
+            until_ms = seen.locked_until_ms
+            if until_ms == counted.locked_until_ms:
+                until_ms -= lock_ms(counted.failures)
+            left = Attempts(failures=seen.failures - 1, locked_until_ms=until_ms) if seen.failures > 1 else NO_ATTEMPTS
+            if self._store.count_attempt(name, seen=seen, now=left):
+                return
 
     # Machine clients
 

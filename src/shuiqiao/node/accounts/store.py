@@ -130,6 +130,9 @@ _COUNT_ATTEMPT = (
     )
     .values(failures=bindparam("failures"), locked_until_ms=bindparam("until_ms"))
 )
+_UNCOUNT_ATTEMPTS = delete(_attempt).where(
+    and_(_attempt.c.name == bindparam("of_name"), _attempt.c.failures == bindparam("seen"))
+)
 _CLEAR_ATTEMPTS = delete(_attempt).where(_attempt.c.name == bindparam("of_name"))
 _TOKEN = select(_token).where(_token.c.hash == bindparam("of_hash"))
 _USE_TOKEN = update(_token).where(_token.c.hash == bindparam("of_hash")).values(used_ms=bindparam("now_ms"))
@@ -182,7 +185,7 @@ class MachineClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """Failures in a row to log in under a name, and until when nobody may try."""
+    """Failures to log in under a name, and until when nobody may try: where the last one locks none, its own moment."""
 
     failures: int
     locked_until_ms: int
@@ -348,6 +351,9 @@ class AccountStore:
                 if seen == NO_ATTEMPTS:
                     connection.execute(insert(_attempt), {"name": name, **_values(now)})
                     return True
+                if now == NO_ATTEMPTS:
+                    gone = connection.execute(_UNCOUNT_ATTEMPTS, {"of_name": name, "seen": seen.failures})
+                    return gone.rowcount == 1
                 counted = connection.execute(
                     _COUNT_ATTEMPT,
                     {

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from accounts_world import CHEAP, NOW_MS, PASSWORD
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.keyfile import PassphraseCost
+from shuiqiao.node.accounts.lock_out import FADE_MS
 from shuiqiao.node.accounts.model import OWNER, Permission, PrincipalKind
 from shuiqiao.node.accounts.store import UNKNOWN_NAMES
 
@@ -260,10 +261,45 @@ def test_the_fifth_failure_locks_and_each_further_one_doubles_the_time(world):
         world.log_in("admin")
     world.clock.advance(1)
     world.log_in("admin")
+    world.clock.advance(6 * FADE_MS)
     for _ in range(4):
         with pytest.raises(Denied, match=r"^node\.login_refused"):
             world.log_in("admin", password="wrong password")
     world.log_in("admin")
+
+
+def test_a_success_takes_back_its_own_attempt_alone_so_that_no_name_is_told_from_another(bank):
+    bank.administrator()
+
+    def told(name):
+        with pytest.raises(ShuiqiaoError) as caught:
+            bank.service.log_in(name, password="wrong password", address="192.0.2.1")
+        return caught.value.code
+
+    seen = {name: [told(name) for _ in range(4)] for name in ("admin", "nobody")}
+    bank.service.log_in("admin", password=PASSWORD, address="198.51.100.9")
+    for wait_ms, times in ((0, 2), (30_000 + 2 * FADE_MS, 3)):
+        bank.clock.advance(wait_ms)
+        for name, codes in seen.items():
+            codes += [told(name) for _ in range(times)]
+    assert seen["admin"] == seen["nobody"]
+    assert seen["admin"][4:6] == ["node.login_refused", "node.login_locked"]
+
+
+def test_strangers_lock_nobody_out_of_the_address_that_they_logged_in_from(bank):
+    bank.administrator()
+    bank.service.log_in("admin", password=PASSWORD, address="198.51.100.9")
+    for _ in range(5):
+        with pytest.raises(Denied):
+            bank.service.log_in("admin", password="wrong password", address="192.0.2.1")
+    with pytest.raises(Unavailable, match=r"^node\.login_locked"):
+        bank.service.log_in("admin", password=PASSWORD, address="192.0.2.1")
+    bank.service.log_in("admin", password=PASSWORD, address="198.51.100.9")
+    for _ in range(5):
+        with pytest.raises(Denied):
+            bank.service.log_in("admin", password="wrong password", address="198.51.100.9")
+    with pytest.raises(Unavailable, match=r"^node\.login_locked"):
+        bank.service.log_in("admin", password=PASSWORD, address="198.51.100.9")
 
 
 @pytest.mark.parametrize("name", ["nobody", "no such\nname", "x" * 5000, ""])

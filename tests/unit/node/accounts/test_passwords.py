@@ -79,6 +79,43 @@ def test_callers_beyond_a_few_are_refused_at_once_and_take_no_thread():
     assert refused.empty()
 
 
+def test_one_address_has_two_places_and_a_user_known_there_one_that_others_do_not_take():
+    hashing, go_on = PasswordHashing(entropy=system_entropy, cost=CHEAP), threading.Event()
+    stored, begun, told = hashing.hash(PASSWORD), queue.Queue(), queue.Queue()
+
+    def admit():
+        begun.put(None)
+        go_on.wait(PATIENCE_S)
+
+    def compare(address, *, is_known=False):
+        told.put(hashing.is_right(stored, PASSWORD, admit=admit, address=address, is_known=is_known))
+
+    def refused(address):
+        with pytest.raises(Unavailable, match=r"^node\.login_busy"):
+            hashing.is_right(stored, PASSWORD, admit=lambda: pytest.fail("it was counted"), address=address)
+
+    at_work = [threading.Thread(target=compare, args=("192.0.2.1",)) for _ in range(2)]
+    for thread in at_work:
+        thread.start()
+    for _ in at_work:
+        begun.get(timeout=PATIENCE_S)
+    refused("192.0.2.1")
+    waiting = [threading.Thread(target=compare, args=(f"198.51.100.{number}",)) for number in range(WAITING_AT_A_TIME)]
+    for thread in waiting:
+        thread.start()
+    while any(hashing._of_address[f"198.51.100.{number}"] == 0 for number in range(WAITING_AT_A_TIME)):
+        go_on.wait(0.01)
+    refused("203.0.113.1")
+    known = threading.Thread(target=compare, args=("203.0.113.1",), kwargs={"is_known": True})
+    known.start()
+    go_on.set()
+    threads = [*at_work, *waiting, known]
+    for thread in threads:
+        thread.join()
+    assert [told.get_nowait() for _ in threads] == [True] * len(threads)
+    assert hashing.is_right(stored, PASSWORD, address="192.0.2.1")
+
+
 @pytest.mark.parametrize("password", ["", "a" * 11, "a" * 129])
 def test_a_password_has_12_to_128_characters(hashing, password):
     with pytest.raises(InvalidInput, match=r"^node\.password_length"):
