@@ -18,12 +18,12 @@ from serving_world import ServedHome, read_listening, start_server
 from shuiqiao.api.app import peers_app
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.serving import _DoorServer
-from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.home.settings import Home, encode_settings, load_settings
-from shuiqiao.node.institution import Institution
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.server import RunningInstitution
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, create_consortium, home_of
 
@@ -82,10 +82,12 @@ class PeerNetwork:
             yield running.institution
 
     @contextmanager
-    def running(self, member: MemberId) -> Generator[RunningInstitution]:
+    def running(self, member: MemberId, *, clock: Clock | None = None) -> Generator[RunningInstitution]:
         """Open a home in this process with all that works for it, and its door for other members."""
         home = self.home(member)
-        with RunningInstitution.open(home, passphrase=read_passphrase(home.passphrase)) as running:
+        around = Dependencies(clock=clock or SystemClock(), entropy=system_entropy)
+        passphrase = read_passphrase(home.passphrase)
+        with RunningInstitution.open(home, dependencies=around, passphrase=passphrase) as running:
             with served_door(running, port=self.ports[member]):
                 yield running
 

@@ -115,6 +115,14 @@ def served_here(home: Home, *, has_users: bool = False) -> Generator[AskedInstit
     """Serve a home's own socket by a thread of this process inside, to its owner and whose tokens a test gives out."""
     with ExitStack() as stack:
         running = stack.enter_context(RunningInstitution.open(home, passphrase=PASSPHRASE))
+        yield stack.enter_context(at_its_socket(running, has_users=has_users))
+
+
+@contextmanager
+def at_its_socket(running: RunningInstitution, *, has_users: bool = False) -> Generator[AskedInstitution]:
+    """Answer at the socket of a running institution's home by a thread of this process inside."""
+    home = running.institution.home
+    with ExitStack() as stack:
         found = stack.enter_context(asked(running))
         found.tokens.is_in_use = has_users
         listener = stack.enter_context(listen_at(home.socket, backlog=16))

@@ -16,7 +16,7 @@ from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routing import Caller, Routes
-from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.client.resources.home import MAX_MEMBERS, MAX_WORDS, DifferingClock, HomeStatus
 from shuiqiao.client.resources.jobs import JobRecord
 from shuiqiao.client.resources.own_files import (
     AMEND_BY_FILE,
@@ -138,6 +138,11 @@ def read_home_status(running: Running) -> HomeStatus:
         block_time_ms=time_ms,
         entries=log_size(institution.engine),
         outbox_waiting=len(institution.outbox.rows()),
+        waits_for=institution.waits_for()[:MAX_WORDS],
+        differing_clocks=tuple(
+            DifferingClock(member=member, says=says[:MAX_WORDS])
+            for member, says in list(institution.differing_clocks().items())[:MAX_MEMBERS]
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.options import EngineChoice, Json, SuiteChoice, command_group
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say, say_rows, show
 
@@ -190,3 +191,5 @@ def _speak_status(found: Sequence[InstitutionStatus]) -> None:
         height = "-" if each.height is None else f"{each.height:,}"
         ready = "ready 就绪" if each.is_ready else "NOT READY 未就绪"
         say(f"{each.member:12} {each.role:12} {each.url:24} block {height:>8}  {ready}")
+        if each.waits_for:
+            say(f"{'':12} {visible_line(each.waits_for)}")

@@ -33,7 +33,15 @@ from shuiqiao.lending.contract import (
     application_key,
     decision_key,
 )
-from shuiqiao.lending.file import ApplicationFile, Judgement, PreparedDecision, Review, Step, TimelineEntry
+from shuiqiao.lending.file import (
+    MAX_CAUSE_CHARS,
+    ApplicationFile,
+    Judgement,
+    PreparedDecision,
+    Review,
+    Step,
+    TimelineEntry,
+)
 from shuiqiao.lending.model import ApplicantFile, Application, Assessment, Decision, Outcome, PersonsDecision, Product
 from shuiqiao.lending.openings import (
     NO_INDUSTRY,
@@ -143,8 +151,10 @@ class LendingService:
             return found
         try:
             committed = self.submit(found, salt=file.salt)
-        except Unavailable:
+        except Unavailable as error:
             # It may still be committed: what was kept stays on file for it.
+            now_ms, cause = self._submitter.now_ms(), error.message[:MAX_CAUSE_CHARS]
+            self._store.note(found.id, TimelineEntry(step=Step.SUBMITTED, time_ms=now_ms, code=error.code, cause=cause))
             raise
         except ShuiqiaoError:
             self._store.withdraw_application(found.id)

@@ -164,6 +164,8 @@ class Institution:
         """Cosigns the writer's checkpoints, where this member follows one."""
         self._http_writer: HttpLedger | None = None
         self._resending: Resending | None = None
+        self.when_sent: Callable[[], None] = lambda: None
+        """Called when the ledger has taken all that was sent to it again in the background."""
         self.database: Engine = open_database(database_of(home), data_key=data_key, progress=progress)
         self.data_key = data_key
         self.cipher = data_key.cipher(self.database)
@@ -256,7 +258,18 @@ class Institution:
                 if self._http_writer is None:
                     raise
                 # It went away meanwhile.
-        self._resending = Resending(self.outbox, when_done=self._take_named_keys)
+        self.send_again()
+
+    def send_again(self) -> None:
+        """Send in the background what the outbox holds, e.g. because those who order it are there again."""
+        if self._resending is None:
+            self._resending = Resending(self.outbox, when_done=self._all_sent)
+        else:
+            self._resending.again()
+
+    def _all_sent(self) -> None:
+        self._take_named_keys()
+        self.when_sent()
 
     def _take_named_keys(self) -> None:
         """Go on with a key that the ledger came to name by what was sent again."""
@@ -654,6 +667,24 @@ class Institution:
         """
         trouble = self.engine.trouble if isinstance(self.engine, FollowerLedger) else None
         return "" if trouble is None else f"waits for the writer {self.parameters.operator}: {trouble.message}"
+
+    def differing_clocks(self) -> dict[MemberId, str]:
+        """Return in words, by member, whose clock and this member's are too far apart for messages between them.
+
+        Either of the two clocks may be wrong. It is known from what others refused of this member's, and from what was
+        refused of theirs [PEER-2].
+        """
+        from shuiqiao.node.peers.message import CLOCK_DIFFERS
+
+        found = {
+            MemberId(each.receiver): each.reason for each in self.deliveries.waiting() if each.code == CLOCK_DIFFERS
+        }
+        if "peer_service" in self.__dict__:
+            found |= self.peer_service.differing_clocks()
+        trouble = self.engine.trouble if isinstance(self.engine, FollowerLedger) else None
+        if trouble is not None and trouble.code == CLOCK_DIFFERS:
+            found[self.parameters.operator] = trouble.message
+        return dict(sorted(found.items()))
 
     def opened_decisions(self) -> OpenedDecisions:
         """Open every decision that was sealed to this regulator, and name what is missing or wrong."""

@@ -182,6 +182,7 @@ class Outbox(LedgerSubmitter):
         )
         self._store = store
         self._acknowledged: list[bytes] = []
+        self._resending = threading.Lock()
         self._lock = threading.Lock()
 
     def relay(self, raw: bytes) -> Committed:
@@ -204,13 +205,14 @@ class Outbox(LedgerSubmitter):
 
         What is refused stays, with the reason, until somebody calls ``redo`` or ``abandon``.
         """
-        rows, now_ms = self._store.rows(), self.now_ms()
-        held = self._held(rows)
-        for row in rows:
-            if row.raw in held:
-                self._forget(row.leaf)
-        waiting = [row for row in rows if row.raw not in held and not row.refusal_code]
-        return len(held) + sum(self._resend_one(row, now_ms=now_ms) for row in waiting)
+        with self._resending:
+            rows, now_ms = self._store.rows(), self.now_ms()
+            held = self._held(rows)
+            for row in rows:
+                if row.raw in held:
+                    self._forget(row.leaf)
+            waiting = [row for row in rows if row.raw not in held and not row.refusal_code]
+            return len(held) + sum(self._resend_one(row, now_ms=now_ms) for row in waiting)
 
     def rows(self) -> list[OutboxRow]:
         """Return what was handed to the ledger and is not known to be there, oldest deadline first."""
@@ -335,19 +337,25 @@ class Outbox(LedgerSubmitter):
 
 
 class Resending:
-    """Sends what an outbox holds in the background, again and again until the ledger took all of it."""
+    """Sends what an outbox holds in the background until the ledger took all of it, and anew when asked."""
 
     def __init__(self, outbox: Outbox, *, when_done: Callable[[], None]) -> None:
-        """when_done: called once it did, on the thread that sends; what it raises is tried again as well."""
+        """when_done: called when it did, on the thread that sends; what it raises is tried again as well."""
         self._outbox = outbox
         self._when_done = when_done
-        self._closing = threading.Event()
+        self._is_closing = False
+        self._asked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox-resending", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Try no more; what is on its way goes on."""
-        self._closing.set()
+        self._is_closing = True
+        self._asked.set()
+
+    def again(self) -> None:
+        """Send what is held by now without waiting, e.g. because those who order it are there again."""
+        self._asked.set()
 
     def close(self) -> None:
         """Try no more, and wait for what is on its way; a ledger that is closed answers it."""
@@ -356,16 +364,19 @@ class Resending:
 
     def _run(self) -> None:
         pause_s = RESEND_PAUSE_S
-        while not self._closing.is_set():
+        while not self._is_closing:
+            self._asked.clear()
             try:
                 self._outbox.resend()
-                if not self._closing.is_set():
+                if not self._is_closing:
                     self._when_done()
             except ShuiqiaoError:
-                self._closing.wait(pause_s)
-                pause_s = min(2 * pause_s, MAX_RESEND_PAUSE_S)
+                is_asked = self._is_closing or self._asked.wait(pause_s)
+                pause_s = RESEND_PAUSE_S if is_asked else min(2 * pause_s, MAX_RESEND_PAUSE_S)
             else:
-                return
+                pause_s = RESEND_PAUSE_S
+                if not self._is_closing:
+                    self._asked.wait()
 
 
 def settled_rows(

@@ -43,12 +43,18 @@ AMENDMENT = "amendment"
 SETTLED = "the ledger has the same by another transaction 账本已有相同内容"
 """The reason that is told of refused work that settled itself."""
 
+MAX_REASON = 500
+"""Characters of what is told of work that is under way."""
+
 _SHORTEST_NAME = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingWork:
-    """One thing that is not known to be on the ledger. code, reason: why it was refused, empty while under way."""
+    """One thing that is not known to be on the ledger.
+
+    code, reason: why it was refused. While it is under way code is empty, and reason what this member waits for.
+    """
 
     id: str
     kind: str
@@ -63,7 +69,7 @@ class PendingWork:
 def pending_work(institution: Institution) -> list[PendingWork]:
     """Return everything that waits or was refused: of the vault, then the outbox, oldest deadline first."""
     vault = institution.vault if institution.settings.role is Role.TAX_BUREAU else None
-    return _work(vault, institution.outbox.rows())
+    return _work(vault, institution.outbox.rows(), waits_for=institution.waits_for())
 
 
 def pending_at(reader: HomeReader) -> tuple[list[PendingWork], list[PendingWork]]:
@@ -82,18 +88,22 @@ def _listed(
     copy: MemberCopy, vault: Vault | None, rows: Sequence[OutboxRow]
 ) -> tuple[list[PendingWork], list[PendingWork]]:
     settled = settled_rows(rows, engine=copy.engine, decode=copy.decode)
-    return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
+    return _work(vault, [row for row in rows if row not in settled], waits_for=copy.waits_for()), _settled(settled)
 
 
-def _work(vault: Vault | None, outbox: Sequence[OutboxRow]) -> list[PendingWork]:
+def _work(vault: Vault | None, outbox: Sequence[OutboxRow], *, waits_for: str) -> list[PendingWork]:
+    waits = waits_for[:MAX_REASON]
     kinds = () if vault is None else ((BATCH, vault.pending()), (AMENDMENT, vault.refused_amendments()))
     return [
         *(
-            PendingWork(id=row.batch.hex(), kind=kind, code=row.refusal_code, reason=row.refusal)
+            PendingWork(id=row.batch.hex(), kind=kind, code=row.refusal_code, reason=row.refusal or waits)
             for kind, rows in kinds
             for row in rows
         ),
-        *(PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal) for row in outbox),
+        *(
+            PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal or waits)
+            for row in outbox
+        ),
     ]
 
 

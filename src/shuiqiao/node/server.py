@@ -8,9 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import structlog
+
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
@@ -25,12 +28,15 @@ from shuiqiao.node.jobs.store import JobStore
 from shuiqiao.node.past import PastReader
 
 if TYPE_CHECKING:
+    from shuiqiao.base.errors import ShuiqiaoError
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
     from shuiqiao.node.jobs.model import Job, RunningJob
 
 RESUME_MS: Final = 5 * 60_000
 """How long until what was approved and could not be carried out is taken up again, in milliseconds."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shuiqiao")
 
 STOPPING_JOBS_S: Final = 10.0
 """How long the server waits for its jobs to end where it stops; what does not is begun anew by the next one."""
@@ -118,8 +124,27 @@ class RunningInstitution:
             running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)
+            running._watch_writer()
             running._stack = stack.pop_all()
             return running
+
+    def _watch_writer(self) -> None:
+        """Log when this member begins to wait for the writer and when it goes on; what was stopped goes on then too."""
+        self.institution.when_sent = self._go_on
+        if isinstance(self.institution.engine, FollowerLedger):
+            self.institution.engine.watch(self._heard_of_writer)
+
+    def _heard_of_writer(self, trouble: ShuiqiaoError | None) -> None:
+        writer = str(self.institution.parameters.operator)
+        if trouble is not None:
+            log.warning("ledger.waiting_began", peer=writer, code=trouble.code)
+        else:
+            log.info("ledger.waiting_ended", peer=writer, height=self.institution.engine.last_block()[0])
+            self.institution.send_again()
+
+    def _go_on(self) -> None:
+        self.jobs.hasten_resuming()
+        self.runner.wake()
 
     def _start_validator(self, stack: ExitStack) -> None:
         """Start the CometBFT node beside a validator's ledger, to be stopped before that is closed."""

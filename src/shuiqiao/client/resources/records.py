@@ -169,7 +169,10 @@ _WORK = {"id": "5e" * 16, "kind": "batch", "code": "members.suspended", "reason"
 
 
 class PendingRecord(DecidedWork):
-    """Work that is not known to be on the ledger. code, reason: why it was refused, empty while it is under way."""
+    """Work that is not known to be on the ledger.
+
+    code, reason: why it was refused. While it is under way code is empty, and reason what this member waits for.
+    """
 
     model_config = example(**_WORK, is_settled=False)
 

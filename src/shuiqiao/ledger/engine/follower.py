@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,6 +73,8 @@ class FollowerLedger(LocalLedger):
         self._alarm = self._alarm_file.load()
         self._accepted = copy.stored_checkpoint()
         self._trouble: ShuiqiaoError | None = None
+        self._trouble_lock = threading.Lock()
+        self._watcher: Callable[[ShuiqiaoError | None], None] = lambda _trouble: None
         self._public: Checkpoint | None = None
         self._public_due = 0.0
         self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
@@ -121,6 +123,23 @@ class FollowerLedger(LocalLedger):
     def trouble(self) -> ShuiqiaoError | None:
         """Why the last attempt to follow failed, None after one that did not: for ``doctor`` and the pages."""
         return self._trouble
+
+    def watch(self, watcher: Callable[[ShuiqiaoError | None], None]) -> None:
+        """Tell a watcher why following fails from now on, and with None once it goes on; also of what stands now.
+
+        It is called by the thread that follows, so it must return soon and raise nothing.
+        """
+        with self._trouble_lock:
+            self._watcher = watcher
+            if self._trouble is not None:
+                watcher(self._trouble)
+
+    def _troubled(self, error: ShuiqiaoError | None) -> None:
+        with self._trouble_lock:
+            is_told = (error is None) is not (self._trouble is None)
+            self._trouble = error
+            if is_told:
+                self._watcher(error)
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Forward a signed transaction; the future resolves once it is durable at the writer *and* in this copy."""
@@ -345,11 +364,12 @@ class FollowerLedger(LocalLedger):
         while not self._is_closing and self._alarm is None:
             try:
                 self.sync()
-                self._trouble = None
             except ShuiqiaoError as error:
-                self._trouble = error
+                self._troubled(error)
             except Exception as error:  # noqa: BLE001 - a peer may break in any way; it is shown, and tried again
-                self._trouble = Unavailable("ledger.follow_failed", f"following the writer broke down: {error!r}")
+                self._troubled(Unavailable("ledger.follow_failed", f"following the writer broke down: {error!r}"))
+            else:
+                self._troubled(None)
             self._await_news()
         self._store_last_checkpoint()
 

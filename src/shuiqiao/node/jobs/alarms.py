@@ -44,8 +44,6 @@ _MAX_WORDS: Final = 160
 _DIVERGED: Final = frozenset({"ledger.fork_detected", "ledger.consistency_broken", "ledger.witness_ahead"})
 """With these a witness says that its log is not the writer's."""
 
-_CLOCK_DIFFERS: Final = "peer.clock_differs"
-
 
 class AlarmKind(StrEnum):
     """What an alarm is about."""
@@ -171,8 +169,7 @@ def _of_clocks(institution: Institution) -> Iterator[_Found]:
         require_not_behind(now_ms=institution.now_ms(), block_ms=institution.engine.last_block()[1])
     except ShuiqiaoError as error:
         yield _Found(kind=AlarmKind.CLOCK, about=institution.member, says=error.message)
-    differing = {each.receiver: each.reason for each in institution.deliveries.waiting() if each.code == _CLOCK_DIFFERS}
-    for member, reason in sorted(differing.items()):
+    for member, reason in institution.differing_clocks().items():
         yield _Found(kind=AlarmKind.CLOCK, about=member, says=reason)
 
 

@@ -148,9 +148,8 @@ class JobRunner:
         """Begin. is_alone: nobody else does jobs of this home now, so what runs was left by a process that died."""
         self._service.add_duties()
         if is_alone:
-            now_ms = self._clock.now_ms()
-            self._store.end_leases(but=self.owner, now_ms=now_ms)
-            self._store.hasten([kind.name for kind in self._kinds.values() if kind.resumes], now_ms=now_ms)
+            self._store.end_leases(but=self.owner, now_ms=self._clock.now_ms())
+            self._service.hasten_resuming()
         for thread in (*self._workers, self._keeper):
             thread.start()
 

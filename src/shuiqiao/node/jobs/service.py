@@ -67,6 +67,11 @@ class JobService:
         """Have a duty that waits for its time be due now."""
         self._store.hasten([duty], now_ms=self._clock.now_ms())
 
+    def hasten_resuming(self) -> None:
+        """Have the duties that go on with what was stopped be due now."""
+        resuming = [kind.name for kind in self._kinds.values() if kind.resumes]
+        self._store.hasten(resuming, now_ms=self._clock.now_ms())
+
     def add_duties(self) -> None:
         """Keep the duties that are not kept yet, each due at once."""
         for kind in self._kinds.values():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import decode_json
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import ID_BYTES, OwnedId
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.client.resources import applications as api
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
@@ -21,6 +23,8 @@ from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.wire import Nothing
     from shuiqiao.lending.store import ApplicationRow, DecisionRow
@@ -36,8 +40,27 @@ _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([0-9a-f]{32})")
 def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.ApplicationFileRecord:
     """Take an application in and put it on the ledger; the same again changes nothing.
 
-    Raises what ``LendingService.apply`` and ``ConsentFile.artefact`` raise.
+    Where the ledger cannot be reached the file is kept, its timeline says what it waits for, and the home's server goes
+    on with it. Raises what ``LendingService.apply`` and ``ConsentFile.artefact`` raise.
     """
+    name = bytes.fromhex(wanted.application) if wanted.application else _id_of(institution, wanted)
+    with kept_where_unavailable(institution, name):
+        _apply(institution, wanted, name=name)
+    return _told(institution, name)
+
+
+@contextmanager
+def kept_where_unavailable(institution: Institution, application: bytes) -> Generator[None]:
+    """Go on where an application is on file and only the ledger is not there: its timeline says so."""
+    try:
+        yield
+    except Unavailable as error:
+        if not institution.application_store.has(application):
+            raise
+        let_go_of_calls(error)
+
+
+def _apply(institution: Institution, wanted: api.HandedInApplication, *, name: bytes) -> None:
     consent = OwnedId(wanted.consent)
     papers = tuple(
         PaperInvoice(
@@ -48,7 +71,7 @@ def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.Ap
         )
         for paper in wanted.papers
     )
-    application = institution.lending.apply(
+    institution.lending.apply(
         institution.products.product(wanted.product),
         taxpayer=institution.consent_file.artefact(consent).taxpayer,
         consent=consent,
@@ -59,9 +82,8 @@ def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.Ap
             industry=wanted.industry,
             province=wanted.province,
         ),
-        application=bytes.fromhex(wanted.application) if wanted.application else _id_of(institution, wanted),
+        application=name,
     )
-    return _told(institution, application.id)
 
 
 def _id_of(institution: Institution, wanted: api.HandedInApplication) -> bytes:

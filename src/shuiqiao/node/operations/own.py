@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import Denied
-from shuiqiao.base.ids import OwnedId, owned_id
+from shuiqiao.base.ids import OwnedId, new_id, owned_id
 from shuiqiao.base.words import Words
 from shuiqiao.client.resources import own as api
 from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
@@ -33,6 +33,7 @@ from shuiqiao.lending.model import PERSONS_WORDS, RULE_WORDS, ApplicantFile, Per
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations import enterprises
+from shuiqiao.node.operations.applications import kept_where_unavailable
 from shuiqiao.node.operations.paging import page_of, time_place
 from shuiqiao.node.operations.records import search_records
 
@@ -228,17 +229,19 @@ def apply(
     fresh one. Denied ``consent.artefact_missing`` where this bank was not handed the artefact yet.
     """
     artefact = institution.consent_file.artefact(_proven(institution, scope))
-    application = institution.lending.apply(
-        institution.products.product(artefact.product),
-        taxpayer=artefact.taxpayer,
-        consent=artefact.name,
-        amount_fen=wanted.amount_fen,
-        applicant=ApplicantFile(
-            other_debt_fen=wanted.other_debt_fen, industry=wanted.industry, province=wanted.province
-        ),
-        application=act or None,
-    )
-    return _file(institution.application_store.file(application.id))
+    name = act or new_id(institution.dependencies.entropy)
+    with kept_where_unavailable(institution, name):
+        institution.lending.apply(
+            institution.products.product(artefact.product),
+            taxpayer=artefact.taxpayer,
+            consent=artefact.name,
+            amount_fen=wanted.amount_fen,
+            applicant=ApplicantFile(
+                other_debt_fen=wanted.other_debt_fen, industry=wanted.industry, province=wanted.province
+            ),
+            application=name,
+        )
+    return _file(institution.application_store.file(name))
 
 
 def list_applications(institution: Institution, scope: OwnScope, asked: PageQuery) -> api.OwnApplicationPage:

@@ -16,12 +16,16 @@ What the body says is not looked at here; ``service`` does what is asked.
 LIMIT: what was seen is forgotten when the process ends, or when the clock is set back, so a message may be handed in
 again within its 120 seconds then. Every act may be: the ledger takes a transaction once, an answer is given again
 unchanged, and what was filed stays.
+
+LIMIT: an old message that somebody hands in again looks like one of a clock that is behind, until the next message of
+that member; it is refused all the same.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -30,7 +34,7 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.base.wire import CalendarMs, Id, MemberName
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
@@ -41,8 +45,14 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.transactions.document import Document
 
 PEER_MESSAGE: Final = "node.peer_message/1"
+
+CLOCK_DIFFERS: Final = "peer.clock_differs"
+
+DIFFERS_KEPT_MS: Final = 3 * 60_000
+"""How long a refusal for its time is told of a member that asks nothing any more, in milliseconds."""
 
 MAX_CLOCK_MS: Final = 120_000
 """How far the moment in a message may be from the receiver's own time, either way, in milliseconds."""
@@ -156,6 +166,14 @@ class MessageVerifier:
         self._suite = suite
         self._clock = clock
         self._seen = ReplayWindow(now_ms=clock.now_ms)
+        self._lock = threading.Lock()
+        self._differing: dict[MemberId, tuple[int, str]] = {}
+
+    def differing_clocks(self) -> dict[MemberId, str]:
+        """Return in words whose messages were refused lately for their time, and none taken in since."""
+        since_ms = self._clock.now_ms() - DIFFERS_KEPT_MS
+        with self._lock:
+            return {sender: says for sender, (seen_ms, says) in self._differing.items() if seen_ms >= since_ms}
 
     def verify(self, raw: bytes, *, act: Act, state: StateView) -> PeerMessage:
         """Return the message in outside bytes, every check of [PEER-2] having held.
@@ -179,12 +197,25 @@ class MessageVerifier:
         )
         message = document.body
         self._require_meant(message, act=act)
-        self._require_now(message)
         sender = MemberId(message.sender)
-        _require_may_ask(sender, act=act, state=state)
-        verify_document(document, public_keys=(signing_key(state, sender),), suite=self._suite)
+        differs = self._clock_differs(message)
+        if differs is not None:
+            # Anybody can name a member and a time: only what the member signed says something of its clock.
+            with suppress(ShuiqiaoError):
+                _require_signed(document, act=act, state=state, suite=self._suite)
+                self._note(sender, differs.message)
+            raise differs
+        _require_signed(document, act=act, state=state, suite=self._suite)
         self._seen.add(sender, message.nonce, made_ms=message.made_ms)
+        self._note(sender, "")
         return message
+
+    def _note(self, sender: MemberId, differs: str) -> None:
+        if differs or sender in self._differing:
+            with self._lock:
+                self._differing.pop(sender, None)
+                if differs:
+                    self._differing[sender] = (self._clock.now_ms(), differs)
 
     def _require_meant(self, message: PeerMessage, *, act: Act) -> None:
         if message.receiver != self._member:
@@ -195,15 +226,22 @@ class MessageVerifier:
         if message.act != act:
             raise InvalidInput("peer.act_differs", f"a message that asks for {message.act!r} came in as {act}")
 
-    def _require_now(self, message: PeerMessage) -> None:
+    def _clock_differs(self, message: PeerMessage) -> Denied | None:
         now_ms = self._clock.now_ms()
-        if abs(message.made_ms - now_ms) > MAX_CLOCK_MS:
-            raise Denied(
-                "peer.clock_differs",
-                f"{message.sender} made the message at {iso_from_ms(message.made_ms)}, at {self._member} it is "
-                f"{iso_from_ms(now_ms)}: {abs(message.made_ms - now_ms) // 1000} s apart where "
-                f"{MAX_CLOCK_MS // 1000} are allowed",
-            )
+        apart_ms = abs(message.made_ms - now_ms)
+        if apart_ms <= MAX_CLOCK_MS:
+            return None
+        return Denied(
+            CLOCK_DIFFERS,
+            f"{message.sender} made the message at {iso_from_ms(message.made_ms)}, at {self._member} it is "
+            f"{iso_from_ms(now_ms)}: {apart_ms // 1000} s apart where {MAX_CLOCK_MS // 1000} are allowed",
+        )
+
+
+def _require_signed(document: Document[PeerMessage], *, act: Act, state: StateView, suite: CipherSuite) -> None:
+    sender = MemberId(document.body.sender)
+    _require_may_ask(sender, act=act, state=state)
+    verify_document(document, public_keys=(signing_key(state, sender),), suite=suite)
 
 
 def _require_may_ask(sender: MemberId, *, act: Act, state: StateView) -> None:

@@ -120,6 +120,10 @@ class PeerService:
         """
         return encode_wire(self._acts[Act(message.act)](message))
 
+    def differing_clocks(self) -> dict[MemberId, str]:
+        """Return in words whose messages are refused for their time just now."""
+        return self._verifier.differing_clocks()
+
     def close(self) -> None:
         """Let go who waits for news."""
         self._news.close()

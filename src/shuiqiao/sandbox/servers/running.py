@@ -42,6 +42,8 @@ class InstitutionStatus:
     height: int | None
     pid: int | None
     users: tuple[Account, ...]
+    waits_for: str = ""
+    """What its copy of the ledger waits for, and why; empty where it does not."""
 
     def as_json(self, *, with_secrets: bool = False) -> dict[str, Any]:
         """Return the JSON object. with_secrets: with each user's password and second factor."""
@@ -150,6 +152,7 @@ class Sandbox:
             height=None if found is None else found.height,
             pid=pid,
             users=users,
+            waits_for="" if found is None else found.waits_for,
         )
 
     def url(self, member: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 import consortium_world as worlds
 from api_world import ALL, asked
+from shuiqiao.lending.file import Step
 from shuiqiao.node.jobs.duties import PROCESS_OPEN
 from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.jobs.service import duty_id
@@ -71,6 +72,26 @@ def test_an_application_whose_job_ended_is_taken_up_at_once_where_it_is_asked_fo
     assert bank.running.jobs.find(application.hex()).state is JobState.DONE
     bank.running.process_soon(application)
     assert bank.running.jobs.find(duty.id.hex()).due_ms <= bank.running.institution.now_ms() < duty.due_ms
+    bank.running.institution.applications.close(application, reason="withdrawn")
+
+
+def test_an_application_is_kept_while_the_ledger_is_away_and_says_so(world, bank, monkeypatch):
+    """[LENDING-14]: who hands it in gets the file, and the server goes on with it."""
+    outbox = bank.running.institution.outbox
+    consent = world.consent()
+    with monkeypatch.context() as away:
+        away.setattr(outbox, "_engine", worlds.LossyEngine(outbox._engine, reaches_the_ledger=False))
+        wanted = {"application": f"{0xA9:032x}", "product": PRODUCT, "consent": consent, "amount_fen": 1}
+        answer = post(bank, "/applications", wanted)
+        assert answer.status_code == 200, answer.text
+        steps = [(step["step"], step["code"]) for step in answer.json()["timeline"]]
+        assert steps == [("received", ""), ("submitted", "ledger.commit_late")]
+        unknown = post(bank, "/applications", {**wanted, "application": "0" * 32, "product": "no-such-loan"})
+        assert unknown.status_code != 200
+    application = bytes.fromhex(wanted["application"])
+    work(bank)
+    bank.running.institution.applications.process(application)
+    assert bank.running.institution.application_store.file(application).has(Step.SUBMITTED)
     bank.running.institution.applications.close(application, reason="withdrawn")
 
 

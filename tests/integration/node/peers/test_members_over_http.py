@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 from patience import PATIENCE_S
 from peers_world import BUREAU, LEAD_BANK, REGULATOR, PeerNetwork
+from serving_world import at_its_socket
+from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.cli.doctor import _server
+from shuiqiao.client.pages import PageQuery
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.members.contract import ENDPOINT, MemberEndpointBody
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.roster import endpoint_key
 from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.jobs.alarms import ALARMS, AlarmKind
+from shuiqiao.node.jobs.duties import PROCESS_OPEN
+from shuiqiao.node.jobs.service import duty_id
+from shuiqiao.node.operations.oversight import list_standing_alarms
+from shuiqiao.node.pending import pending_of
 
 
 def verified(institution, index):
@@ -51,6 +63,68 @@ def patiently(act):
             time.sleep(0.2)
 
 
+def until(look):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+@dataclass
+class ShiftedClock:
+    """This machine's clock, wrong by some time."""
+
+    ahead_ms: int
+
+    def now_ms(self):
+        return SystemClock().now_ms() + self.ahead_ms
+
+
+def clock_alarms(running):
+    """Have a node look for what is wrong; return which members' clocks it tells of, and how."""
+    running.jobs.hasten(ALARMS)
+    running.runner.wake()
+    standing = list_standing_alarms(running.institution, PageQuery()).items
+    return {each.about: each.says for each in standing if each.kind == AlarmKind.CLOCK}
+
+
+def told_by_doctor(running):
+    return {finding.what: (finding.code, finding.says) for finding in _server(running.institution.home)}
+
+
+def test_a_clock_ten_minutes_ahead_is_told_on_both_sides_until_it_is_right(tmp_path):
+    """[API-18]: by the member that is refused for it, and by the one that refuses."""
+    network, clock = PeerNetwork(tmp_path, "intl"), ShiftedClock(600_000)
+    with ExitStack() as stack:
+        lines = stack.enter_context(capture_logs())
+        bureau = stack.enter_context(network.running(BUREAU))
+        bank = stack.enter_context(network.running(LEAD_BANK, clock=clock))
+        for running, other in ((bank, BUREAU), (bureau, LEAD_BANK)):
+            says = until(lambda at=running: clock_alarms(at))
+            assert list(says) == [other]
+            assert "s apart where 120 are allowed" in says[other]
+            stack.enter_context(at_its_socket(running))
+            told = told_by_doctor(running)
+            assert (told[f"clock beside {other}"][0], len(told)) == ("peer.clock_differs", 2)
+        assert f"waits for the writer {BUREAU}: " in told_by_doctor(bank)["server"][1]
+        with pytest.raises(Unavailable):
+            say_where(bank.institution, "https://bank-east.example:8700")
+        [waiting], _ = pending_of(bank.institution)
+        assert (waiting.code, waiting.reason[:20]) == ("", "waits for the writer")
+
+        before = bank.job_of(duty_id(PROCESS_OPEN))
+        clock.ahead_ms = 0
+        until(lambda: bank.institution.waits_for() == "")
+        until(lambda: not bank.institution.outbox.rows())
+        until(lambda: bank.job_of(duty_id(PROCESS_OPEN)).finished_ms != before.finished_ms)
+        for running in (bank, bureau):
+            until(lambda at=running: clock_alarms(at) == {})
+            assert [*told_by_doctor(running)] == ["server"]
+    told = [(each["event"], each["peer"]) for each in lines if each["event"].startswith("ledger.waiting")]
+    assert told[:2] == [("ledger.waiting_began", BUREAU), ("ledger.waiting_ended", BUREAU)]
+
+
 @pytest.mark.parametrize("suite_name", ["intl", "gm"])
 def test_members_hand_in_copy_and_witness_and_go_on_after_the_writer_was_killed(tmp_path, suite_name):
     """[PEER-9] [PEER-10]"""
@@ -78,6 +152,8 @@ def test_members_hand_in_copy_and_witness_and_go_on_after_the_writer_was_killed(
                     again = patiently(lambda: say_where(regulator, "https://regulator.example:8701"))
                     bank.engine.wait_for_block(again.height)
                     assert bank.engine.state().get(endpoint_key(REGULATOR)) is not None
+                    # What could not be handed in while the writer was away is so without a restart.
+                    until(lambda: not regulator.outbox.rows())
                     assert verified(bank, again.index).transaction.author == REGULATOR
                     # What each handed in while nobody answered arrives by itself.
                     bank.outbox.resend()
