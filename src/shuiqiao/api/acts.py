@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Final
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from shuiqiao.api.problems import answer_of
+from shuiqiao.api.problems import RefusedValue, answer_of
 from shuiqiao.api.store import ActRow, ActStore
-from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import ID_BYTES
 from shuiqiao.client.http import IDEMPOTENCY_HEADER
 
@@ -141,8 +141,11 @@ def require_key(request: Request) -> str:
     """Return the key that a request was sent under; raises InvalidInput ``api.key_missing``."""
     key = request.headers.get(IDEMPOTENCY_HEADER, "")
     if not _KEY.fullmatch(key):
-        raise InvalidInput(
-            "api.key_missing", f"{IDEMPOTENCY_HEADER} has 8 to 64 letters, digits, - or _, sent was {key[:64]!r}"
+        raise RefusedValue(
+            "api.key_missing",
+            f"{IDEMPOTENCY_HEADER} has 8 to 64 letters, digits, - or _, sent was {key[:64]!r}",
+            field=f"header.{IDEMPOTENCY_HEADER}",
+            value=key or "nothing",
         )
     return key
 

@@ -26,7 +26,7 @@ def performed(running: RunningInstitution, caller: Principal, operation: Operati
 
     ::
 
-        return performed(running, caller, LIST_JOBS, PageQuery(limit=limit, cursor=cursor))
+        return performed(running, caller, LIST_JOBS, JobsQuestion(limit=limit, cursor=cursor))
     """
     call = Call(
         institution=running.institution,

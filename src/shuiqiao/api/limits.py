@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cachetools import TTLCache
 from starlette.requests import ClientDisconnect
 
-from shuiqiao.api.problems import send_refusal
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.api.problems import RefusedValue, send_refusal
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +96,7 @@ class BodyLimits:
         limit = self._limit_of(scope["path"])
         declared = _declared(scope)
         if declared > limit:
-            await send_refusal(_too_large(limit), send, closes=True)
+            await send_refusal(_too_large(limit, came=f"{declared} bytes"), send, closes=True)
             return
         body = _Body(receive, address=address_of_scope(scope), limit=limit, times=self._times, room=self._room)
         answer = _Answer(send, body=body, times=self._times)
@@ -180,7 +180,7 @@ class _Body:
             ) from error
         self._size += len(message.get("body", b""))
         if self._size > self._limit:
-            raise self._refuse(_too_large(self._limit))
+            raise self._refuse(_too_large(self._limit, came=f"{self._size} bytes or more"))
         self._hold(len(message.get("body", b"")))
         self._is_whole = not message.get("more_body", False)
         return message
@@ -256,8 +256,10 @@ def _declared(scope: Scope) -> int:
     return int(sent) if sent.isdigit() and len(sent) < 20 else 0  # noqa: PLR2004 - more digits than any length has
 
 
-def _too_large(limit: int) -> InvalidInput:
-    return InvalidInput("api.body_too_large", f"a body may have {limit} bytes here, and this one has more")
+def _too_large(limit: int, *, came: str) -> RefusedValue:
+    return RefusedValue(
+        "api.body_too_large", f"a body may have {limit} bytes here, this one has {came}", field="body", value=came
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

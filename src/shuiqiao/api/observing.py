@@ -149,7 +149,7 @@ class Observing:
         headers = dict(scope["headers"])
         found = request_id.taken_or_new(headers.get(request_id.HEADER.lower().encode(), b"").decode("ascii", "replace"))
         above = headers.get(tracing.HEADER.encode(), b"").decode("ascii", "replace")
-        token = request_id.current.set(found)
+        token, noted = request_id.current.set(found), request_id.noted.set({})
         watched = _Watched(send, request=found)
         began = time.perf_counter()
         self._metrics.open.labels(self._door).inc()
@@ -162,6 +162,7 @@ class Observing:
         finally:
             self._metrics.open.labels(self._door).dec()
             request_id.current.reset(token)
+            request_id.noted.reset(noted)
 
     async def _answer(self, scope: Scope, receive: Receive, watched: _Watched) -> None:
         try:
@@ -191,6 +192,7 @@ class Observing:
             route=route,
             status=status,
             ms=round(seconds * 1000, 1),
+            **(request_id.noted.get() or {}),
         )
 
 

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, BodyRoom, RequestRates, Room, Shares, address_of_scope
 from shuiqiao.api.problems import response_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.client import tracing
+from shuiqiao.client import request_id, tracing
 from shuiqiao.client.problem import not_found
 from shuiqiao.node.peers.asking import ANSWER_TYPE, PEER_PATH
 from shuiqiao.node.peers.message import Act
@@ -126,6 +126,7 @@ class PeerDoor:
             raise InvalidInput("api.method_wrong", f"{method[:20]} is not a method of this address")
         if act in _ACTS:
             tracing.tell(act=act)
+            request_id.note(act=act)
         raw = await Request(scope, receive).body()
         async with self._strangers.of(address):
             _require_room(self._checks)

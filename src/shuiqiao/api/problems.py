@@ -34,6 +34,22 @@ MAX_VALUE: Final = 100
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+class RefusedValue(InvalidInput):
+    """A refusal of one value of a request, which the answer names beside the words."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, code: str, message: str, *, next_step: str = "", field: str = "", value: str = "") -> None:
+        """field: where the value stands, e.g. ``query.limit``. value: what was sent; both are shortened."""
+        super().__init__(code, message, next_step=next_step)
+        named = FieldProblem(
+            field=visible_line(field)[:MAX_VALUE],
+            message=visible_line(message)[:300],
+            value=visible_line(value[:MAX_VALUE]),
+        )
+        self.fields = (named,) if field else ()
+
+
 def install_handlers(app: FastAPI) -> None:
     """Let an app answer every refusal as problem+json."""
     app.add_exception_handler(ShuiqiaoError, _refuse)
@@ -46,7 +62,9 @@ def install_handlers(app: FastAPI) -> None:
 def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
     """Return the answer that tells an error, which then holds nothing any more."""
     tracing.tell(code=error.code)
-    problem = problem_of(error, request_id=request_id.current.get(), fields=tuple(fields))
+    request_id.note(code=error.code)
+    told = error.fields if isinstance(error, RefusedValue) else tuple(fields)
+    problem = problem_of(error, request_id=request_id.current.get(), fields=told)
     let_go_of_calls(error)
     return Response(
         problem.model_dump_json(),

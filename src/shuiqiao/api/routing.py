@@ -19,7 +19,7 @@ from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER, require_key
 from shuiqiao.api.forms import CSV, WireResponse, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.api.problems import RefusedValue
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
 from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
@@ -199,10 +199,12 @@ def _require_known(request: Request, names: AbstractSet[str]) -> None:
     """Return if a route has every parameter that was sent: a misspelt filter is not ignored in silence."""
     unknown = sorted(set(request.query_params) - names)
     if unknown:
-        raise InvalidInput(
+        raise RefusedValue(
             "api.parameter_unknown",
             f"{visible_line(unknown[0])[:60]!r} is no parameter of this address, which has: "
             f"{', '.join(sorted(names)) or 'none'}",
+            field=f"query.{unknown[0]}",
+            value=request.query_params[unknown[0]],
         )
 
 

@@ -281,7 +281,7 @@ def all_items(at_work: HomeAtWork, operation: Operation[Question, Page[Item]], a
 
     ::
 
-        jobs = all_items(at_work, LIST_JOBS, PageQuery())
+        jobs = all_items(at_work, LIST_JOBS, JobsQuestion())
     """
     from shuiqiao.client.pages import MAX_ITEMS, read_pages
 

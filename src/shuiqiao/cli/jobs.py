@@ -24,11 +24,10 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 @jobs_app.command("list")
 def list_jobs(*, home: Home, json: Json = False) -> None:
     """List jobs: the duties, then all others, the newest first 列出."""
-    from shuiqiao.client.pages import PageQuery
-    from shuiqiao.client.resources.jobs import LIST_JOBS
+    from shuiqiao.client.resources.jobs import LIST_JOBS, JobsQuestion
 
     with home_at_work(home) as at_work:
-        jobs = all_items(at_work, LIST_JOBS, PageQuery())
+        jobs = all_items(at_work, LIST_JOBS, JobsQuestion())
     if json:
         print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
         return

@@ -18,6 +18,15 @@ _FORM: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{1
 current: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request at work in this context, empty outside of one."""
 
+noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
+"""What the log says of the request at work beside its route, None outside of one."""
+
+
+def note(**fields: str) -> None:
+    """Have the log line of the request at work say something more: a name, an id, a code, never a payload."""
+    if (found := noted.get()) is not None:
+        found.update(fields)
+
 
 def taken_or_new(offered: str) -> str:
     """Return an id that a caller offers, or a new random one where it offers none that is well formed."""

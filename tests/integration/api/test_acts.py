@@ -26,7 +26,9 @@ def send(bureau, key, body, *, name="grades.csv", client=None):
 
 def test_an_act_without_a_key_is_refused(bureau, grades):
     assert send(bureau, "", grades).json()["code"] == "api.key_missing"
-    assert send(bureau, "short", grades).json()["code"] == "api.key_missing"
+    refused = send(bureau, "short", grades).json()
+    assert refused["code"] == "api.key_missing"
+    assert [(each["field"], each["value"]) for each in refused["fields"]] == [("header.Idempotency-Key", "short")]
 
 
 def test_the_same_request_again_gets_the_same_answer_and_does_nothing(bureau, grades):

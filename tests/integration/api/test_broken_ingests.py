@@ -19,9 +19,8 @@ from serving_world import make_served_home, served
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.client.http import HttpClient
-from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.ingests import QuarantineReportPage
-from shuiqiao.client.resources.jobs import CANCEL_JOB, LIST_JOBS, READ_JOB, JobChoice, JobRecord
+from shuiqiao.client.resources.jobs import CANCEL_JOB, LIST_JOBS, READ_JOB, JobChoice, JobRecord, JobsQuestion
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.oversight import PastPage
 from shuiqiao.client.resources.own_files import TAKE_IN_FILES, OwnFiles, path_text
@@ -63,7 +62,7 @@ def until(condition):
 
 
 def ingests(client: HttpClient) -> list[JobRecord]:
-    return [job for job in client.perform(LIST_JOBS, PageQuery(limit=100)).items if job.kind == "vault.ingest"]
+    return client.perform(LIST_JOBS, JobsQuestion(kind="vault.ingest", limit=100)).items
 
 
 def require_nothing(client: HttpClient, home):

@@ -179,7 +179,11 @@ def test_a_limit_by_the_beginning_of_a_path_holds_below_it():
 )
 def test_a_body_that_is_too_long_is_refused(pieces, declared):
     status, body = answer(pieces, declared=declared)
-    assert (status, json.loads(body)["code"]) == (413, "api.body_too_large")
+    found = json.loads(body)
+    assert (status, found["code"]) == (413, "api.body_too_large")
+    came = "11 bytes" if declared else "11 bytes or more"
+    assert [(each["field"], each["value"]) for each in found["fields"]] == [("body", came)]
+    assert "may have 10 bytes" in found["detail"]
 
 
 def test_a_body_that_stops_coming_is_refused():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
-from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import jobs as api
 
 jobs = Routes("jobs")
@@ -18,14 +17,22 @@ JobId = Annotated[
     str,
     Path(pattern=r"^[0-9A-Za-z]{1,64}$", description="Its id, or the beginning of exactly one", examples=["c4" * 16]),
 ]
+Kind = Annotated[api.KindName, Query(description="Those of this kind alone", examples=["vault.ingest"])]
+State = Annotated[api.StateName, Query(description="Those that stand so alone")]
 
 
 @jobs.perform(api.LIST_JOBS, permission="jobs.read")
 def list_jobs(
-    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+    running: Running,
+    caller: Caller,
+    kind: Kind | None = None,
+    state: State | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
 ) -> api.JobPage:
     """List the jobs: the duties, then all others, the newest first."""
-    return performed(running, caller, api.LIST_JOBS, PageQuery(limit=limit, cursor=cursor))
+    asked = api.JobsQuestion(kind=kind, state=state, limit=limit, cursor=cursor)
+    return performed(running, caller, api.LIST_JOBS, asked)
 
 
 @jobs.perform(api.READ_JOB, permission="jobs.read", codes=("jobs.name_unclear",))

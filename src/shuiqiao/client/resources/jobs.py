@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -74,6 +74,19 @@ class JobPage(Page[JobRecord]):
     model_config = example(items=[_JOB], next=None)
 
 
+StateName = Literal["waiting", "running", "held", "done", "failed", "cancelled"]
+KindName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}(\.[a-z_]{1,32}){0,2}$")]
+
+
+class JobsQuestion(PageQuery):
+    """Which jobs are asked for; what is left out fits any."""
+
+    model_config = example(kind="vault.ingest", state="running", limit=100, cursor=None)
+
+    kind: KindName | None = None
+    state: StateName | None = None
+
+
 class JobChoice(Wire):
     """Names a job by its id, or by the beginning of exactly one."""
 
@@ -86,7 +99,7 @@ def _job_id(chosen: JobChoice) -> str:
     return f"job/{chosen.job}"
 
 
-LIST_JOBS: Final = Operation(method="GET", path="/jobs", sent=PageQuery, told=JobPage)
+LIST_JOBS: Final = Operation(method="GET", path="/jobs", sent=JobsQuestion, told=JobPage)
 READ_JOB: Final = Operation(method="GET", path="/jobs/{job}", sent=JobChoice, told=JobRecord)
 CANCEL_JOB: Final = Operation(
     path="/jobs/{job}/cancel", sent=JobChoice, told=JobRecord, act="jobs.cancel", subject=_job_id

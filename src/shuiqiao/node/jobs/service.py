@@ -78,9 +78,9 @@ class JobService:
             if kind.every_ms is not None:
                 self._store.add(_new_job(kind, id=duty_id(kind.name), parameters={}, now_ms=self._clock.now_ms()))
 
-    def jobs(self, *, at_most: int = MAX_LISTED) -> list[Job]:
-        """Return jobs: the duties, then all others, the newest first."""
-        return self._store.jobs(at_most=min(at_most, MAX_LISTED))
+    def jobs(self, *, at_most: int = MAX_LISTED, kind: str | None = None, state: JobState | None = None) -> list[Job]:
+        """Return jobs: the duties, then all others, the newest first. kind, state: those alone, None for any."""
+        return self._store.jobs(at_most=min(at_most, MAX_LISTED), kind=kind, state=state)
 
     def find(self, name: str) -> Job:
         """Return the one job whose id begins with a name; raises InvalidInput ``jobs.name_unclear``."""

@@ -226,9 +226,14 @@ class JobStore:
             row = connection.execute(_ONE, {"of_id": job}).mappings().first()
         return None if row is None else self._job(row)
 
-    def jobs(self, *, at_most: int) -> list[Job]:
-        """Return jobs: the duties, then all others, the newest first."""
-        return self._jobs(_LIST, {"at_most": at_most})
+    def jobs(self, *, at_most: int, kind: str | None = None, state: JobState | None = None) -> list[Job]:
+        """Return jobs: the duties, then all others, the newest first. kind, state: those alone, None for any."""
+        wanted = _LIST
+        if kind is not None:
+            wanted = wanted.where(_job.c.kind == kind)
+        if state is not None:
+            wanted = wanted.where(_job.c.state == str(state))
+        return self._jobs(wanted, {"at_most": at_most})
 
     def named(self, *, first: bytes, last: bytes, at_most: int) -> list[Job]:
         """Return the jobs whose ids lie between two, both included."""

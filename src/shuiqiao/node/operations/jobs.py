@@ -8,6 +8,7 @@ from shuiqiao.client.resources import jobs
 from shuiqiao.client.resources.own_files import path_from_root
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import JobStore
 from shuiqiao.node.operations.paging import page_after
@@ -15,7 +16,6 @@ from shuiqiao.node.operations.paging import page_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.resources.own_files import OwnFiles
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.jobs.model import Job, JobKind
@@ -36,9 +36,11 @@ def ask_ingest(institution: Institution, named: OwnFiles) -> jobs.JobRecord:
     return _record(service.ask(INGEST, {"files": [*named.files], "record_type": named.record_type}))
 
 
-def list_jobs(institution: Institution, asked: PageQuery) -> jobs.JobPage:
+def list_jobs(institution: Institution, asked: jobs.JobsQuestion) -> jobs.JobPage:
     """Return the jobs: the duties, then all others, the newest first."""
-    items, following = page_after(_service(institution).jobs(), asked, name=lambda job: job.id.hex())
+    state = None if asked.state is None else JobState(asked.state)
+    found = _service(institution).jobs(kind=asked.kind, state=state)
+    items, following = page_after(found, asked, name=lambda job: job.id.hex())
     return jobs.JobPage(items=tuple(map(_record, items)), next=following)
 
 

@@ -37,6 +37,7 @@ from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.base.wire import CalendarMs, Id, MemberName
+from shuiqiao.client import request_id
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.members.roster import is_suspended, may_vote, member_key, signing_key
@@ -196,6 +197,8 @@ class MessageVerifier:
             max_bytes=act.max_message_bytes,
         )
         message = document.body
+        # Who sends it is what it says of itself, until its signature is verified.
+        request_id.note(peer=message.sender)
         self._require_meant(message, act=act)
         sender = MemberId(message.sender)
         differs = self._clock_differs(message)

@@ -21,6 +21,25 @@ def test_duties_are_listed_by_pages_and_one_is_told_of_by_its_id(bureau):
     assert (one.id, one.kind) == (whole[0].id, whole[0].kind)
 
 
+def test_jobs_of_a_kind_and_in_a_state_are_asked_for_alone(bureau):
+    def listed(**asked):
+        return [
+            (job.kind, job.state)
+            for job in JobPage.model_validate_json(bureau.get("/api/v1/jobs", **asked).content).items
+        ]
+
+    whole = listed()
+    assert len(set(whole)) > 1
+    kind, state = whole[0]
+    assert listed(kind=kind) == [each for each in whole if each[0] == kind] != whole
+    assert set(listed(state=state)) == {each for each in whole if each[1] == state}
+    assert listed(kind=kind, state="cancelled") == []
+    refused = bureau.get("/api/v1/jobs", sate="waiting").json()
+    assert refused["code"] == "api.parameter_unknown"
+    assert [(each["field"], each["value"]) for each in refused["fields"]] == [("query.sate", "waiting")]
+    assert bureau.get("/api/v1/jobs", state="asleep").json()["fields"][0]["field"] == "query.state"
+
+
 def test_a_job_that_ended_cannot_be_cancelled_and_one_that_nobody_holds_not_confirmed(bureau):
     job = bureau.running.jobs.ask("vault.ingest", {"files": ["/nowhere/at-all.csv"]})
     assert act(bureau, job.id.hex(), "confirm", key="confirm-it-once").json()["code"] == "jobs.not_held"

@@ -26,6 +26,7 @@ from shuiqiao.node.jobs.alarms import ALARMS, AlarmKind
 from shuiqiao.node.jobs.duties import PROCESS_OPEN
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.operations.oversight import list_standing_alarms
+from shuiqiao.node.peers.message import Act
 from shuiqiao.node.pending import pending_of
 
 
@@ -121,6 +122,11 @@ def test_a_clock_ten_minutes_ahead_is_told_on_both_sides_until_it_is_right(tmp_p
         for running in (bank, bureau):
             until(lambda at=running: clock_alarms(at) == {})
             assert [*told_by_doctor(running)] == ["server"]
+    refused = [
+        each for each in lines if each.get("code") == "peer.clock_differs" and each["event"] == "request.answered"
+    ]
+    assert {each["peer"] for each in refused} == {LEAD_BANK}
+    assert {each["act"] for each in refused} <= set(map(str, Act))
     told = [(each["event"], each["peer"]) for each in lines if each["event"].startswith("ledger.waiting")]
     assert told[:2] == [("ledger.waiting_began", BUREAU), ("ledger.waiting_ended", BUREAU)]
 

@@ -23,6 +23,9 @@ from shuiqiao.ledger.engine.cometbft.comet.rpc import NodeStatus, RpcClient
 
 DEFAULT_VERSION: Final = "v0.39.4"
 TOOLS: Final = Path(".tools") / "cometbft"
+"""Where the script puts it: in the present folder, or else in the checkout that this program runs from."""
+
+_CHECKOUT: Final = Path(__file__).resolve().parents[6]
 STOP_TIMEOUT_S: Final = 10.0
 LOG_NAME: Final = "comet.log"
 _LEASH: Final = ("setpriv", "--pdeathsig", "KILL", "--")
@@ -42,10 +45,12 @@ def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path
     """
     named = os.environ.get(COMETBFT_VARIABLE)
     program = Path(named) if named else tools / version / "cometbft"
+    if not named and not program.exists():
+        program = _CHECKOUT / tools / version / "cometbft"
     if not os.access(program, os.X_OK):
         raise Unavailable(
             "ledger.cometbft_absent",
-            f"there is no cometbft program at {program}",
+            f"there is no cometbft program at {program.absolute()}",
             next_step=f"run scripts/install_cometbft.sh {version}, or name the program in {COMETBFT_VARIABLE}",
         )
     return program.absolute()
