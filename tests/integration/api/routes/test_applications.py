@@ -81,7 +81,7 @@ def test_an_application_is_kept_while_the_ledger_is_away_and_says_so(world, bank
     consent = world.consent()
     with monkeypatch.context() as away:
         away.setattr(outbox, "_engine", worlds.LossyEngine(outbox._engine, reaches_the_ledger=False))
-        wanted = {"application": f"{0xA9:032x}", "product": PRODUCT, "consent": consent, "amount_fen": 1}
+        wanted = {"application": f"{0xA9:032x}", "product": PRODUCT, "consent": consent, "amount_fen": 50_000_000}
         answer = post(bank, "/applications", wanted)
         assert answer.status_code == 200, answer.text
         steps = [(step["step"], step["code"]) for step in answer.json()["timeline"]]
