@@ -8,23 +8,17 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.client import request_id
-from shuiqiao.client.connection import key_pin
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import PageQuery, read_pages
 from shuiqiao.client.resources.members import MemberPage
+from tls_world import make_certificate
 
 LIST = Operation(method="GET", path="/x", sent=PageQuery, told=MemberPage)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
@@ -167,23 +161,11 @@ def test_an_address_that_the_rule_refuses_is_not_connected_to(served):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-made certificate: its context for a server, and the pin of its key."""
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other-name")]), datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.9"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.Encoding
-    (folder / "c.pem").write_bytes(made.public_bytes(form.PEM))
-    (folder / "k.pem").write_bytes(
-        key.private_bytes(form.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    folder = tmp_path_factory.mktemp("tls")
+    pin = make_certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "c.pem", folder / "k.pem")
-    return context, key_pin(made.public_bytes(form.DER))
+    return context, pin
 
 
 def test_a_pin_takes_the_place_of_the_certificates_name_and_maker(served, certificate):

@@ -28,6 +28,7 @@ from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.operations.oversight import list_standing_alarms
 from shuiqiao.node.peers.message import Act
 from shuiqiao.node.pending import pending_of
+from tls_world import make_certificate
 
 
 def verified(institution, index):
@@ -164,3 +165,25 @@ def test_members_hand_in_copy_and_witness_and_go_on_after_the_writer_was_killed(
                     # What each handed in while nobody answered arrives by itself.
                     bank.outbox.resend()
                     assert [row.refusal_code for row in bank.outbox.rows()] == []
+
+
+def test_a_follower_reaches_its_writer_over_tls_by_its_pin_and_by_no_other(tmp_path):
+    """[API-2] [PEER-6]: the certificate stands in the writer's settings, the pin of its key in the followers'."""
+    network = PeerNetwork(tmp_path, "intl")
+    pin = make_certificate(network.home(BUREAU).folder)
+    wrong = bytes([pin[0] ^ 1]) + pin[1:]
+    address = network.url(BUREAU).replace("http:", "https:")
+    network.change(BUREAU, tls_certificate="c.pem", tls_key="k.pem")
+    network.change(LEAD_BANK, peers={BUREAU: f"{address}#{pin.hex()}"})
+    network.change(REGULATOR, peers={BUREAU: f"{address}#{wrong.hex()}"})
+    with network.process(BUREAU) as writer:
+        assert writer.listening["listen"].startswith("https://")
+        with network.here(LEAD_BANK) as bank:
+            placed = patiently(lambda: say_where(bank, "https://bank-east.example:8701"))
+            assert bank.engine.last_block()[0] >= placed.height
+            assert bank.waits_for() == ""
+        with network.here(REGULATOR) as regulator:
+            assert pin.hex() in until(regulator.waits_for)
+            with pytest.raises(Unavailable, match=r"client\.pin_differs"):
+                say_where(regulator, "https://regulator.example:8701")
+            assert regulator.engine.last_block()[0] < placed.height
