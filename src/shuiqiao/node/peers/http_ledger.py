@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.client import request_id
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, read_checkpoint
 from shuiqiao.ledger.engine.port import Listener, Listeners, ledger_busy, ledger_closed, new_answer
 from shuiqiao.ledger.model import Block
@@ -212,7 +213,7 @@ class Outgoing:
     def __init__(self, send: Callable[[Sequence[bytes]], list[acts.Placed | acts.Refused]]) -> None:
         self._send = send
         self._condition = threading.Condition()
-        self._waiting: deque[tuple[bytes, Future[Committed]]] = deque()
+        self._waiting: deque[tuple[bytes, Future[Committed], str]] = deque()
         self._threads = 0
         self._idle = 0
         self._is_closed = False
@@ -225,7 +226,7 @@ class Outgoing:
             if len(self._waiting) >= MAX_WAITING:
                 return new_answer(ledger_busy(len(self._waiting)))
             future = new_answer()
-            self._waiting.append((raw, future))
+            self._waiting.append((raw, future, request_id.current.get()))
             if self._idle:
                 self._condition.notify()
             elif self._threads < SENDERS:
@@ -239,7 +240,7 @@ class Outgoing:
             self._is_closed = True
             left, self._waiting = list(self._waiting), deque()
             self._condition.notify_all()
-        for _, future in left:
+        for _, future, _ in left:
             future.set_exception(ledger_closed())
 
     def _run(self) -> None:
@@ -247,12 +248,17 @@ class Outgoing:
             self._deliver(taken)
 
     def _take(self) -> list[tuple[bytes, Future[Committed]]]:
-        """Return up to a message of transactions once there are some, none at the end."""
+        """Return up to a message of transactions once there are some, none at the end.
+
+        The message goes on with the request id of the first of them that has one.
+        """
         with self._condition:
             self._idle += 1
             self._condition.wait_for(lambda: self._waiting or self._is_closed)
             self._idle -= 1
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_SUBMITTED))]
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_SUBMITTED))]
+        request_id.current.set(next((request for _, _, request in taken if request), ""))
+        return [(raw, future) for raw, future, _ in taken]
 
     def _deliver(self, taken: Sequence[tuple[bytes, Future[Committed]]]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from contextlib import ExitStack
@@ -12,10 +13,11 @@ from structlog.testing import capture_logs
 
 from patience import PATIENCE_S
 from peers_world import BUREAU, LEAD_BANK, REGULATOR, PeerNetwork
-from serving_world import at_its_socket
+from serving_world import at_its_socket, log_file
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.cli.doctor import _server
+from shuiqiao.client import request_id
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.members.contract import ENDPOINT, MemberEndpointBody
@@ -167,6 +169,11 @@ def test_members_hand_in_copy_and_witness_and_go_on_after_the_writer_was_killed(
                     assert [row.refusal_code for row in bank.outbox.rows()] == []
 
 
+def logged(home):
+    lines = [json.loads(line) for line in log_file(home).read_text().splitlines() if line.endswith("}")]
+    return {(line.get("request_id"), line.get("act"), line.get("peer")) for line in lines}
+
+
 def test_a_follower_reaches_its_writer_over_tls_by_its_pin_and_by_no_other(tmp_path):
     """[API-2] [PEER-6]: the certificate stands in the writer's settings, the pin of its key in the followers'."""
     network = PeerNetwork(tmp_path, "intl")
@@ -179,7 +186,11 @@ def test_a_follower_reaches_its_writer_over_tls_by_its_pin_and_by_no_other(tmp_p
     with network.process(BUREAU) as writer:
         assert writer.listening["listen"].startswith("https://")
         with network.here(LEAD_BANK) as bank:
+            # What is handed in because of a request goes on under its id, so that the two logs can be put side by side.
+            request = request_id.current.set("5a" * 16)
             placed = patiently(lambda: say_where(bank, "https://bank-east.example:8701"))
+            request_id.current.reset(request)
+            until(lambda: ("5a" * 16, "ledger.submit", LEAD_BANK) in logged(writer.home))
             assert bank.engine.last_block()[0] >= placed.height
             assert bank.waits_for() == ""
         with network.here(REGULATOR) as regulator:
