@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -20,6 +21,7 @@ from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
+from shuiqiao.client.http import IDEMPOTENCY_HEADER
 from shuiqiao.node.accounts.model import Permission, Principal, PrincipalKind
 from shuiqiao.node.server import RunningInstitution
 
@@ -99,6 +101,11 @@ class AskedInstitution:
         """Ask the public door."""
         sent = {"Authorization": f"Bearer {token}", **(headers or {})}
         return self.public.get(path, params=parameters or None, headers=sent)
+
+    def search(self, path: str, *, token: str = ALL, headers: Mapping[str, str] | None = None, **message: Any) -> Any:
+        """Ask the public door for what no address may hold."""
+        sent = {"Authorization": f"Bearer {token}", IDEMPOTENCY_HEADER: token_hex(16), **(headers or {})}
+        return self.public.post(path, json=message, headers=sent)
 
 
 @contextmanager

@@ -74,7 +74,8 @@ def _as_csv(request: Request, page: Any) -> Response:
     rows = [item.model_dump(mode="json") for item in page.items]
     columns = list(type(page).model_fields["items"].annotation.__args__[0].model_fields)
     headers = {"Content-Disposition": 'attachment; filename="list.csv"'}
-    if page.next is not None:
+    # What is asked for in a body is asked on in one.
+    if page.next is not None and request.method == "GET":
         further = request.url.include_query_params(cursor=page.next)
         headers["Link"] = f'<{further.path}?{further.query}>; rel="next"'
     return Response(as_csv(columns, rows), media_type=f"{CSV}; charset=utf-8", headers=headers)

@@ -91,7 +91,7 @@ def test_whatever_shows_a_taxpayers_records_is_an_entry_of_the_journal(bureau):
     assert None not in found
     assert {"records.search", "usage.read", "applications.read", "decisions.read"} <= {*found}
     journal = bureau.running.accounts.journal
-    assert bureau.get("/api/v1/usage", taxpayer="91440300MA5LEAKME7").status_code == 200
+    assert bureau.search("/api/v1/usage/searches", taxpayer="91440300MA5LEAKME7").status_code == 200
     [entry] = journal.rows(act="usage.read", subject="taxpayer/91440300MA5LEAKME7")
     assert (entry["who"], entry["outcome"]) == (ALL, "done")
 

@@ -83,6 +83,15 @@ def test_every_operation_has_a_name_words_and_an_example(document):
                         assert document["components"]["schemas"][name].get("examples"), f"{path}: {name}"
 
 
+def test_no_address_holds_the_number_of_a_taxpayer(document):
+    """Proxies and browsers keep addresses [API-5]."""
+    parameters = [
+        each for path in document["paths"].values() for way in path.values() for each in way.get("parameters", ())
+    ]
+    assert [each["name"] for each in parameters if "taxpayer" in each["name"] or "uscc" in each["name"]] == []
+    assert not [path for path in document["paths"] if "{taxpayer" in path or "{uscc" in path]
+
+
 def test_each_example_is_one_of_its_own_wire_type():
     seen = 0
     for module in pkgutil.iter_modules(resources.__path__, f"{resources.__name__}."):

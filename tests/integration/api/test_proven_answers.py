@@ -37,7 +37,7 @@ def story(tmp_path_factory):
         first = world.consent()
         world.evidence(first)
         for _ in range(5):
-            found.get("/api/v1/usage", taxpayer=worlds.TAXPAYER)
+            found.search("/api/v1/usage/searches", taxpayer=worlds.TAXPAYER)
         day = datetime.fromtimestamp(world.clock.now_ms() / 1000, tz=UTC).date()
         world.clock.advance(MS_PER_DAY)
         world.evidence(world.consent())
@@ -51,13 +51,14 @@ def outsider(story):
 
 
 def answer(story, path, form, **parameters):
-    found = story["asked"].get(f"/api/v1/{path}", **parameters)
+    asked_at = story["asked"]
+    found = (asked_at.search if "taxpayer" in parameters else asked_at.get)(f"/api/v1/{path}", **parameters)
     assert found.status_code == 200, found.text
     return form.model_validate_json(found.content)
 
 
 def test_who_had_used_a_taxpayers_data_is_told_as_of_a_day_and_proven(story, outsider):
-    uses = answer(story, "past/usage", PastUsePage, taxpayer=worlds.TAXPAYER, day=story["day"], proof=True)
+    uses = answer(story, "past/usage/searches", PastUsePage, taxpayer=worlds.TAXPAYER, day=story["day"], proof=True)
     [use] = uses.items
     assert (use.consent, use.status) == (story["first"], "acknowledged")
     receipt = outsider.verify(bytes.fromhex(use.receipt))
@@ -68,13 +69,13 @@ def test_who_had_used_a_taxpayers_data_is_told_as_of_a_day_and_proven(story, out
     )
     assert f"{use.recipient}/" in use.request
     assert held(receipt)[f"exchange/request/{use.request}"]["consent"] == use.consent
-    now = answer(story, "past/usage", PastUsePage, taxpayer=worlds.TAXPAYER)
+    now = answer(story, "past/usage/searches", PastUsePage, taxpayer=worlds.TAXPAYER)
     assert [row.receipt for row in now.items] == [None, None]
     assert now.items[0].model_copy(update={"receipt": use.receipt}) == use
-    page = answer(story, "past/usage", PastUsePage, taxpayer=worlds.TAXPAYER, limit=1)
-    rest = answer(story, "past/usage", PastUsePage, taxpayer=worlds.TAXPAYER, limit=1, cursor=page.next)
+    page = answer(story, "past/usage/searches", PastUsePage, taxpayer=worlds.TAXPAYER, limit=1)
+    rest = answer(story, "past/usage/searches", PastUsePage, taxpayer=worlds.TAXPAYER, limit=1, cursor=page.next)
     assert (*page.items, *rest.items) == now.items
-    assert answer(story, "past/usage", PastUsePage, taxpayer="91440300MA5NOBODY1").items == ()
+    assert answer(story, "past/usage/searches", PastUsePage, taxpayer="91440300MA5NOBODY1").items == ()
     rows = answer(story, "journal", JournalPage, act="usage.read", limit=500).items
     assert {row.object for row in rows} == {f"taxpayer/{worlds.TAXPAYER}", "taxpayer/91440300MA5NOBODY1"}
 
@@ -90,18 +91,18 @@ def test_what_held_comes_with_the_receipt_of_each_row(story, outsider, subject):
 
 
 def test_the_list_of_uses_takes_a_day_and_proofs(story, outsider):
-    whole = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER).items
+    whole = answer(story, "usage/searches", UsePage, taxpayer=worlds.TAXPAYER).items
     assert [(use.status, use.index, use.receipt) for use in whole] == [(None, None, None)] * 2
-    [past] = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER, day=story["day"], proof=True).items
+    [past] = answer(story, "usage/searches", UsePage, taxpayer=worlds.TAXPAYER, day=story["day"], proof=True).items
     assert past.consent == story["first"]
     receipt = outsider.verify(bytes.fromhex(past.receipt))
     assert (receipt.index, receipt.transaction.kind) == (past.index, "access.deliver")
     assert held(receipt)[f"exchange/request/{past.request}"]["consent"] == past.consent
-    proven = answer(story, "usage", UsePage, taxpayer=worlds.TAXPAYER, proof=True).items
+    proven = answer(story, "usage/searches", UsePage, taxpayer=worlds.TAXPAYER, proof=True).items
     assert [outsider.verify(bytes.fromhex(use.receipt)).index for use in proven] == [use.index for use in proven]
     nothing = {"status": None, "index": None, "receipt": None}
     assert tuple(use.model_copy(update=nothing) for use in proven) == whole
-    found = story["asked"].get("/api/v1/usage", taxpayer=worlds.TAXPAYER, size=10**9)
+    found = story["asked"].search("/api/v1/usage/searches", taxpayer=worlds.TAXPAYER, size=10**9)
     assert (found.status_code, found.json()["code"]) == (404, "ledger.size_unknown")
 
 
@@ -177,5 +178,5 @@ def test_what_cannot_be_proven_is_said(story):
     for seq, status, code in [(rows[0].seq, 409, "node.journal_day_open"), (10**9, 404, "node.journal_entry_unknown")]:
         found = story["asked"].get(f"/api/v1/journal/{seq}/proof")
         assert (found.status_code, found.json()["code"]) == (status, code)
-    for path in ("past/usage", "journal/1/proof"):
+    for path in ("past/given", "journal/1/proof"):
         assert story["asked"].get(f"/api/v1/{path}", token=NOTHING).status_code == 403

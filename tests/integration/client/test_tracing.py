@@ -44,8 +44,11 @@ def collected(tmp_path_factory):
         with tracing.span("work", parent=PARENT):
             institution.recipient.obtain(wanted, provider=institution.provider_at(BUREAU))
         headers = {HEADER: TAXPAYER, tracing.HEADER: PARENT}
-        assert bureau.get("/api/v1/usage", taxpayer=TAXPAYER, headers=headers).status_code == 200
-        assert bureau.get("/api/v1/usage", taxpayer=SECRET, headers={tracing.HEADER: SECRET}).status_code == 400
+        assert bureau.search("/api/v1/usage/searches", taxpayer=TAXPAYER, headers=headers).status_code == 200
+        assert (
+            bureau.search("/api/v1/usage/searches", taxpayer=SECRET, headers={tracing.HEADER: SECRET}).status_code
+            == 400
+        )
         assert bureau.get(f"/api/v1/{SECRET}/{TAXPAYER}", token=ALL).status_code == 404
     return found.bodies
 
@@ -89,7 +92,7 @@ def test_a_trace_goes_from_one_institution_to_the_next(collected):
 
 def test_calls_jobs_and_refusals_are_told(collected):
     found = {span.name: span for span in spans(collected)}
-    assert {"GET /usage", "POST /peer/v1/{act}", f"job {INGEST}"} <= {*found}
+    assert {"POST /usage/searches", "POST /peer/v1/{act}", f"job {INGEST}"} <= {*found}
     job = told(found[f"job {INGEST}"])
     assert (job["shuiqiao.job.kind"], job["shuiqiao.job.state"], job["shuiqiao.job.attempt"]) == (INGEST, "done", 1)
     refused = [told(span) for span in spans(collected) if told(span).get("http.response.status_code") == 404]

@@ -184,7 +184,7 @@ def test_a_session_ends_with_what_it_was_for(world):
 def test_a_bureau_tells_what_an_enterprise_is_known_by_and_enters_that_somebody_asked(world):
     world.enrolled("known.key", OTHER_TAXPAYER)
     counter = world.bureau.tokens.issue("counter", "enrolments.read")
-    found = world.bureau.get(f"/api/v1/enrolments/{OTHER_TAXPAYER}", token=counter).json()
+    found = world.bureau.search("/api/v1/enrolments/searches", taxpayer=OTHER_TAXPAYER, token=counter).json()
     assert (found["bureau"], found["taxpayer"], found["has_backup"]) == (BUREAU, OTHER_TAXPAYER, False)
     unknown = world.bureau.get("/api/v1/enrolments/91440300MA5NOBODY7", token=counter)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "consent.enrolment_unknown")

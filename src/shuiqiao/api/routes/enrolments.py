@@ -5,10 +5,6 @@ Enrolling and getting a key back need no token: the code is what is shown, and a
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Path
-
 from shuiqiao.api.access import OPEN
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
@@ -17,11 +13,6 @@ from shuiqiao.client.resources import enrolments as api
 from shuiqiao.node.operations import enterprises
 
 enrolments = Routes("enrolments")
-
-TaxpayerNumber = Annotated[
-    str,
-    Path(pattern=r"^[0-9A-Za-z]{1,32}$", description="Taxpayer number 纳税人识别号", examples=["91440300MA5LEAKME7"]),
-]
 
 _SHOWN = ("consent.code_wrong", "node.role_wrong")
 
@@ -37,9 +28,9 @@ def issue_code(order: api.CodeOrder, running: Running, caller: Caller) -> api.On
 @enrolments.perform(
     api.READ_ENROLMENT, permission="enrolments.read", codes=("consent.enrolment_unknown", "node.role_wrong")
 )
-def read_enrolment(taxpayer: TaxpayerNumber, running: Running, caller: Caller) -> api.EnrolmentRecord:
+def read_enrolment(asked: api.EnrolmentQuestion, running: Running, caller: Caller) -> api.EnrolmentRecord:
     """Tell what an enterprise is known by here: the check of its representative, and whether its key file is kept."""
-    return performed(running, caller, api.READ_ENROLMENT, api.EnrolmentQuestion(taxpayer=taxpayer))
+    return performed(running, caller, api.READ_ENROLMENT, asked)
 
 
 @enrolments.post(

@@ -10,7 +10,7 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routes.ledger import Place, Proof
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routes.requests import PAST_CODES, Day, PastSize, Taxpayer
+from shuiqiao.api.routes.requests import PAST_CODES, Day, PastSize
 from shuiqiao.api.routing import ACT_FIELD, DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.ids import OwnedId, Uscc
 from shuiqiao.client.pages import PageQuery
@@ -25,7 +25,7 @@ from shuiqiao.client.resources.oversight import (
     PastUsePage,
     StatisticsReleasePage,
 )
-from shuiqiao.client.resources.requests import LIST_USES
+from shuiqiao.client.resources.requests import LIST_USES, PastUseQuery
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.ledger import ScannedBlocks
@@ -143,30 +143,22 @@ def list_past_members(
     return MemberPage(items=found, next=found[-1].member if following else None)
 
 
-@oversight.get(
-    "/past/usage",
+@oversight.post(
+    "/past/usage/searches",
     permission="requests.read",
+    problems=(404,),
     codes=(*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached"),
     openapi_extra={ACT_FIELD: LIST_USES.act},
 )
-def list_past_usage(
-    taxpayer: Taxpayer,
-    running: Running,
-    caller: Caller,
-    day: Day = None,
-    size: PastSize = None,
-    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Place | None = None,
-) -> PastUsePage:
+def list_past_usage(asked: PastUseQuery, running: Running, caller: Caller) -> PastUsePage:
     """List what banks had been given of a taxpayer, and for what, as of a day or a checkpoint."""
-    with journaled(running, caller, act=LIST_USES.act, subject=f"taxpayer/{taxpayer}"):
+    with journaled(running, caller, act=LIST_USES.act, subject=f"taxpayer/{asked.taxpayer}"):
         institution = running.institution
-        uses = {use.request: use for use in institution.provider.usage_account(Uscc(taxpayer))}
-        past, first = running.past.at(moment_of(day=day, size=size)), int(cursor or 0)
+        uses = {use.request: use for use in institution.provider.usage_account(Uscc(asked.taxpayer))}
+        past, first = running.past.at(moment_of(day=asked.day, size=asked.size)), int(asked.cursor or 0)
         given = past.rows(Subject.GIVEN, about=institution.member)
         found = sorted((row for row in given if row.id in uses and row.index >= first), key=lambda row: row.index)
-        rows, following = _proven_page(running, found, limit=limit, proof=proof)
+        rows, following = _proven_page(running, found, limit=asked.limit, proof=asked.proof)
         return PastUsePage(
             items=tuple(_past_use(uses[OwnedId(row.id)], row, receipt=receipt) for row, receipt in rows),
             next=following,

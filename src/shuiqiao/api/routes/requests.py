@@ -9,8 +9,7 @@ from fastapi import Query
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routes.consents import Owner, OwnId
-from shuiqiao.api.routes.ledger import Proof
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes, cursor_of_form
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
 from shuiqiao.client.resources.requests import (
@@ -35,7 +34,6 @@ Day = Annotated[
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 PROVEN_CODES: Final = (*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached")
-Taxpayer = Annotated[str, Query(pattern=r"^[0-9A-Za-z]{1,32}$", description="Taxpayer number 纳税人识别号")]
 
 
 @requests.perform(LIST_REQUESTS, permission="requests.read", codes=("api.cursor_unknown",))
@@ -70,17 +68,7 @@ def read_request(sender: Owner, request: OwnId, running: Running, caller: Caller
     return performed(running, caller, READ_REQUEST, RequestChoice(sender=sender, request=request))
 
 
-@requests.perform(LIST_USES, permission="requests.read", codes=PROVEN_CODES)
-def list_uses(
-    taxpayer: Taxpayer,
-    running: Running,
-    caller: Caller,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor | None = None,
-    day: Day = None,
-    size: PastSize = None,
-    proof: Proof = False,  # noqa: FBT002 - FastAPI's form of a parameter
-) -> UsePage:
+@requests.perform(LIST_USES, permission="requests.read", codes=PROVEN_CODES, problems=(404,))
+def list_uses(asked: UseQuery, running: Running, caller: Caller) -> UsePage:
     """List every use of a taxpayer's data, oldest first: who, what, when, for what, how much."""
-    asked = UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor, day=day, size=size, proof=proof)
     return performed(running, caller, LIST_USES, asked)

@@ -112,8 +112,7 @@ ISSUE_CODE: Final = Operation(
     shows_taxpayer=True,
 )
 READ_ENROLMENT: Final = Operation(
-    method="GET",
-    path="/enrolments/{taxpayer}",
+    path="/enrolments/searches",
     sent=EnrolmentQuestion,
     told=EnrolmentRecord,
     act="enrolments.read",

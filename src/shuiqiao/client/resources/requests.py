@@ -136,6 +136,16 @@ class UseQuery(PastQuery):
     taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
 
 
+class PastUseQuery(UseQuery):
+    """Whose uses, as of a moment. cursor: the index of an entry."""
+
+    model_config = example(
+        taxpayer="91440300MA5LEAKME7", limit=100, cursor=None, day="2026-11-30", size=None, proof=False
+    )
+
+    cursor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}$")] | None = None
+
+
 LIST_REQUESTS: Final = Operation(
     method="GET", path="/requests", sent=PageQuery, told=RequestPage, act="requests.list", shows_taxpayer=True
 )
@@ -149,8 +159,7 @@ READ_REQUEST: Final = Operation(
     shows_taxpayer=True,
 )
 LIST_USES: Final = Operation(
-    method="GET",
-    path="/usage",
+    path="/usage/searches",
     sent=UseQuery,
     told=UsePage,
     act="usage.read",
