@@ -94,6 +94,7 @@ MODULES = {
     ),
     "consent": (["consent/*.py"], ["*/consent", "integration/exchange"]),
     "exchange": (["exchange/*.py", "exchange/modes/*.py"], ["*/exchange"]),
+    "models": (["models/*.py"], ["*/models", "integration/node/test_models.py"]),
     "oversight": (
         ["oversight/*.py"],
         ["*/oversight", "unit/members", "integration/node/test_audit.py", "integration/node/test_lending.py"],

@@ -39,6 +39,7 @@ from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
 from shuiqiao.members.roster import Registration
+from shuiqiao.models import contract as models_contract
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 
@@ -55,7 +56,13 @@ ROLES = {
 }
 TAXPAYER = Uscc("91440300MA5EXAMPL1")
 PRODUCT = "SME tax loan 云税贷"
-KINDS = (*members_contract.KINDS, *vault_contract.KINDS, *consent_contract.KINDS, *exchange_contract.KINDS)
+KINDS = (
+    *members_contract.KINDS,
+    *vault_contract.KINDS,
+    *consent_contract.KINDS,
+    *models_contract.KINDS,
+    *exchange_contract.KINDS,
+)
 
 
 def seeded_entropy(suite: Any, label: str) -> Callable[[int], bytes]:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
 
-from consortium_world import CHEAP
+from consortium_world import CHEAP, ConsortiumWorld
 from patience import PATIENCE_S
 from serving_world import ServedHome, read_listening, start_server
 from shuiqiao.api.app import peers_app
@@ -90,6 +92,25 @@ class PeerNetwork:
         with RunningInstitution.open(home, dependencies=around, passphrase=passphrase) as running:
             with served_door(running, port=self.ports[member]):
                 yield running
+
+
+class Doors:
+    """The institutions of a world, each reached by the others at a port of its own."""
+
+    def __init__(self, folder: Path, suite_name: str) -> None:
+        self.world = ConsortiumWorld(folder, suite_name)
+        members = (self.world.bureau, self.world.bank, self.world.regulator)
+        self.ports = {institution.member: free_port() for institution in members}
+        self.stack = ExitStack()
+        self.stack.callback(self.world.close)
+        for institution in members:
+            peers = {other: f"http://127.0.0.1:{port}" for other, port in self.ports.items()}
+            institution.settings = msgspec.structs.replace(institution.settings, peers=peers)
+
+    def open(self, institution: Institution) -> None:
+        """Answer others in an institution's name from now on."""
+        running: Any = SimpleNamespace(institution=institution, figures=lambda: ())
+        self.stack.enter_context(served_door(running, port=self.ports[institution.member]))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ SLOW: Final = Work(threads=48, of_one=16, waiting_of_one=32)
 NEWS: Final = Work(threads=64, of_one=2, waiting_of_one=0)
 """Of waits for news: a sender's own, and one that a broken connection left behind."""
 
-_SLOW: Final = frozenset({Act.SUBMIT, Act.CONFIRMED, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.OPENING})
+_SLOW: Final = frozenset({Act.SUBMIT, Act.CONFIRMED, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.OPENING, Act.OFFER})
 _ACTS: Final = frozenset(map(str, Act))
 _QUEUE: Final = 256
 """Messages of one sort that wait for a thread; more are refused at once."""

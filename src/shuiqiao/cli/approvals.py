@@ -12,6 +12,7 @@ import typer
 from shuiqiao.cli.home import all_items, home_by_name
 from shuiqiao.cli.lending import ProductName, churn_change_in
 from shuiqiao.cli.members import Purpose, digest_of
+from shuiqiao.cli.models import LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, offer_in
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
@@ -19,6 +20,7 @@ from shuiqiao.cli.users import TokenFile
 if TYPE_CHECKING:
     from shuiqiao.client.operation import Operation, Sent
     from shuiqiao.client.resources.approvals import ApprovalRecord
+    from shuiqiao.client.resources.models import ModelOffer
 
 approvals_app = command_group("Acts that one person proposes and another approves 双人复核.")
 propose_app = command_group("Propose an act to a second person 制单.")
@@ -297,6 +299,38 @@ def propose_model(
     if retire == (model is not None):
         raise typer.BadParameter("name a model, or --retire for none")
     _perform(home, token_file, PROPOSE_MODEL, lambda: ModelUse(product=product, model=model), as_json=json)
+
+
+@propose_app.command("offer")
+def propose_offer(
+    *,
+    model: Annotated[
+        str | None, typer.Argument(help="At a bank: the model's digest, or enough of its beginning 模型摘要.")
+    ] = None,
+    home: Home,
+    to: Provider,
+    outputs: Outputs,
+    purpose: Annotated[PurposeChoice, typer.Option(help="What it is for 用途.")] = PurposeChoice.UNDERWRITING,
+    scorecard: Scorecard = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Put a model on the ledger and hand it to a bureau that would run it 提供模型."""
+    from shuiqiao.client.resources.approvals import PROPOSE_OFFER
+
+    def message() -> ModelOffer:
+        return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard)
+
+    _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
+
+
+@propose_app.command("run")
+def propose_run(*, model: LedgerModel, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
+    """Let a reviewed model run on this bureau's records 批准模型运行."""
+    from shuiqiao.client.resources.approvals import PROPOSE_RUN
+    from shuiqiao.client.resources.models import LedgerModelChoice
+
+    _perform(home, token_file, PROPOSE_RUN, lambda: LedgerModelChoice(ledger_model=model), as_json=json)
 
 
 @propose_app.command("rules")

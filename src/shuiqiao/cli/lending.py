@@ -1,4 +1,4 @@
-"""A bank at work: ``apply``, ``applications``, ``request``, ``decide``, ``models``, ``products``, ``consent``."""
+"""A bank at work: ``apply``, ``applications``, ``request``, ``decide``, ``products``, ``consent``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from shuiqiao.client.resources.products import ChurnChange
 
 applications_app = command_group("A bank's applications: list, show, close; referrals and decisions 贷款申请.")
-models_app = command_group("A bank's models: develop, list, show, use, retire 信贷模型.")
 products_app = command_group("A bank's products: their rules and what decides for them 信贷产品.")
 consent_app = command_group("Consents that enterprises gave 授权书.")
 
 ApplicationName = Annotated[str, typer.Argument(help="The application's id, or enough of its beginning 申请编号.")]
-ModelName = Annotated[str, typer.Argument(help="The model's digest, or enough of its beginning 模型摘要.")]
 ProductName = Annotated[str, typer.Argument(help="The product, e.g. tax-credit-loan 产品.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of judgement; left out, today 评估日.")]
 
@@ -152,8 +150,8 @@ def applications_list(
 
     with home_at_work(home) as bank:
         wanted = ApplicationsQuestion(status=None if status is None else status.value, product=product)
-        rows = _rows(bank, LIST_APPLICATIONS, wanted)
-    _show_list("applications", rows, form=form, as_json=json)
+        rows = rows_of(bank, LIST_APPLICATIONS, wanted)
+    show_list("applications", rows, form=form, as_json=json)
 
 
 @applications_app.command("referrals")
@@ -163,8 +161,8 @@ def applications_referrals(*, home: Home, form: Form = ListForm.TEXT, json: Json
     from shuiqiao.client.resources.applications import LIST_REFERRALS
 
     with home_at_work(home) as bank:
-        rows = _rows(bank, LIST_REFERRALS, PageQuery())
-    _show_list("referrals", rows, form=form, as_json=json)
+        rows = rows_of(bank, LIST_REFERRALS, PageQuery())
+    show_list("referrals", rows, form=form, as_json=json)
 
 
 @applications_app.command("decisions")
@@ -180,8 +178,8 @@ def applications_decisions(
 
     with home_at_work(home) as bank:
         wanted = DecisionsQuestion(outcome=None if outcome is None else outcome.value)
-        rows = _rows(bank, LIST_DECISIONS, wanted)
-    _show_list("decisions", rows, form=form, as_json=json)
+        rows = rows_of(bank, LIST_DECISIONS, wanted)
+    show_list("decisions", rows, form=form, as_json=json)
 
 
 @applications_app.command("explain")
@@ -241,98 +239,6 @@ def applications_hand_in(*, home: Home, json: Json = False) -> None:
     show(handed.model_dump(), as_json=json, speak=partial(say_rows, width=12))
 
 
-@models_app.command("develop")
-def models_develop(
-    *,
-    outcomes: Annotated[Path, typer.Argument(help="CSV file of the loan book: uscc, defaulted (1 or 0) 贷款台账.")],
-    home: Home,
-    as_of: Day = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the validation's folds 随机种子.")] = 1,
-    json: Json = False,
-) -> None:
-    """Develop and validate a model on the loan book's kept records, and register it by its digest 建模."""
-    from shuiqiao.client.resources.models import DEVELOP_MODEL, ModelDevelopment
-    from shuiqiao.lending.files import outcomes_from_csv
-
-    book = outcomes_from_csv(outcomes)
-    with home_at_work(home) as bank, progress_on_stderr() as progress:
-        day = None if as_of is None else as_of.date().isoformat()
-        wanted = ModelDevelopment(outcomes=book, as_of=day, seed=seed)
-        model = bank.perform(DEVELOP_MODEL, wanted, progress=progress)
-    show(model.model_dump(), as_json=json, speak=partial(say_rows, width=12))
-
-
-@models_app.command("register")
-def models_register(
-    *,
-    scorecard: Annotated[Path, typer.Argument(help="JSON file of a scorecard that was developed elsewhere 评分卡.")],
-    home: Home,
-    data: Annotated[str, typer.Option(help="One sentence on the data it was trained on 训练数据.")],
-    auc: Annotated[str, typer.Option(help="Its AUC on firms that it had not seen 样本外 AUC.")],
-    auc_ci_95: Annotated[str, typer.Option(help="The interval of that, LOW to HIGH 置信区间.")],
-    ks: Annotated[str, typer.Option(help="Its KS on those firms 样本外 KS.")],
-    limit: Annotated[list[str] | None, typer.Option(help="Where not to trust it; repeat it 使用限制.")] = None,
-    json: Json = False,
-) -> None:
-    """Register a scorecard that was developed elsewhere, with what its owner says of it 登记模型."""
-    from shuiqiao.client.resources.models import REGISTER_MODEL, ModelRegistration
-    from shuiqiao.lending.files import scorecard_in
-
-    with home_at_work(home) as bank:
-        given = ModelRegistration(
-            scorecard=scorecard_in(scorecard), data=data, auc=auc, auc_ci_95=auc_ci_95, ks=ks, limits=tuple(limit or ())
-        )
-        model = bank.perform(REGISTER_MODEL, given)
-    show(model.model_dump(), as_json=json, speak=partial(say_rows, width=12))
-
-
-@models_app.command("list")
-def models_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
-    """List the models that this bank keeps 列出模型."""
-    from shuiqiao.client.resources.models import LIST_MODELS
-    from shuiqiao.client.wire import Nothing
-
-    with home_at_work(home) as bank:
-        rows = _rows(bank, LIST_MODELS, Nothing())
-    _show_list("models", rows, form=form, as_json=json)
-
-
-@models_app.command("show")
-def models_show(*, model: ModelName, home: Home, json: Json = False) -> None:
-    """Show a model's card: what it was made of, how well it did, where not to trust it 模型卡."""
-    from shuiqiao.client.resources.models import READ_MODEL, ModelQuestion
-
-    with home_at_work(home) as bank:
-        found = bank.perform(READ_MODEL, ModelQuestion(model=model))
-    if json:
-        print_json(found.model_dump())
-        return
-    from shuiqiao.credit.model_card import model_card_markdown
-
-    say(f"digest {found.digest}")
-    say(model_card_markdown(found.model_card))
-
-
-@models_app.command("use")
-def models_use(*, model: ModelName, product: ProductName, home: Home, json: Json = False) -> None:
-    """Let a model decide for a product from now on; with users, two people do that 启用模型."""
-    _use(model, product, home=home, as_json=json)
-
-
-@models_app.command("retire")
-def models_retire(*, product: ProductName, home: Home, json: Json = False) -> None:
-    """Let no model decide for a product any more; with users, two people do that 停用模型."""
-    _use(None, product, home=home, as_json=json)
-
-
-def _use(model: str | None, product: str, *, home: Path, as_json: bool) -> None:
-    from shuiqiao.client.resources.models import USE_MODEL, ModelUse
-
-    with home_at_work(home) as bank:
-        found = bank.perform(USE_MODEL, ModelUse(product=product, model=model))
-    show({"product": found.product, "model": found.model}, as_json=as_json)
-
-
 @products_app.command("list")
 def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
     """List the products and which model decides for each 列出产品."""
@@ -340,8 +246,8 @@ def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False)
     from shuiqiao.client.wire import Nothing
 
     with home_at_work(home) as bank:
-        rows = _rows(bank, LIST_PRODUCTS, Nothing())
-    _show_list("products", rows, form=form, as_json=json)
+        rows = rows_of(bank, LIST_PRODUCTS, Nothing())
+    show_list("products", rows, form=form, as_json=json)
 
 
 @products_app.command("show")
@@ -447,7 +353,7 @@ def _speak_file(result: Mapping[str, Any]) -> None:
         say(f"{result['next_try']}  next try 下次办理")
 
 
-def _rows(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:
+def rows_of(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:
     """Return the rows of a list, 1,000 at most, as JSON objects."""
     from shuiqiao.client.pages import PageQuery, read_pages
 
@@ -459,7 +365,8 @@ def _rows(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[
     return [item.model_dump() for page in pages for item in page.items]
 
 
-def _show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, as_json: bool) -> None:
+def show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, as_json: bool) -> None:
+    """Show a list as lines, as CSV or as JSON under its name."""
     if as_json:
         print_json({name: list(rows)})
     elif form is ListForm.CSV:

@@ -25,8 +25,9 @@ from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.journal import journal_app
-from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request
+from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, products_app, request
 from shuiqiao.cli.members import members_app
+from shuiqiao.cli.models import models_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import Language, choose_language, say
 from shuiqiao.cli.pending import pending_app

@@ -52,6 +52,19 @@ class Mode(StrEnum):
     TRAIN = "train"
 
 
+class Output(StrEnum):
+    """What of a score may leave the provider."""
+
+    BAND = "band"
+    """Which of the model's declared bands the points fall into."""
+    POINTS = "points"
+    """The points themselves."""
+    REASONS = "reasons"
+    """The codes of the reasons for lost points, four at most."""
+    YES_NO = "yes_no"
+    """Whether the points reach the model's declared threshold."""
+
+
 class Status(StrEnum):
     """Where a consent is in its life. EXPIRED is never stored: it follows from block time."""
 

@@ -6,6 +6,7 @@ import csv
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.files import open_regular
 from shuiqiao.credit.pricing import ChurnCurve
@@ -20,6 +21,7 @@ MAX_FILE_BYTES = 16 << 20
 MAX_OUTCOMES = 200_000
 MAX_CURVE_RATES = 1_000
 MAX_SCORECARD_CHARS = 262_144
+MAX_OUTPUTS_CHARS = 16_384
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
 
@@ -82,6 +84,14 @@ def rules_in(path: Path) -> str:
 def scorecard_in(path: Path) -> str:
     """Return the text of a scorecard; raises InvalidInput ``credit.scorecard_malformed``."""
     return _text(path, code="credit.scorecard_malformed", most=MAX_SCORECARD_CHARS)
+
+
+def outputs_in(path: Path) -> dict[str, Any]:
+    """Return the outputs that a TOML file declares of a model; raises InvalidInput ``credit.content_malformed``."""
+    try:
+        return decode_toml(_text(path, code="credit.content_malformed", most=MAX_OUTPUTS_CHARS))
+    except InvalidInput as error:
+        raise InvalidInput("credit.content_malformed", error.message) from error
 
 
 def _text(path: Path, *, code: str, most: int) -> str:

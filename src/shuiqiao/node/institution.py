@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from shuiqiao.base.clock import MS_PER_SECOND, Clock, SystemClock
 from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.ids import Entropy, MemberId, system_entropy
+from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.codes import EnrolmentCodes
 from shuiqiao.consent.service import ConsentFile, ConsentService
@@ -41,6 +41,7 @@ from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose, Role
+from shuiqiao.models.model import ContentFacts, ModelForm
 from shuiqiao.node.applications import DeliveredOpenings, regulator_of
 from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters, Transaction
     from shuiqiao.lending.models import Assessors, LendingModels
     from shuiqiao.lending.processing import AssessorLink
+    from shuiqiao.models.service import ModelRegistry
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
     from shuiqiao.node.peers.exchange_link import HttpProvider
@@ -510,6 +512,21 @@ class Institution:
         )
 
     @cached_property
+    def model_registry(self) -> ModelRegistry:
+        """The models on the ledger that this institution has a part in."""
+        from shuiqiao.models.service import ModelRegistry
+        from shuiqiao.models.store import ContentStore
+
+        return ModelRegistry(
+            submitter=self.outbox,
+            store=ContentStore(self.database, cipher=self.cipher),
+            readers={ModelForm.SCORECARD: _read_scorecard},
+            key=self._signing,
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
+        )
+
+    @cached_property
     def assessors(self) -> Assessors:
         """Who assesses a bank's applicants, by the models and rules in force on the day."""
         from shuiqiao.lending.models import Assessors
@@ -611,6 +628,7 @@ class Institution:
                 file_artefact=self.consent_file.receive if role is Role.BANK else None,
                 relay=self._relay_of(role),
                 receive_opening=self._receive_opening if role is Role.REGULATOR else None,
+                receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
             ),
             member=self.member,
             suite=self.suite,
@@ -651,6 +669,18 @@ class Institution:
 
     def _receive_opening(self, application: bytes, bank: MemberId, sealed: bytes) -> None:
         self.openings.receive(application, bank=bank, sealed=sealed)
+
+    def _receive_model(self, model: OwnedId, handed: bytes, sender: MemberId) -> None:
+        self.model_registry.receive(model, handed, sender=sender)
+
+    def hand_over_model(self, model: OwnedId, *, provider: MemberId) -> None:
+        """See to it that a provider gets the content of a model of this institution [MODEL-7]; twice is once."""
+        from shuiqiao.node.peers.exchange_link import offer_body
+        from shuiqiao.node.peers.message import Act
+
+        handed = self.model_registry.handed(model)
+        body = offer_body(model, handed, sender=self.member, provider=provider, engine=self.engine, suite=self.suite)
+        self.deliveries.send(provider, Act.OFFER, body)
 
     def decode(self, raw: bytes) -> Transaction:
         """Return a transaction of this network; raises what ``StateMachine.decode`` refuses."""
@@ -804,6 +834,13 @@ class Institution:
 
     def _require(self, role: Role) -> None:
         require_role(self.settings, role)
+
+
+def _read_scorecard(content: bytes) -> ContentFacts:
+    # Cards bring the libraries that compute features, which no other act needs.
+    from shuiqiao.credit.model_content import read_content_facts
+
+    return read_content_facts(content)
 
 
 def _require_orderer(home: Home, settings: NodeSettings) -> None:

@@ -35,7 +35,20 @@ OBJECTS = {
 }
 """What names an object of one institution, wherever a route asks for it."""
 
-OF_ALL_MEMBERS = {"index", "height", "member", "path", "product", "proposal", "seq", "standard", "subject", "key"}
+OF_ALL_MEMBERS = {
+    "entry",
+    "ledger_model",
+    "index",
+    "height",
+    "member",
+    "path",
+    "product",
+    "proposal",
+    "seq",
+    "standard",
+    "subject",
+    "key",
+}
 """What names something that each member has: it is on the ledger, comes with the program, or each counts its own."""
 
 SEARCHES = {"taxpayer", "number", "who", "about", "author", "object"}
@@ -51,8 +64,8 @@ NEW = {
 
 WORDS = (
     "act action after_ms amount_fen annual_rate approve artefact as_of attribute auc auc_ci_95 before_ms code codes curves "
-    "cursor data day days digest endorsement evidence_digest for_me grant groups industry is_disabled kind ks leaf "
-    "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes "
+    "cursor data day days digest endorsement evidence_digest findings for_me grant groups here_only industry is_disabled kind ks leaf "
+    "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes outputs "
     "papers password pin proof province purpose reason reason_digest record_type reference replaces roles rules scorecard "
     "secret seed signed size state_key status to transaction until url values words"
 )

@@ -14,7 +14,7 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.resources import approvals as api
-from shuiqiao.client.resources.models import ModelUse
+from shuiqiao.client.resources.models import LedgerModelChoice, ModelOffer, ModelUse
 from shuiqiao.client.resources.products import ChurnChange, RulesChange
 from shuiqiao.client.wire import Nothing
 from shuiqiao.node.accounts.model import ActName
@@ -136,6 +136,28 @@ def propose_decision(asked: api.DecisionProposal, running: Running, caller: Call
 def propose_model(asked: ModelUse, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose which of the bank's models decides for a product, or that none does any more."""
     return performed(running, caller, api.PROPOSE_MODEL, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_OFFER,
+    permission="models.make",
+    problems=(404,),
+    codes=(*_OF_PROPOSAL, "node.role_wrong", "credit.model_unclear", "credit.content_malformed", "members.role_wrong"),
+)
+def propose_offer(asked: ModelOffer, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose to put a model on the ledger and hand it to a provider."""
+    return performed(running, caller, api.PROPOSE_OFFER, asked)
+
+
+@approvals.perform(
+    api.PROPOSE_RUN,
+    permission="models.review",
+    problems=(404,),
+    codes=(*_OF_PROPOSAL, "node.role_wrong", "models.unknown", "models.retired", "models.step_invalid"),
+)
+def propose_run(asked: LedgerModelChoice, running: Running, caller: Caller) -> api.ApprovalRecord:
+    """Propose that a model, which was reviewed, may run on this bureau's records."""
+    return performed(running, caller, api.PROPOSE_RUN, asked)
 
 
 @approvals.perform(

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.resources.governance import MAX_VOTE_DAYS, Days, ProposalName
-from shuiqiao.client.resources.models import ModelUse
+from shuiqiao.client.resources.models import LedgerModelChoice, ModelOffer, ModelUse
 from shuiqiao.client.resources.products import ChurnChange, RulesChange
 from shuiqiao.client.wire import MAX_EXACT, Id, Name, Nothing, Wire, example
 
@@ -219,5 +219,7 @@ PROPOSE_ROTATION: Final = Operation(path="/approvals/key-rotations", sent=Rotati
 PROPOSE_ERASURE: Final = Operation(path="/approvals/erasures", sent=ErasureProposal, told=ApprovalRecord)
 PROPOSE_DECISION: Final = Operation(path="/approvals/decisions", sent=DecisionProposal, told=ApprovalRecord)
 PROPOSE_MODEL: Final = Operation(path="/approvals/models", sent=ModelUse, told=ApprovalRecord)
+PROPOSE_OFFER: Final = Operation(path="/approvals/model-offers", sent=ModelOffer, told=ApprovalRecord)
+PROPOSE_RUN: Final = Operation(path="/approvals/model-runs", sent=LedgerModelChoice, told=ApprovalRecord)
 PROPOSE_RULES: Final = Operation(path="/approvals/product-rules", sent=RulesChange, told=ApprovalRecord)
 PROPOSE_CHURN: Final = Operation(path="/approvals/churn-curves", sent=ChurnChange, told=ApprovalRecord)

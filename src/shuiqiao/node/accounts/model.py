@@ -55,6 +55,8 @@ class Permission(StrEnum):
     MODELS_READ = "models.read"
     MODELS_MAKE = "models.make"
     MODELS_APPROVE = "models.approve"
+    MODELS_REVIEW = "models.review"
+    MODELS_RETIRE = "models.retire"
     MEMBERS_PROPOSE = "members.propose"
     MEMBERS_CHECK = "members.check"
     KEYS_ROTATE = "keys.rotate"
@@ -85,6 +87,8 @@ class ActName(StrEnum):
     ROTATE_KEY = "keys.rotate"
     ERASE = "records.erase"
     APPROVE_MODEL = "models.approve"
+    OFFER_MODEL = "models.offer"
+    APPROVE_RUN = "models.approve_run"
     DECIDE = "decisions.make"
     CHANGE_PRODUCT = "products.change"
 

@@ -1,8 +1,9 @@
 """Which kinds of transactions exist: the contracts of all rooms, collected once in a closed table.
 
-``members``: member.*, witness.register, journal.anchor · ``vault``: anchor.* · ``consent``: consent.* · ``exchange``:
-access.* · ``lending``: application.submit, decision.record · ``oversight``: oversight.*; each in its room's
-``contract.py``.
+``members``: member.*, witness.register, journal.anchor · ``vault``: anchor.* · ``consent``: consent.* · ``models``:
+model.* · ``exchange``: access.* · ``lending``: application.submit, decision.record · ``oversight``: oversight.*.
+
+Each is in its room's ``contract.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shuiqiao.ledger.transactions.kinds import GATE_ROOM, KindTable
 from shuiqiao.lending import contract as lending
 from shuiqiao.members import contract as members
 from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.models import contract as models
 from shuiqiao.oversight import contract as oversight
 from shuiqiao.vault import contract as vault
 
@@ -29,7 +31,7 @@ KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
 @lru_cache(maxsize=1)
 def network_kinds() -> KindTable:
     """Return the table that every node of a network shares."""
-    rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, lending.KINDS, oversight.KINDS)
+    rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, models.KINDS, lending.KINDS, oversight.KINDS)
     return KindTable(kind for kinds in rooms for kind in kinds)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.resources import approvals
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.accounts.approvals import acts
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from shuiqiao.client.resources import products
-    from shuiqiao.client.resources.models import ModelUse
+    from shuiqiao.client.resources.models import LedgerModelChoice, ModelOffer, ModelUse
     from shuiqiao.client.wire import Nothing
     from shuiqiao.node.operations.calling import Call
 
@@ -119,6 +120,21 @@ def propose_model(call: Call, asked: ModelUse) -> approvals.ApprovalRecord:
     product = bank.products.product(asked.product).id
     model = None if asked.model is None else bank.lending_models.models.find(asked.model).digest
     return _proposed(call, ActName.APPROVE_MODEL, bank_acts.ModelUse(product=product, model=model))
+
+
+def propose_offer(call: Call, asked: ModelOffer) -> approvals.ApprovalRecord:
+    """Propose to offer a model to a provider; raises what ``prepare_offer`` raises."""
+    from shuiqiao.node.operations.models import prepare_offer
+
+    return _proposed(call, ActName.OFFER_MODEL, prepare_offer(call.institution, asked))
+
+
+def propose_run(call: Call, asked: LedgerModelChoice) -> approvals.ApprovalRecord:
+    """Propose that a reviewed model may run here; raises what ``ModelRegistry.approval_of`` raises."""
+    require_role(call.institution.settings, Role.TAX_BUREAU)
+    return _proposed(
+        call, ActName.APPROVE_RUN, call.institution.model_registry.approval_of(OwnedId(asked.ledger_model))
+    )
 
 
 def propose_rules(call: Call, asked: products.RulesChange) -> approvals.ApprovalRecord:

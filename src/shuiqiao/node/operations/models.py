@@ -1,21 +1,34 @@
-"""Works on a bank's models for a message of the API: each function is one operation of the resource's file."""
+"""Works on models for a message of the API, a bank's own and those on the ledger: each function is one operation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.base.progress import no_progress
 from shuiqiao.client.resources import models as api
 from shuiqiao.client.resources.products import ProductRecord
+from shuiqiao.consent.model import Purpose
+from shuiqiao.members.model import Role
+from shuiqiao.members.roster import require_role as require_member_role
+from shuiqiao.models.model import ModelForm, RetireReason, ReviewOutcome
+from shuiqiao.models.roster import find_model, providers_of, registered_model
+from shuiqiao.node.accounts.approvals.models import ModelOffer, approve_run, offer_model
 from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.applications import day_in
+from shuiqiao.node.operations.paging import page_after
 from shuiqiao.node.operations.products import product_in_use
 
 if TYPE_CHECKING:
     from shuiqiao.base.progress import Progress
+    from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.wire import Nothing
+    from shuiqiao.credit.scorecard import Scorecard
     from shuiqiao.credit.store import KeptModel
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.operations.calling import Call
 
 
 def list_models(institution: Institution, _asked: Nothing) -> api.ModelPage:
@@ -68,3 +81,120 @@ def use_model(institution: Institution, asked: api.ModelUse) -> ProductRecord:
 
 def _row(institution: Institution, model: KeptModel) -> dict[str, Any]:
     return {**model.as_json(), "products": institution.lending_models.uses().get(model.digest, ())}
+
+
+# On the ledger
+
+
+def list_ledger_models(institution: Institution, asked: PageQuery) -> api.LedgerModelPage:
+    """List the models on the ledger whose contents are kept here, the oldest first."""
+    state = institution.engine.state()
+    known = [name for name in institution.model_registry.names() if find_model(state, name) is not None]
+    page, following = page_after(known, asked, name=str)
+    return api.LedgerModelPage(items=tuple(_ledger_record(institution, name) for name in page), next=following)
+
+
+def read_ledger_model(institution: Institution, asked: api.LedgerModelQuestion) -> api.LedgerModelFile:
+    """Tell of a model on the ledger, with what of it is kept here; raises Denied ``models.unknown``."""
+    model, registry = OwnedId(f"{asked.member}/{asked.entry}"), institution.model_registry
+    record, report = _ledger_record(institution, model), registry.report(model)
+    told = None
+    if report is not None:
+        values = {str(output): count for output, count in report.output_values.items()}
+        told = api.ReportRecord(
+            outcome=report.outcome,
+            inputs=tuple(report.inputs),
+            output_values=values,
+            output_bits={output: (count - 1).bit_length() for output, count in values.items()},
+            rank=report.rank,
+            findings=report.findings,
+            made_ms=report.made_ms,
+        )
+    content = (registry.content(model) or b"").decode()
+    return api.LedgerModelFile(**dict(record), content=content, report=told)
+
+
+def offer_to_provider(institution: Institution, asked: api.ModelOffer) -> api.LedgerModelRecord:
+    """Put a model on the ledger and hand it to a provider, where the owner of the home acts alone.
+
+    Raises Denied ``node.two_people_needed``, what ``prepare_offer`` and ``offer_model`` raise.
+    """
+    require_no_users(institution, f"offer {asked.model or '--scorecard FILE'} --to {asked.to}")
+    after, _ = institution.engine.last_block()
+    return _ledger_record(institution, offer_model(institution, prepare_offer(institution, asked), after=after))
+
+
+def prepare_offer(institution: Institution, asked: api.ModelOffer) -> ModelOffer:
+    """Return the exact offer of a model, its content kept.
+
+    Raises Denied ``node.role_wrong``, ``members.role_wrong``, ``credit.model_unclear``; InvalidInput
+    ``models.offer_unclear``, what ``credit.model_content.read_outputs`` and ``ModelRegistry.prepare`` raise.
+    """
+    from shuiqiao.credit.model_content import encode_content, read_outputs
+
+    provider = MemberId(asked.to)
+    require_member_role(institution.engine.state(), provider, Role.TAX_BUREAU)
+    content = encode_content(read_outputs(asked.outputs.model_dump(), card=_card_offered(institution, asked)))
+    body = institution.model_registry.prepare(content, form=ModelForm.SCORECARD, purpose=Purpose(asked.purpose))
+    return ModelOffer(model=body, provider=provider)
+
+
+def _card_offered(institution: Institution, asked: api.ModelOffer) -> Scorecard:
+    """Return the card of an offer: at a bank one that it keeps, at a bureau, which keeps none, one that is sent."""
+    from shuiqiao.credit.scorecard import read_scorecard
+
+    if institution.settings.role is Role.TAX_BUREAU:
+        if asked.scorecard is None or asked.model is not None:
+            raise InvalidInput("models.offer_unclear", "a bureau keeps no models: it offers a scorecard that it sends")
+        return read_scorecard(asked.scorecard.encode())
+    models = institution.lending_models.models
+    if asked.model is None or asked.scorecard is not None:
+        raise InvalidInput("models.offer_unclear", "a bank offers a model that it keeps: register a scorecard first")
+    return models.load(models.find(asked.model).digest).card
+
+
+def review_model(call: Call, asked: api.ModelReview) -> api.LedgerModelRecord:
+    """Sign a report about a model and put its digest on the ledger; raises what ``ModelRegistry.review`` raises."""
+    institution, model = call.institution, OwnedId(asked.ledger_model)
+    require_role(institution.settings, Role.TAX_BUREAU)
+    institution.model_registry.review(
+        model, outcome=ReviewOutcome(asked.outcome), findings=asked.findings, reviewer=call.caller.person
+    )
+    return _ledger_record(institution, model)
+
+
+def approve_model_run(institution: Institution, asked: api.LedgerModelChoice) -> api.LedgerModelRecord:
+    """Let a reviewed model run here, where the owner of the home acts alone.
+
+    Raises Denied ``node.two_people_needed``, ``node.role_wrong``, what ``approve_run`` raises.
+    """
+    require_role(institution.settings, Role.TAX_BUREAU)
+    require_no_users(institution, f"run {asked.ledger_model}")
+    model, (after, _) = OwnedId(asked.ledger_model), institution.engine.last_block()
+    approve_run(institution, institution.model_registry.approval_of(model), after=after)
+    return _ledger_record(institution, model)
+
+
+def retire_ledger_model(institution: Institution, asked: api.ModelRetirement) -> api.LedgerModelRecord:
+    """Let a model on the ledger run no more; one person does, for it only stops. Raises what the ledger refuses."""
+    model = OwnedId(asked.ledger_model)
+    institution.model_registry.retire(model, reason=RetireReason(asked.reason), here_only=asked.here_only)
+    return _ledger_record(institution, model)
+
+
+def _ledger_record(institution: Institution, model: OwnedId) -> api.LedgerModelRecord:
+    state = institution.engine.state()
+    found = registered_model(state, model)
+    return api.LedgerModelRecord(
+        model=model,
+        digest=found.digest.hex(),
+        form=found.form,
+        outputs=found.outputs,
+        purpose=found.purpose,
+        status=found.status,
+        providers=tuple(
+            api.ProviderStanding(provider=each.provider, status=each.status, report_digest=each.report_digest.hex())
+            for each in providers_of(state, model)
+        ),
+        is_kept=institution.model_registry.content(model) is not None,
+    )

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.wire import Id
+from shuiqiao.base.wire import Id, OwnedRef
 from shuiqiao.client.problem import error_of, problem_of
 from shuiqiao.exchange.model import MAX_ANSWER_BYTES as MAX_SEALED_BYTES
 from shuiqiao.exchange.model import MAX_REQUEST_BYTES
@@ -21,6 +21,7 @@ from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, MAX_SIGNED_N
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.transactions.document import to_plain
+from shuiqiao.models.model import MAX_CONTENT_BYTES
 from shuiqiao.node.peers.message import MAX_SUBMITTED, Act
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -261,6 +262,14 @@ class Opening(_Wire, frozen=True):
 
     application: Id
     sealed: _Sealed
+    height: _Count
+
+
+class Offer(_Wire, frozen=True):
+    """The content of a model of the sender, sealed to the provider. height: of a block that holds its registration."""
+
+    model: OwnedRef
+    sealed: Annotated[bytes, Meta(max_length=MAX_CONTENT_BYTES + 4_096)]
     height: _Count
 
 

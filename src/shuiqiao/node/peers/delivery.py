@@ -73,6 +73,7 @@ _IDLE_S: Final = 60.0
 _ANSWERS: Final[dict[Act, type[acts.Wired]]] = {
     Act.ARTEFACT: acts.Nothing,
     Act.OPENING: acts.Nothing,
+    Act.OFFER: acts.Nothing,
     Act.RELAY: acts.Placed,
 }
 """What is delivered, and what says that it arrived."""

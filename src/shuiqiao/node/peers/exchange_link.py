@@ -1,8 +1,8 @@
-"""What crosses between institutions besides the ledger: a request and its answer, an artefact, an opening, a relay.
+"""What crosses between institutions besides the ledger: requests, answers, artefacts, openings, relays, models.
 
 Each act rests on something that stands on the ledger, so each side names the block that the other side's copy has to
-hold before it acts [PEER-10]. An artefact names a taxpayer: it is sealed to the bank it is for, bound to who sends it
-to whom [PEER-7]; an opening is sealed already.
+hold before it acts [PEER-10]. An artefact names a taxpayer, and a model is its owner's: each is sealed to the member it
+is for, bound to who sends it to whom [PEER-7]; an opening is sealed already.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.artefact import decode_artefact
 from shuiqiao.members.roster import member_record
 from shuiqiao.node.peers import acts
@@ -78,12 +78,26 @@ def artefact_body(
     artefact: bytes, *, sender: MemberId, bank: MemberId, engine: LedgerEngine, suite: CipherSuite
 ) -> bytes:
     """Return what hands an artefact to the bank that it names; raises Denied ``members.unknown``."""
-    sealed = suite.seal(
-        artefact,
-        recipient=member_record(engine.state(), bank)["seal"],
-        associated_data=seal_binding(Act.ARTEFACT, sender=sender, receiver=bank, network=engine.parameters.network),
-    )
+    sealed = _sealed(artefact, act=Act.ARTEFACT, sender=sender, receiver=bank, engine=engine, suite=suite)
     return encode_wire(acts.Artefact(sealed=sealed, height=engine.last_block()[0]))
+
+
+def offer_body(
+    model: OwnedId, handed: bytes, *, sender: MemberId, provider: MemberId, engine: LedgerEngine, suite: CipherSuite
+) -> bytes:
+    """Return what hands a registered model's content to a provider; raises Denied ``members.unknown``."""
+    sealed = _sealed(handed, act=Act.OFFER, sender=sender, receiver=provider, engine=engine, suite=suite)
+    return encode_wire(acts.Offer(model=model, sealed=sealed, height=engine.last_block()[0]))
+
+
+def _sealed(
+    content: bytes, *, act: Act, sender: MemberId, receiver: MemberId, engine: LedgerEngine, suite: CipherSuite
+) -> bytes:
+    return suite.seal(
+        content,
+        recipient=member_record(engine.state(), receiver)["seal"],
+        associated_data=seal_binding(act, sender=sender, receiver=receiver, network=engine.parameters.network),
+    )
 
 
 def take_in_consent(

@@ -41,6 +41,7 @@ from shuiqiao.client import request_id
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.members.roster import is_suspended, may_vote, member_key, signing_key
+from shuiqiao.models.model import MAX_CONTENT_BYTES
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
@@ -92,17 +93,20 @@ class Act(StrEnum):
     ARTEFACT = "consent.artefact"
     RELAY = "consent.relay"
     OPENING = "lending.opening"
+    OFFER = "models.offer"
 
     @property
     def max_message_bytes(self) -> int:
         """Longest message that asks for it."""
-        body = _MAX_BODY_BYTES if self is Act.SUBMIT else _SMALL_BYTES
-        return body + _ENVELOPE_BYTES
+        return _MAX_BODIES.get(self, _SMALL_BYTES) + _ENVELOPE_BYTES
 
     @property
     def is_for_voters(self) -> bool:
         """Whether a member asks for it that is suspended for a time: such a one keeps its vote [MEMBER-4]."""
         return self.value.startswith("ledger.")
+
+
+_MAX_BODIES: Final = {Act.SUBMIT: _MAX_BODY_BYTES, Act.OFFER: MAX_CONTENT_BYTES + _SMALL_BYTES}
 
 
 def decode_act(name: str) -> Act:

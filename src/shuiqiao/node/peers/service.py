@@ -19,7 +19,7 @@ import msgspec
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.ledger.witness.request import decode_request
 from shuiqiao.node.peers import acts
@@ -47,7 +47,7 @@ class Served:
 
     writer: its engine, where it orders transactions. answer: of a provider, to a request message. file_artefact: at a
     bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
-    bank and sealed bytes.
+    bank and sealed bytes. receive_model: at a provider, of a model, what opens its commitment, and who sends it.
     """
 
     writer: LedgerPeer | None = None
@@ -56,6 +56,7 @@ class Served:
     file_artefact: Callable[[bytes], object] | None = None
     relay: Callable[[bytes], Committed] | None = None
     receive_opening: Callable[[bytes, MemberId, bytes], None] | None = None
+    receive_model: Callable[[OwnedId, bytes, MemberId], None] | None = None
 
 
 class PeerService:
@@ -104,6 +105,7 @@ class PeerService:
             Act.ARTEFACT: self._artefact,
             Act.RELAY: self._relay,
             Act.OPENING: self._opening,
+            Act.OFFER: self._offer,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -205,11 +207,14 @@ class PeerService:
     def _artefact(self, message: PeerMessage) -> acts.Nothing:
         file_artefact = _served(self._served.file_artefact, message)
         handed = _decode(message, acts.Artefact)
-        bound = sealed_to(message, network=self._network)
-        artefact = self._sealing_key.open_sealed(handed.sealed, associated_data=bound)
+        artefact = self._opened(message, handed.sealed)
         self._engine.wait_for_block(handed.height)
         file_artefact(artefact)
         return acts.Nothing()
+
+    def _opened(self, message: PeerMessage, sealed: bytes) -> bytes:
+        bound = sealed_to(message, network=self._network)
+        return self._sealing_key.open_sealed(sealed, associated_data=bound)
 
     def _relay(self, message: PeerMessage) -> acts.Placed:
         relay = _served(self._served.relay, message)
@@ -220,6 +225,14 @@ class PeerService:
         handed = _decode(message, acts.Opening)
         self._engine.wait_for_block(handed.height)
         receive(handed.application, MemberId(message.sender), handed.sealed)
+        return acts.Nothing()
+
+    def _offer(self, message: PeerMessage) -> acts.Nothing:
+        receive = _served(self._served.receive_model, message)
+        handed = _decode(message, acts.Offer)
+        opened = self._opened(message, handed.sealed)
+        self._engine.wait_for_block(handed.height)
+        receive(OwnedId(handed.model), opened, MemberId(message.sender))
         return acts.Nothing()
 
 

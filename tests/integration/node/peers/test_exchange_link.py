@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 
-import msgspec
 import pytest
 
 from consortium_world import (
@@ -17,11 +15,10 @@ from consortium_world import (
     PRODUCT,
     REGULATOR,
     TAXPAYER,
-    ConsortiumWorld,
     LossyEngine,
     outbox_over,
 )
-from peers_world import free_port, served_door
+from peers_world import Doors
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.client.resources.consents import ConsentStatement
 from shuiqiao.consent.service import ConsentFile, find_grant
@@ -31,25 +28,6 @@ from shuiqiao.node.operations import enterprises
 from shuiqiao.node.peers.delivery import DeliveryStore
 from shuiqiao.node.peers.exchange_link import artefact_body, opening_body
 from shuiqiao.node.peers.message import Act
-
-
-class Doors:
-    """The institutions of a world, each reached by the others at a port of its own."""
-
-    def __init__(self, folder, suite_name) -> None:
-        self.world = ConsortiumWorld(folder, suite_name)
-        members = (self.world.bureau, self.world.bank, self.world.regulator)
-        self.ports = {institution.member: free_port() for institution in members}
-        self.stack = ExitStack()
-        self.stack.callback(self.world.close)
-        for institution in members:
-            peers = {other: f"http://127.0.0.1:{port}" for other, port in self.ports.items()}
-            institution.settings = msgspec.structs.replace(institution.settings, peers=peers)
-
-    def open(self, institution) -> None:
-        """Answer others in an institution's name from now on."""
-        running = SimpleNamespace(institution=institution, figures=lambda: ())
-        self.stack.enter_context(served_door(running, port=self.ports[institution.member]))
 
 
 @pytest.fixture(params=["intl", "gm"])

@@ -7,7 +7,7 @@ deciding on applications and changing products are registered by their own rooms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +33,8 @@ from shuiqiao.members.contract import (
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
+from shuiqiao.node.accounts.approvals.models import model_acts
+from shuiqiao.node.accounts.approvals.submission import own_since, submit_once
 from shuiqiao.node.accounts.model import ActName
 from shuiqiao.node.governance import CLOCK_MARGIN_MS, freeze_in_force, look_up, proposed_action
 from shuiqiao.node.home.keys import ledger_key
@@ -42,7 +44,7 @@ from shuiqiao.vault.contract import batch_key, erased_key
 from shuiqiao.vault.model import ErasureReason
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import StateView, Transaction
+    from shuiqiao.ledger.model import StateView
     from shuiqiao.node.institution import Institution
 
 MAX_ERASED_LEAVES = 4096
@@ -237,7 +239,7 @@ def _acts_of_role(institution: Institution) -> list[RegisteredAct[Any]]:
         )
     if institution.settings.role is Role.BANK:
         acts += bank_acts(institution)
-    return acts
+    return acts + model_acts(institution)
 
 
 def _submit(institution: Institution, kind: str, act: ApprovedAct[Any]) -> Mapping[str, Any]:
@@ -247,31 +249,6 @@ def _submit(institution: Institution, kind: str, act: ApprovedAct[Any]) -> Mappi
 def _freeze(institution: Institution, act: ApprovedAct[FreezeOrder]) -> Mapping[str, Any]:
     body = OversightFreezeBody(until_ms=act.body.until_ms, reason_digest=act.body.reason_digest)
     return {"height": submit_once(institution, FREEZE, body, after=act.height)}
-
-
-def submit_once(institution: Institution, kind: str, body: msgspec.Struct, *, after: int) -> int:
-    """Put a body on the ledger unless this member did so since a block; return the height of the block that has it."""
-    outbox = institution.outbox
-    if any(row.kind == kind for row in outbox.rows()):
-        # An earlier attempt may have got so far: what it signed is sent, or known to be refused, before anything else.
-        outbox.resend()
-        for row in outbox.rows():
-            if row.refusal_code and outbox.decode(row.raw).body == body:
-                outbox.abandon(row)
-    found = _own_since(institution, kind, after=after, fits=lambda tx: tx.body == body)
-    return outbox.submit(kind, body).height if found is None else found
-
-
-def _own_since(institution: Institution, kind: str, *, after: int, fits: Callable[[Transaction], bool]) -> int | None:
-    """Return the height of the first block above one in which this member has a fitting transaction of a kind."""
-    for block in institution.engine.blocks(from_height=after + 1):
-        for raw in block.transactions:
-            if kind.encode() not in raw:
-                continue
-            tx = institution.outbox.decode(raw)
-            if (tx.kind, tx.author) == (kind, institution.member) and fits(tx):
-                return block.height
-    return None
 
 
 def _propose_suspension(institution: Institution, act: ApprovedAct[SuspensionProposal]) -> Mapping[str, Any]:
@@ -288,7 +265,7 @@ def _rotate(institution: Institution, act: ApprovedAct[KeyRotation]) -> Mapping[
     purpose = KeyPurpose(act.body.purpose)
     with institution.replacing_keys() as passphrase:
         in_use = ledger_key(institution.engine.state(), institution.member, purpose)
-        done = _own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
+        done = own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
         if done is not None and not has_next_key(institution.home, purpose):
             return {"purpose": str(purpose), "public_key": (in_use or b"").hex(), "height": done}
         if done is None and in_use != act.body.replaces:

@@ -20,12 +20,12 @@ from shuiqiao.node.accounts.approvals.acts import (
     freeze_of_days,
     institution_acts,
     key_rotation,
-    submit_once,
     suspension_proposal,
     suspension_vote,
     unfreeze_of_now,
 )
 from shuiqiao.node.accounts.approvals.model import ApprovedAct
+from shuiqiao.node.accounts.approvals.submission import submit_once
 from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
 from shuiqiao.node.accounts.opening import InstitutionAccounts, LedgerEnterpriseKeys
 from shuiqiao.node.home.keys import ledger_key
