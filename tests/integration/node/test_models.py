@@ -23,6 +23,7 @@ from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.operations import models
 from shuiqiao.node.operations.calling import Call
+from shuiqiao.node.past import PastReader
 from shuiqiao.node.peers.exchange_link import offer_body
 from shuiqiao.node.peers.message import Act
 
@@ -92,7 +93,8 @@ def test_a_model_crosses_and_runs_once_two_people_on_each_side_agreed(doors):
 
     # The bureau's reviewer signs a report; who reviewed does not approve, whoever proposes.
     bureau_side = InstitutionAccounts(bureau, cost=CHEAP)
-    call = Call(institution=bureau, accounts=bureau_side, caller=CHECKER)
+    past = PastReader(bureau.engine, parameters=bureau.parameters)
+    call = Call(institution=bureau, accounts=bureau_side, caller=CHECKER, past=past)
     reviewed = models.review_model(
         call, api.ModelReview(ledger_model=model, outcome="accepted", findings="Wide bands.")
     )
