@@ -61,9 +61,10 @@ SEEN_ELSEWHERE = {
     "GET /home/validator",
     "GET /home/validator/proof",
     "GET /api/v1/own/entries/{index}/receipt",
+    "GET /api/v1/models/on-ledger/{member}/{entry}",
 }
-"""Questions that nobody here gets an answer to: of a day that is over, of a validator, and of a consent that came by a
-bureau's own route."""
+"""Questions that nobody here gets an answer to: of a day that is over, of a validator, of a consent that came by a
+bureau's own route, and of a model on the ledger."""
 
 
 @pytest.fixture(scope="module", params=["public", "home"])

@@ -133,10 +133,11 @@ def test_applications_are_listed_filtered_written_as_csv_and_shown(here, bank):
     assert (refused.code, refused.json["error"]["code"]) == (1, "node.application_unclear")
 
 
-def test_without_its_regulator_a_bank_decides_nothing(here, bank):
+def test_under_a_consent_that_nobody_gave_a_bank_asks_and_decides_nothing(here, bank):
     for command in ("request", "decide"):
         refused = here(command, APPLICATION.hex(), "--home", bank, "--json")
-        assert (refused.code, refused.json["error"]["code"]) == (1, "node.regulator_unclear")
+        assert (refused.code, refused.json["error"]["code"]) == (1, "consent.unknown")
+    assert here("applications", "decisions", "--home", bank, "--json").json == {"decisions": []}
 
 
 def test_a_consent_that_is_none_is_refused(here, bank, tmp_path):
