@@ -62,7 +62,7 @@ def until(condition):
 
 
 def ingests(client: HttpClient) -> list[JobRecord]:
-    return client.perform(LIST_JOBS, JobsQuestion(kind="vault.ingest", limit=100)).items
+    return [*client.perform(LIST_JOBS, JobsQuestion(kind="vault.ingest", limit=100)).items]
 
 
 def require_nothing(client: HttpClient, home):

@@ -186,7 +186,7 @@ def test_a_bureau_tells_what_an_enterprise_is_known_by_and_enters_that_somebody_
     counter = world.bureau.tokens.issue("counter", "enrolments.read")
     found = world.bureau.search("/api/v1/enrolments/searches", taxpayer=OTHER_TAXPAYER, token=counter).json()
     assert (found["bureau"], found["taxpayer"], found["has_backup"]) == (BUREAU, OTHER_TAXPAYER, False)
-    unknown = world.bureau.get("/api/v1/enrolments/91440300MA5NOBODY7", token=counter)
+    unknown = world.bureau.search("/api/v1/enrolments/searches", taxpayer="91440300MA5NOBODY7", token=counter)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "consent.enrolment_unknown")
     journal = world.bureau.running.accounts.journal
     [entry] = journal.rows(act="enrolments.read", subject=f"taxpayer/{OTHER_TAXPAYER}")

@@ -32,10 +32,10 @@ GIVEN = {
         "internal_auditor",
     ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
     ("tax_bureau", "data_officer"): "erasures.make ingest.read ingest.write jobs.read ledger.read",
-    ("tax_bureau", "service_officer"): (
-        "consents.read consents.write disputes.write enrolments.read enrolments.write ledger.read "
-        "records.read requests.read"
-    ),
+    (
+        "tax_bureau",
+        "service_officer",
+    ): "consents.read consents.write disputes.write enrolments.read enrolments.write ledger.read records.read requests.read",
     ("tax_bureau", "data_supervisor"): "erasures.check ingest.read ledger.read",
     ("tax_bureau", "enterprise"): "own.read own.write",
     ("bank", "administrator"): "jobs.read users.manage users.read",
@@ -46,17 +46,19 @@ GIVEN = {
         "bank",
         "internal_auditor",
     ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
-    ("bank", "relationship_manager"): (
-        "applications.read applications.write consents.read consents.write ledger.read products.read "
-        "requests.read requests.write"
-    ),
-    ("bank", "credit_officer"): (
-        "applications.read consents.read decisions.make ledger.read models.read products.read requests.read"
-    ),
-    ("bank", "credit_supervisor"): (
-        "applications.read consents.read decisions.check ledger.read models.read products.read requests.read"
-    ),
-    ("bank", "product_officer"): "ledger.read models.make models.read products.make products.read",
+    (
+        "bank",
+        "relationship_manager",
+    ): "applications.read applications.write consents.read consents.write ledger.read products.read requests.read requests.write",
+    (
+        "bank",
+        "credit_officer",
+    ): "applications.read consents.read decisions.make ledger.read models.read products.read requests.read",
+    (
+        "bank",
+        "credit_supervisor",
+    ): "applications.read consents.read decisions.check ledger.read models.read products.read requests.read",
+    ("bank", "product_officer"): "ledger.read models.make models.read models.retire products.make products.read",
     ("bank", "product_supervisor"): "ledger.read models.approve models.read products.check products.read",
     ("bank", "enterprise"): "own.read own.write",
     ("regulator", "administrator"): "jobs.read users.manage users.read",
@@ -67,10 +69,12 @@ GIVEN = {
         "regulator",
         "internal_auditor",
     ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
-    ("regulator", "oversight_officer"): (
-        "audits.run ledger.read models.read oversight.freeze oversight.publish oversight.read "
-        "oversight.unfreeze requests.read"
-    ),
+    (
+        "regulator",
+        "oversight_officer",
+    ): "audits.run ledger.read models.read models.retire oversight.freeze oversight.publish oversight.read oversight.unfreeze requests.read",
+    ("tax_bureau", "model_reviewer"): "ledger.read models.make models.read models.retire models.review",
+    ("tax_bureau", "model_supervisor"): "ledger.read models.approve models.read",
 }
 """What each role may do, written down a second time: whoever gives one more to a role changes it here too."""
 
