@@ -207,7 +207,7 @@ def day_in(text: str) -> date:
 
 def _told(institution: Institution, application: bytes) -> api.ApplicationFileRecord:
     file = institution.application_store.file(application)
-    told = file.as_json(suite=institution.suite) | {"next_try": _next_try(institution, file)}
+    told: dict[str, Any] = file.as_json(suite=institution.suite) | {"next_try": _next_try(institution, file)}
     if file.decision is not None and file.review is not None:
         name_of = AccountStore(institution.database, cipher=institution.cipher).name_of
         told["decision"] |= {"maker_name": name_of(file.review.maker), "checker_name": name_of(file.review.checker)}
