@@ -236,13 +236,13 @@ def test_a_vault_that_is_written_is_not_backed_up_by_who_cannot_say_that_he_read
     assert not (tmp_path / "made.backup").exists()
 
 
-def test_a_home_without_vault_and_database_has_no_records_and_no_work(closed, tmp_path):
+def test_a_home_without_vault_and_database_has_no_records_and_says_that_its_database_is_missing(closed, tmp_path):
     worlds.copy_home(home_of(closed, BUREAU), tmp_path / "home", without=["vault", "*.db"])
     with unwritable(tmp_path / "home"):
         found = run_bound("record", "find", "--taxpayer", worlds.TAXPAYER, home=tmp_path / "home")
         assert (found.returncode, "0 found" in found.stdout) == (1, True)
         listed = run_bound("pending", "list", home=tmp_path / "home")
-        assert (listed.returncode, "nothing waits" in listed.stdout) == (0, True)
+        assert (listed.returncode, "node.database_missing" in listed.stderr) == (3, True)
 
 
 def test_a_regulator_opens_what_was_sealed_to_it_in_a_home_that_cannot_be_written(closed, tmp_path):

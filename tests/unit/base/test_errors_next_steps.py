@@ -12,7 +12,7 @@ from shuiqiao.base.errors import UNKNOWN, Denied, load_next_steps, next_step_of
 
 SOURCE = Path(shuiqiao.__file__).parent
 TABLE = SOURCE / "base" / "next_steps.toml"
-BY_FIRST = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}
+BY_FIRST = {"InvalidInput", "RefusedValue", "Denied", "Conflict", "Unavailable", "IntegrityError"}
 BY_KEYWORD = {"Finding", "Problem", "Trouble"}
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
