@@ -94,6 +94,7 @@ MODULES = {
     ),
     "consent": (["consent/*.py"], ["*/consent", "integration/exchange"]),
     "exchange": (["exchange/*.py", "exchange/modes/*.py"], ["*/exchange"]),
+    "privacy": (["privacy/*.py"], ["*/privacy"]),
     "models": (["models/*.py"], ["*/models", "integration/node/test_models.py"]),
     "oversight": (
         ["oversight/*.py"],

@@ -104,5 +104,13 @@ def bench_api(
     _show_figures(figures, as_json=json)
 
 
+@bench_app.command("privacy")
+def bench_privacy(*, json: Json = False) -> None:
+    """Measure the modes in which a bank sees no record 隐私计算性能测试."""
+    from shuiqiao.sandbox.benchmarks.privacy import run_privacy_bench
+
+    _show_figures(run_privacy_bench(), as_json=json)
+
+
 def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
     show(figures, as_json=as_json, speak=lambda result: say_rows(result, width=24))
