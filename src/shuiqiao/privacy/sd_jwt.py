@@ -120,7 +120,7 @@ def issue(
     """Return an SD-JWT: claims that everybody sees, and disclosable ones by the digests of their disclosures.
 
     media_type: its ``typ``. holder: the raw public key that it is bound to. The order of digests tells nothing of that
-    of the claims (RFC 9901 section 4.2.4.1)::
+    of the claims [CREDENTIAL-3]::
 
         credential = issue({"iss": "tax-a"}, {"no_arrears": True}, media_type="dc+sd-jwt", holder=public_key, ...)
     """
@@ -174,7 +174,7 @@ def verify(
     now_s: int,
     challenge: Challenge | None,
 ) -> dict[str, Any]:
-    """Return the claims that a presentation shows, its digests taken away (RFC 9901 sections 7.1 and 7.3).
+    """Return the claims that a presentation shows, its digests taken away [CREDENTIAL-2].
 
     challenge: what the holder had to sign; None where a holder looks at what it was issued, which nobody presents.
     Raises InvalidInput ``privacy.sd_jwt_malformed``, ``privacy.sd_jwt_algorithm_wrong``; IntegrityError
