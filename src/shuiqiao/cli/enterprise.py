@@ -6,6 +6,7 @@ Its bureau's counter has commands here too (``enterprise_counter``); ``used`` an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
     from shuiqiao.consent.enterprise import ControlStatement
+    from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.members.endpoint import Endpoint
 
 enterprise_app = command_group("Enterprises without a node, and their bureau's counter 企业服务.")
@@ -178,11 +180,13 @@ def enterprise_consent(
         int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")
     ] = 180,
     days: Annotated[int, typer.Option(min=1, max=3660, help="Days the consent is valid from now 有效天数.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked; the text is shown 不再询问.")] = False,
     json: Json = False,
 ) -> None:
     """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
 
-    Where no answer came, the same command again hands in the same consent.
+    The text that you sign is shown first, and at a terminal you are asked. Where no answer came, the same command again
+    hands in the same consent.
     """
     from shuiqiao.base.ids import MemberId
     from shuiqiao.client.enterprise import KeyPlace
@@ -201,14 +205,15 @@ def enterprise_consent(
         "product": product,
     }
     with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
-        result = _consent_row(_grant(device, KeyPlace(key), session, chosen, days=days))
-    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+        granted = _grant(device, KeyPlace(key), session, chosen, days=days, ask=not yes)
+    texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
+    show(_consent_row(granted) | texts, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
 def _grant(
-    device: EnterpriseDevice, place: KeyPlace, session: HttpClient, chosen: dict[str, Any], *, days: int
+    device: EnterpriseDevice, place: KeyPlace, session: HttpClient, chosen: dict[str, Any], *, days: int, ask: bool
 ) -> OwnConsent:
-    """Sign a consent by halves on this device, and hand it to the bureau, which countersigns it."""
+    """Show a consent's text, sign it by halves on this device, and hand it to the bureau, which countersigns it."""
     from shuiqiao.base.clock import MS_PER_DAY
     from shuiqiao.client.resources.consents import ConsentSubmissionMessage
     from shuiqiao.client.resources.enrolments import READ_OWN_ENROLMENT
@@ -230,13 +235,25 @@ def _grant(
             valid_to_ms=now_ms + days * MS_PER_DAY,
             identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
         )
-        signed = device.enterprise.submission(terms, now_ms=now_ms)
+        draft = device.enterprise.draft(terms)
+        _read(draft, ask=ask)
+        signed = device.enterprise.sign(draft, now_ms=now_ms)
         return ConsentSubmissionMessage(
             artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
         )
 
     wanted = {"taxpayer": device.taxpayer, "days": days, **{name: str(value) for name, value in chosen.items()}}
     return perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
+
+
+def _read(draft: ConsentArtefact, *, ask: bool) -> None:
+    """Show the text of a consent in both languages before it is signed; at a terminal a person says yes to it."""
+    from shuiqiao.consent.text import consent_text
+
+    words = consent_text(draft)
+    typer.echo(f"{words.zh}\n{words.en}", err=True)
+    if ask and sys.stdin.isatty() and not typer.confirm("Sign this? 是否签署?", err=True):
+        raise Denied("cli.consent_not_signed", "the consent was read and not signed: nothing was sent")
 
 
 @enterprise_app.command("consents")
@@ -628,7 +645,8 @@ def _item(text: str) -> tuple[str, list[str]]:
 
 
 def _consent_row(consent: OwnConsent) -> dict[str, Any]:
-    return _dated(consent.model_dump(mode="json"), "valid_from_ms", "valid_to_ms")
+    row = consent.model_dump(mode="json", exclude={"text_en", "text_zh"})
+    return _dated(row, "valid_from_ms", "valid_to_ms")
 
 
 def _application_row(file: OwnApplicationFile) -> dict[str, Any]:

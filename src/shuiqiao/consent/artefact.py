@@ -8,6 +8,7 @@ from __future__ import annotations
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, is_whole_hours
+from shuiqiao.consent.text import verify_text
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.standards.model import CORE_GROUP
@@ -22,6 +23,7 @@ _FIRM = b"shuiqiao/consent/firm/1\x00"
 def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
     """Return an artefact signed by its consent key; raises InvalidInput for one that breaks a rule [CONSENT-5]."""
     verify_artefact_rules(artefact)
+    verify_text(artefact, suite=suite)
     if key.public_key != artefact.key:
         raise InvalidInput("consent.key_mismatch", "the artefact names another consent key than the one that signs it")
     return sign_document(artefact, name=ARTEFACT, network=network, suite=suite, keys=(key,))
@@ -30,13 +32,15 @@ def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherS
 def decode_artefact(raw: bytes, *, network: bytes, suite: CipherSuite) -> ConsentArtefact:
     """Return the artefact in outside bytes, its signature and its own rules verified [CONSENT-1].
 
-    Raises InvalidInput (``ledger.document_*``, ``consent.artefact_invalid``) or IntegrityError for the signature.
+    Raises InvalidInput (``ledger.document_*``, ``consent.artefact_invalid``, ``consent.text_mismatch``) or
+    IntegrityError for the signature.
     """
     document = decode_document(
         raw, ConsentArtefact, name=ARTEFACT, network=network, suite=suite, max_bytes=MAX_ARTEFACT_BYTES
     )
     verify_document(document, public_keys=(document.body.key,), suite=suite)
     verify_artefact_rules(document.body)
+    verify_text(document.body, suite=suite)
     return document.body
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
@@ -38,6 +39,7 @@ from shuiqiao.consent.model import (
     RevokeReason,
     whole_hours,
 )
+from shuiqiao.consent.text import text_digest
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
@@ -139,22 +141,34 @@ class Enterprise:
         return encode_backup(body, network=self._network, suite=self._suite, key=key)
 
     def submission(self, terms: ConsentTerms, *, now_ms: int) -> ConsentSubmission:
-        """Return a new consent, ready for the provider: artefact, endorsement and half-signed grant.
+        """Return a new consent, signed unread: ``draft`` and ``sign`` in one."""
+        return self.sign(self.draft(terms), now_ms=now_ms)
 
-        Raises InvalidInput ``consent.artefact_invalid`` for terms that break a rule of their own.
-        """
+    def draft(self, terms: ConsentTerms) -> ConsentArtefact:
+        """Return the artefact of a new consent, not signed yet: ``consent_text`` of it is what a person reads."""
         consent = new_id(self._entropy)
         key = self._keys.consent_key(consent, network=self._network)
         enrolment = self._keys.enrolment_key(terms.provider, network=self._network)
         firm = firm_tag(enrolment.public_key, network=self._network, suite=self._suite)
         artefact = self._artefact(terms, consent=consent, key=key.public_key, firm=firm)
+        return replace(artefact, text=text_digest(artefact, suite=self._suite))
+
+    def sign(self, artefact: ConsentArtefact, *, now_ms: int) -> ConsentSubmission:
+        """Return a drafted consent, ready for the provider: artefact, endorsement and half-signed grant.
+
+        Raises InvalidInput ``consent.artefact_invalid`` for terms that break a rule of their own,
+        ``consent.text_mismatch`` for an artefact that was changed after it was drafted.
+        """
+        key = self._keys.consent_key(artefact.consent, network=self._network)
+        provider = MemberId(artefact.provider)
+        enrolment = self._keys.enrolment_key(provider, network=self._network)
         raw = encode_artefact(artefact, network=self._network, suite=self._suite, key=key)
         endorsement = encode_endorsement(
             artefact, artefact_bytes=raw, network=self._network, suite=self._suite, key=enrolment
         )
         body = grant_body(artefact, commitment=commitment_of(raw, salt=artefact.salt, suite=self._suite))
         name = grant_transaction_id(body.commitment)
-        grant = self._sign(GRANT, body, terms.provider, name=name, key=key, now_ms=now_ms).raw
+        grant = self._sign(GRANT, body, provider, name=name, key=key, now_ms=now_ms).raw
         return ConsentSubmission(artefact=raw, endorsement=endorsement, grant=grant)
 
     def pause(self, consent: OwnedId, *, now_ms: int) -> ControlStatement:

@@ -113,8 +113,11 @@ class IdentityCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     checked_ms: CalendarMs
 
 
-class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the enterprise allows, to whom, for what, until when. Field order and names are the signed form."""
+class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What the enterprise allows, to whom, for what, until when. Field names are the signed form.
+
+    A field that is None is left out of it, so that artefacts of earlier releases keep their bytes.
+    """
 
     consent: Id
     taxpayer: TaxpayerNumber
@@ -139,6 +142,9 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """The enterprise's firm tag: the same in all its consents at this bureau, and never on the ledger [CONSENT-18]."""
     salt: Salt
     """Random, so that the commitment on the ledger cannot be guessed."""
+    text: Digest | None = None
+    """Of the text that a person read and signed, in both languages: ``consent.text`` makes it from the other fields
+    [CONSENT-23]."""
 
     @property
     def name(self) -> OwnedId:

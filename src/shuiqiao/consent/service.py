@@ -2,7 +2,7 @@
 
 What the bureau's service does, in this order [CONSENT-15]:
 
-1. read the artefact: form, signature of the consent key, its own rules;
+1. read the artefact: form, signature of the consent key, its own rules, the digest of its text;
 2. it names this bureau as provider;
 3. the taxpayer is enrolled here, its enrolment key endorses these very bytes, and the firm tag follows from that key;
 4. the legal representative's identity check is the one on record, and recent;
@@ -146,6 +146,7 @@ class ConsentService(_Artefacts):
         self._verify_items(artefact)
         self._verify_grant(artefact, submission)
         if self._submitter.state().get(grant_key(artefact.name)) is None:
+            _expect_text(artefact)
             # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
             self._keep(artefact, submission.artefact, endorsement=submission.endorsement)
         committed = self._grant_once(artefact, submission.grant)
@@ -277,6 +278,15 @@ class ConsentFile(_Artefacts):
         verify_commitment(artefact, artefact_bytes=raw, grant=grant, suite=self._suite)
         self._keep(artefact, raw, endorsement=None)
         return artefact
+
+
+def _expect_text(artefact: ConsentArtefact) -> None:
+    """[CONSENT-24]: what begins now was read by a person in these words."""
+    if artefact.text is None:
+        raise InvalidInput(
+            "consent.text_missing",
+            f"artefact {artefact.consent.hex()} does not hold the digest of the text that its signer read",
+        )
 
 
 def find_grant(state: StateView, consent: OwnedId) -> Grant:

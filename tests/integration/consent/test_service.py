@@ -13,13 +13,15 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
-from shuiqiao.consent.artefact import decode_artefact, encode_artefact, encode_endorsement
-from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
+from shuiqiao.consent.artefact import ARTEFACT, commitment_of, decode_artefact, encode_artefact, encode_endorsement
+from shuiqiao.consent.contract import GRANT, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
 from shuiqiao.consent.service import ConsentService
 from shuiqiao.consent.store import ConsentStore
+from shuiqiao.consent.text import text_digest
 from shuiqiao.crypto.column_cipher import EncryptedColumns
+from shuiqiao.ledger.transactions.document import sign_document
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
 
@@ -121,6 +123,53 @@ def test_another_kind_cannot_be_slipped_in_as_the_grant(world, enterprise):
 
 def test_an_artefact_for_another_bureau_is_refused(world, enterprise):
     assert refusal_of(world, submission_with(world, enterprise, provider=BANK_B)).code == "consent.provider_wrong"
+
+
+def signed_as(world, enterprise, artefact):
+    """What an enterprise hands in whose program says nothing of a text, or something else than the fields do."""
+    raw = sign_document(
+        artefact,
+        name=ARTEFACT,
+        network=world.network,
+        suite=world.suite,
+        keys=[enterprise._keys.consent_key(artefact.consent, network=world.network)],
+    )
+    whole = submission_with(world, enterprise)
+    return replace(whole, artefact=raw)
+
+
+def test_a_new_consent_holds_the_digest_of_the_text_that_was_read(world, enterprise):
+    """[CONSENT-24]: one without it, as earlier releases made them, is read and not taken in anew."""
+    unread = msgspec.structs.replace(enterprise.draft(world.terms()), text=None)
+    submission = signed_as(world, enterprise, unread)
+    assert unread == decode_artefact(submission.artefact, network=world.network, suite=world.suite)
+    key = enterprise._keys.enrolment_key(BUREAU, network=world.network)
+    endorsed = encode_endorsement(
+        unread, artefact_bytes=submission.artefact, network=world.network, suite=world.suite, key=key
+    )
+    commitment = commitment_of(submission.artefact, salt=unread.salt, suite=world.suite)
+    grant = enterprise._sign(
+        GRANT,
+        grant_body(unread, commitment=commitment),
+        BUREAU,
+        name=grant_transaction_id(commitment),
+        key=enterprise._keys.consent_key(unread.consent, network=world.network),
+        now_ms=world.clock.now_ms(),
+    ).raw
+    error = refusal_of(world, replace(submission, endorsement=endorsed, grant=grant))
+    assert (error.code, field_code(error)) == ("consent.text_missing", FieldCode.BAD_PARAMETER)
+
+
+def test_a_text_that_says_other_than_the_fields_is_refused_by_bureau_and_bank(world, enterprise):
+    """[CONSENT-24]"""
+    draft = enterprise.draft(world.terms())
+    hidden = msgspec.structs.replace(draft, data_life_days=365)
+    submission = signed_as(world, enterprise, hidden)
+    assert refusal_of(world, submission).code == "consent.text_mismatch"
+    with pytest.raises(InvalidInput, match=r"^consent\.text_mismatch"):
+        world.files[BANK_A].receive(submission.artefact)
+    with pytest.raises(InvalidInput, match=r"^consent\.text_mismatch"):
+        enterprise.sign(hidden, now_ms=world.clock.now_ms())
 
 
 @pytest.mark.parametrize("change", [{"reference": "check-000018"}, {"checked_ms": 1}])
@@ -375,6 +424,7 @@ def test_the_bank_refuses_an_artefact_that_is_not_granted_or_not_for_it(world, e
 def wider_than(world, artefact):
     """The bytes of a second artefact under the same id and key, wider than the granted one."""
     wider = msgspec.structs.replace(artefact, data_life_days=365)
+    wider = msgspec.structs.replace(wider, text=text_digest(wider, suite=world.suite))
     key = EnterpriseKeys(bytes([1]) * 32, suite=world.suite).consent_key(artefact.consent, network=world.network)
     raw = encode_artefact(wider, network=world.network, suite=world.suite, key=key)
     assert wider == decode_artefact(raw, network=world.network, suite=world.suite)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +18,7 @@ from shuiqiao.client.enterprise import KEY_PURPOSE
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.resources.enrolments import ENROL, EnrolmentStatement
 from shuiqiao.consent.codes import CodePurpose
+from shuiqiao.consent.text import consent_text
 from shuiqiao.crypto.keyfile import save_key_file
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.disputes import DisputeStatus
@@ -72,6 +76,31 @@ def consented(firm):
         {"invoice_issued@2": ["amounts", "core"]},
     )
     return given["consent"]
+
+
+def test_the_text_is_shown_before_it_is_signed(here, firm, world, key):
+    """[CONSENT-24]: both languages, the same that bureau and bank have on file, its digest in what was signed."""
+    said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--key", key, "--json")
+    assert said.code == 0, said.err
+    assert said.err.startswith(f"{said.json['text_zh']}\n{said.json['text_en']}\n")
+    assert (TAXPAYER in said.json["text_zh"], LEAD_BANK in said.json["text_en"]) == (True, True)
+    artefact = world.bureau.running.institution.consent_service.artefact(said.json["consent"])
+    assert (artefact.text.hex(), consent_text(artefact).zh) == (said.json["text_digest"], said.json["text_zh"])
+
+
+@pytest.mark.parametrize(("reply", "code"), [("n\n", 1), ("y\n", 0)])
+def test_at_a_terminal_a_person_is_asked(here, firm, key, monkeypatch, reply, code):
+    """[CONSENT-24]"""
+    before = firm("consents")["consents"]
+    controller, terminal = pty.openpty()
+    os.write(controller, reply.encode())
+    with os.fdopen(terminal, encoding="utf-8") as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--key", key, "--json")
+    os.close(controller)
+    assert said.code == code, said.err
+    assert "Sign this?" in said.err
+    assert len(firm("consents")["consents"]) == len(before) + 1 - code
 
 
 def test_an_application_is_made_decided_and_explained(firm, world):

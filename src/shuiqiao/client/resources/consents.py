@@ -33,6 +33,15 @@ Message = Annotated[
 ]
 
 
+ConsentText = Annotated[str, StringConstraints(max_length=32_768)]
+"""The text of a consent in one language, its lines ended by line feeds."""
+
+TEXT_EXAMPLE = {
+    "text_en": "Authorisation to use tax data\n1. I sign for the taxpayer ...\n",
+    "text_zh": "税务数据使用授权书\n1. 本人代表纳税人 ...\n",
+}
+
+
 class ConsentRecord(Wire):
     """A consent on file: its terms and state as the ledger has them; whose it is, its artefact alone says."""
 
@@ -106,6 +115,7 @@ class FiledArtefact(Wire):
         period_from="2024-01-01",
         period_to="2025-12-31",
         items={"invoice_issued@2": ["core", "amounts"]},
+        **TEXT_EXAMPLE,
     )
 
     consent: Name
@@ -115,6 +125,9 @@ class FiledArtefact(Wire):
     period_from: Name
     period_to: Name
     items: dict[str, list[str]]
+    text_en: ConsentText
+    text_zh: ConsentText
+    """What the enterprise read and signed."""
 
 
 class LostKey(Wire):

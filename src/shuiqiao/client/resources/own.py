@@ -6,7 +6,7 @@ has what is under that consent there. Of anything else these routes know nothing
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, StringConstraints
 
@@ -14,18 +14,20 @@ from shuiqiao.base.errors import InvalidInput
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.resources.consents import (
+    TEXT_EXAMPLE,
     ArtefactMessage,
     ConsentStatement,
     ConsentSubmissionMessage,
+    ConsentText,
     EntryPlace,
 )
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
-from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
 MAX_AMOUNT_FEN: Final = 2**53 - 1
 
-_CONSENT = {
+_CONSENT: Final[dict[str, Any]] = {
     "consent": "tax-bureau/" + "4f" * 16,
     "recipient": "first-bank",
     "purpose": "underwriting",
@@ -41,6 +43,8 @@ _CONSENT = {
     "status": "active",
     "pause": None,
     "granted_index": 17,
+    **TEXT_EXAMPLE,
+    "text_digest": "5c" * 32,
 }
 
 
@@ -69,6 +73,11 @@ class OwnConsent(Wire):
     """The pause in force, which a resumption names."""
     granted_index: Count | None
     """Leaf index of the grant, where this institution took it in."""
+    text_en: ConsentText
+    text_zh: ConsentText
+    """The text of the consent, made from its fields in both languages."""
+    text_digest: Hex | None
+    """Of both, as the artefact that was signed holds it; nothing in consents of earlier releases."""
 
 
 class OwnConsentPage(Page[OwnConsent]):

@@ -18,6 +18,7 @@ from shuiqiao.consent.enrolment import decode_enrolment
 from shuiqiao.consent.login import TAXPAYER_CLAIM
 from shuiqiao.consent.model import ConsentSubmission, IdentityCheck
 from shuiqiao.consent.store import ConsentStore
+from shuiqiao.consent.text import consent_text
 from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
@@ -126,6 +127,7 @@ def submission_of(message: consent_api.ConsentSubmissionMessage) -> ConsentSubmi
 def file_artefact(institution: Institution, message: consent_api.ArtefactMessage) -> consent_api.FiledArtefact:
     """Check an artefact against the ledger and keep it; raises what ``ConsentFile.receive`` raises."""
     artefact = institution.consent_file.receive(bytes.fromhex(message.artefact))
+    words = consent_text(artefact)
     return consent_api.FiledArtefact(
         consent=artefact.name,
         taxpayer=artefact.taxpayer,
@@ -134,6 +136,8 @@ def file_artefact(institution: Institution, message: consent_api.ArtefactMessage
         period_from=artefact.period_from.isoformat(),
         period_to=artefact.period_to.isoformat(),
         items={name: list(groups) for name, groups in artefact.items.items()},
+        text_en=words.en,
+        text_zh=words.zh,
     )
 
 

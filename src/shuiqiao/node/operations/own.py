@@ -25,6 +25,7 @@ from shuiqiao.consent.artefact import decode_artefact
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.consent.model import ConsentArtefact, grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, StoredArtefact
+from shuiqiao.consent.text import consent_text
 from shuiqiao.exchange.dispute_statement import decode_dispute
 from shuiqiao.exchange.model import request_key
 from shuiqiao.lending.contract import application_key
@@ -146,6 +147,7 @@ def _consent(institution: Institution, stored: StoredArtefact) -> api.OwnConsent
     artefact = _decoded(institution, stored.raw)
     value = institution.engine.state().get(grant_key(stored.consent))
     grant = None if value is None else grant_from_state(stored.consent, value)
+    words = consent_text(artefact)
     return api.OwnConsent(
         consent=stored.consent,
         recipient=artefact.recipient,
@@ -162,6 +164,9 @@ def _consent(institution: Institution, stored: StoredArtefact) -> api.OwnConsent
         status="pending" if grant is None else grant.status_at(institution.engine.last_block()[1]),
         pause=value["pause"].hex() if value is not None and value["pause"] else None,
         granted_index=stored.granted_index,
+        text_en=words.en,
+        text_zh=words.zh,
+        text_digest=None if artefact.text is None else artefact.text.hex(),
     )
 
 
