@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -217,10 +218,12 @@ class ConsortiumWorld:
         """Close every institution, the writer last."""
         self._stack.close()
 
-    def consent(self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY) -> OwnedId:
-        """A fresh consent of the enterprise, granted to a bank and on its file."""
+    def consent(
+        self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY, **changes: Any
+    ) -> OwnedId:
+        """A fresh consent of the enterprise, granted to a bank and on its file. changes: of its terms."""
         bank = bank or self.bank
-        terms = self.terms(bank, validity_ms=validity_ms)
+        terms = replace(self.terms(bank, validity_ms=validity_ms), **changes)
         submission = self.enterprise.submission(terms, now_ms=self.clock.now_ms())
         granted = self.bureau.consent_service.receive(submission)
         bank.catch_up_with(self.bureau)

@@ -1,4 +1,4 @@
-"""The consent world with a vault of tax records at the bureau and both banks ready to ask."""
+"""The models world with a vault of tax records at the bureau and both banks ready to ask."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import consent_world
+from models_world import ModelsWorld
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc
+from shuiqiao.credit.model_runner import ScorecardRunner
 from shuiqiao.exchange.model import DataRequest
+from shuiqiao.exchange.modes.score import Scoring
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -49,13 +52,14 @@ def invoices(taxpayer: Uscc, *, first_number: int) -> Iterable[Mapping[str, Any]
         }
 
 
-class ExchangeWorld(consent_world.ConsentWorld):
+class ExchangeWorld(ModelsWorld):
     """A bureau with records, two banks with questions."""
 
     def __init__(self, folder: Path, suite_name: str) -> None:
         super().__init__(folder, suite_name)
         self.folder = folder
         self.vault = self.open_vault(folder / "vault")
+        self.runner = ScorecardRunner()
         self.ingest(
             {
                 "invoice_issued": self._invoices(),
@@ -126,7 +130,12 @@ class ExchangeWorld(consent_world.ConsentWorld):
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.entropy,
+            scoring=self.scoring(BUREAU),
         )
+
+    def scoring(self, member: MemberId) -> Scoring:
+        """The models of a member, and what runs them."""
+        return Scoring(models=self.registries[member], runner=lambda: self.runner, catalogue=self.catalogue)
 
     def recipient(self, member: MemberId) -> Recipient:
         """A bank's asking service."""
@@ -139,6 +148,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.entropy,
+            scoring=self.scoring(member),
         )
 
     def wanted(self, consent: OwnedId, **changes: Any) -> DataRequest:
@@ -205,5 +215,6 @@ class ExchangeWorld(consent_world.ConsentWorld):
 
     def close(self) -> None:
         """Release files and threads."""
+        self.runner.close()
         self.vault.close()
         super().close()

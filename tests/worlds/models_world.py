@@ -12,8 +12,8 @@ from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.model_content import encode_content, read_content_facts, read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.models import store as models_store
-from shuiqiao.models.contract import REGISTER, ModelRegisterBody
-from shuiqiao.models.model import ModelForm
+from shuiqiao.models.contract import APPROVE, REGISTER, ModelRegisterBody
+from shuiqiao.models.model import ModelForm, ReviewOutcome
 from shuiqiao.models.service import ModelRegistry
 from shuiqiao.models.store import ContentStore
 
@@ -65,6 +65,14 @@ class ModelsWorld(ConsentWorld):
         if not self.registries[owner].is_registered(body):
             self.submitters[owner].submit(REGISTER, body)
         return owned_id(owner, body.model), body
+
+    def approved(self, content: bytes, *, owner: MemberId = BANK_A) -> OwnedId:
+        """A model that its provider reviewed and approved."""
+        model = self.offered(content, owner=owner)
+        bureau = self.registries[BUREAU]
+        bureau.review(model, outcome=ReviewOutcome.ACCEPTED, findings="Sound.", reviewer="person")
+        self.submitters[BUREAU].submit(APPROVE, bureau.approval_of(model))
+        return model
 
     def offered(self, content: bytes, *, owner: MemberId = BANK_A, provider: MemberId = BUREAU) -> OwnedId:
         """A model whose content its provider has."""

@@ -32,7 +32,7 @@ from shuiqiao.cli.enterprise_counter import (
     show_uses_at,
 )
 from shuiqiao.cli.home import well_formed
-from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, command_group
+from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, OutputChoice, command_group
 from shuiqiao.cli.output import program, say, say_rows, show, warn
 from shuiqiao.cli.receipts import write_receipt
 
@@ -174,6 +174,9 @@ def enterprise_consent(
     mode: Annotated[
         list[ModeChoice] | None, typer.Option("--mode", help="How the bank is answered; by default disclose 方式.")
     ] = None,
+    output: Annotated[
+        list[OutputChoice] | None, typer.Option("--output", help="With the mode score: what may leave 评分输出项.")
+    ] = None,
     answers: Annotated[int, typer.Option(min=1, max=1000, help="Answers in each window 次数上限.")] = 4,
     per: Annotated[UnitChoice, typer.Option(help="The window 频率单位.")] = UnitChoice.YEAR,
     data_life_days: Annotated[
@@ -190,7 +193,7 @@ def enterprise_consent(
     """
     from shuiqiao.base.ids import MemberId
     from shuiqiao.client.enterprise import KeyPlace
-    from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Purpose
+    from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output, Purpose
 
     device = _open_device(key)
     chosen = {
@@ -200,6 +203,7 @@ def enterprise_consent(
         "period_from": first.date(),
         "period_to": last.date(),
         "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
+        "outputs": tuple(Output(each.value) for each in output or ()),
         "frequency": Frequency(count=answers, unit=FrequencyUnit(per.value)),
         "data_life_days": data_life_days,
         "product": product,

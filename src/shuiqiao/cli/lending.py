@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.options import Home, Json, command_group
+from shuiqiao.cli.home import home_at_work, well_formed
+from shuiqiao.cli.options import Home, Json, OutputChoice, command_group
 from shuiqiao.cli.output import joined, print_json, progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
@@ -120,6 +120,35 @@ def request(
         progress("ask and prove 请求与证明", 0, None)
         answer = bank.perform(ASK_PROVIDER, ConsentRequest(request=new_id().hex(), consent=consent))
     show(answer.model_dump(), as_json=json, speak=partial(say_rows, width=12))
+
+
+def score(
+    *,
+    consent: Annotated[str, typer.Argument(help="Under which consent, BUREAU/ID 授权书.")],
+    model: Annotated[str, typer.Argument(help="A model of this bank's on the ledger, OWNER/ID 模型.")],
+    output: Annotated[list[OutputChoice], typer.Option("--output", help="What may leave; repeatable 输出项.")],
+    home: Home,
+    json: Json = False,
+) -> None:
+    """Have a model run at the bureau on data that this bank does not see; only the outputs leave 可用不可见评分."""
+    from shuiqiao.base.ids import new_id
+    from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest
+
+    with home_at_work(home) as bank, well_formed(), progress_on_stderr() as progress:
+        progress("have it scored 请求评分", 0, None)
+        outputs = tuple(sorted({each.value for each in output}))
+        wanted = ConsentRequest(request=new_id().hex(), consent=consent, model=model, outputs=outputs)
+        answer = bank.perform(ASK_PROVIDER, wanted)
+    show(answer.model_dump(), as_json=json, speak=_speak_score)
+
+
+def _speak_score(found: Mapping[str, Any]) -> None:
+    given = {name: value for name, value in found["score"].items() if value is not None}
+    if "reasons" in given:
+        given["reasons"] = joined(
+            each["feature"] if each["is_known"] else f"{each['feature']} (not known 未知)" for each in given["reasons"]
+        )
+    say_rows({**{name: found[name] for name in ("request", "provider", "as_of_size")}, **given}, width=12)
 
 
 def decide(*, application: ApplicationName, home: Home, json: Json = False) -> None:

@@ -25,7 +25,7 @@ from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.journal import journal_app
-from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, products_app, request
+from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, products_app, request, score
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.models import models_app
 from shuiqiao.cli.network import network_app
@@ -45,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor, apply, request, decide):
+for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor, apply, request, score, decide):
     app.command()(command)
 for name, group in {
     "bench": bench_app,

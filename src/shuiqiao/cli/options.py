@@ -33,6 +33,15 @@ class EngineChoice(StrEnum):
     COMETBFT = "cometbft"
 
 
+class OutputChoice(StrEnum):
+    """What of a score may leave; as ``consent.model.Output``."""
+
+    BAND = "band"
+    POINTS = "points"
+    REASONS = "reasons"
+    YES_NO = "yes_no"
+
+
 MAX_INDEX = 2**53 - 1
 """As ``ledger.log.tree.MAX_TREE_SIZE``: what every JSON reader can hold exactly."""
 

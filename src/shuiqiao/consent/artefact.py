@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
-from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, is_whole_hours
+from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, Mode, is_whole_hours
 from shuiqiao.consent.text import verify_text
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
@@ -116,6 +116,9 @@ def verify_artefact_rules(artefact: ConsentArtefact) -> None:
         raise _invalid(f"from {artefact.valid_from_ms} to {artefact.valid_to_ms} ms is not a window of whole hours")
     period_months(artefact.period_from, artefact.period_to)
     _expect_ordered([str(mode) for mode in artefact.modes], what="modes")
+    if (artefact.outputs is not None) != (Mode.SCORE in artefact.modes):
+        raise _invalid(f"outputs are named exactly where the mode {Mode.SCORE} is granted")
+    _expect_ordered([str(output) for output in artefact.outputs or ()], what="outputs")
     for type_id, groups in artefact.items.items():
         _expect_ordered(groups, what=f"groups of {type_id}")
         if CORE_GROUP not in groups:

@@ -35,6 +35,7 @@ from shuiqiao.consent.model import (
     Frequency,
     IdentityCheck,
     Mode,
+    Output,
     Purpose,
     RevokeReason,
     whole_hours,
@@ -71,6 +72,8 @@ class ConsentTerms:
     """Both are brought to whole hours in the artefact (``whole_hours``)."""
     product: str
     identity_check: IdentityCheck
+    outputs: tuple[Output, ...] = ()
+    """What of a score may leave, in any order; empty without the mode *score*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +193,7 @@ class Enterprise:
         brought: dict[str, Any] = {
             "items": {type_id: sorted(set(groups)) for type_id, groups in terms.items.items()},
             "modes": sorted(set(terms.modes)),
+            "outputs": sorted(set(terms.outputs)) or None,
             "valid_from_ms": valid_from_ms,
             "valid_to_ms": valid_to_ms,
         }

@@ -65,6 +65,9 @@ class Output(StrEnum):
     """Whether the points reach the model's declared threshold."""
 
 
+Outputs = Annotated[list[Output], Meta(min_length=1, max_length=len(Output))]
+
+
 class Status(StrEnum):
     """Where a consent is in its life. EXPIRED is never stored: it follows from block time."""
 
@@ -142,6 +145,8 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """The enterprise's firm tag: the same in all its consents at this bureau, and never on the ledger [CONSENT-18]."""
     salt: Salt
     """Random, so that the commitment on the ledger cannot be guessed."""
+    outputs: Outputs | None = None
+    """What of a score may leave the provider, in order; there exactly where *score* is among the modes."""
     text: Digest | None = None
     """Of the text that a person read and signed, in both languages: ``consent.text`` makes it from the other fields
     [CONSENT-23]."""

@@ -99,7 +99,8 @@ def decode_content(data: bytes) -> ModelContent:
     Raises InvalidInput ``credit.content_malformed``, ``credit.output_too_fine``, ``credit.feature_unknown``, what
     ``decode_scorecard`` raises::
 
-        content = decode_content(registry.approved_content(model, digest=asked.digest))
+        _, data = registry.runnable(model, digest=asked.digest, provider=bureau)
+        content = decode_content(data)
         content.band_of(int(content.card.points(values)[0]))
     """
     file = decode_json(data, max_bytes=_MAX_BYTES)

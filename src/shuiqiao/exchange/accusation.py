@@ -27,7 +27,13 @@ import pyarrow as pa
 from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
+from shuiqiao.exchange.manifest import (
+    blinding_of,
+    decode_manifest,
+    first_out_of_scope,
+    months_of,
+    names_digest,
+)
 from shuiqiao.exchange.model import Accusation, AnswerManifest
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.members.key_ring import MemberKeyRing
@@ -62,11 +68,13 @@ class WithheldEvidence:
     manifest: bytes
     """Signed by the provider, as received."""
     delivered: Sequence[LeafRef]
-    """Every record received of the record's type."""
+    """Every record received of the record's type; or, of an answer that shows none, what it rests on."""
     record: RecordProof
     """The record left out, its group ``core`` shown."""
     anchor: VerifiedReceipt
     """Receipt of the anchor.commit of the record's batch."""
+    salt: bytes = b""
+    """Of an answer that shows no records, as its provider keeps it (``Provider.manifest_opening``)."""
 
 
 def prove_withheld(
@@ -127,10 +135,12 @@ def accuse_of_withholding(
     kinds: KindTable,
     suite: CipherSuite,
     catalogue: Catalogue,
+    salt: bytes = b"",
 ) -> Accusation:
     """Prove on a member's own copy of the ledger that a provider left a record out of an answer.
 
-    manifest, delivered: as the recipient has them (``ReceivedData``). record: shown from the provider's vault, its
+    manifest, delivered: as the recipient has them (``ReceivedData``); of an answer that shows no records the provider
+    opens its manifest, with delivered and salt. record: shown from the provider's vault, its
     group ``core`` opened. ledger, submitter: the accuser's, who finds the anchor of the record's batch there. Raises
     IntegrityError ``vault.batch_unanchored``, what ``LedgerEngine.receipt`` raises, and as ``prove_withheld``.
 
@@ -148,7 +158,7 @@ def accuse_of_withholding(
         ledger.receipt(anchor), parameters=ledger.parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=suite
     )
     return prove_withheld(
-        WithheldEvidence(manifest=manifest, delivered=delivered, record=record, anchor=receipt),
+        WithheldEvidence(manifest=manifest, delivered=delivered, record=record, anchor=receipt, salt=salt),
         provider=provider,
         state=state,
         network=ledger.parameters.network,
@@ -214,7 +224,8 @@ def _expect_missing(evidence: WithheldEvidence, manifest: AnswerManifest, suite:
     """Step 6."""
     record = evidence.record
     fixed = {entry.type: entry.names for entry in manifest.types}.get(record.standard)
-    if names_digest(evidence.delivered, suite=suite) != fixed:
+    blinding = blinding_of(evidence.salt, type_id=record.standard)
+    if names_digest(evidence.delivered, suite=suite, blinding=blinding) != fixed:
         raise _unproven(f"the {len(evidence.delivered)} records of {record.standard} are not those the manifest fixes")
     if LeafRef(batch=record.batch, index=record.index) in evidence.delivered:
         raise _unproven("the record was delivered")

@@ -49,7 +49,7 @@ def verify_covered(message: RequestMessage, artefact: ConsentArtefact) -> None:
     """Return if the artefact grants all that the request asks for.
 
     Raises Denied ``consent.recipient_wrong``, ``consent.purpose_wrong`` or ``consent.not_covered`` (types, groups,
-    period, mode).
+    period, mode, outputs).
     """
     if message.sender != artefact.recipient:
         raise Denied("consent.recipient_wrong", f"{message.sender} asks; the consent names {artefact.recipient}")
@@ -67,6 +67,10 @@ def verify_covered(message: RequestMessage, artefact: ConsentArtefact) -> None:
         )
     if message.mode not in artefact.modes:
         raise Denied("consent.not_covered", f"the consent does not allow the mode {message.mode}")
+    if message.model is not None:
+        beyond = sorted(set(message.model.outputs) - set(artefact.outputs or ()))
+        if beyond:
+            raise Denied("consent.not_covered", f"the consent does not let {', '.join(beyond)} of a score leave")
 
 
 def verify_request_within_ceiling(message: RequestMessage) -> None:

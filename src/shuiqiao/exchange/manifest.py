@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
+from shuiqiao.base.encoding import decode_cbor, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import owned_id
 from shuiqiao.exchange.model import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 MANIFEST = "exchange.manifest/1"
 
 _INDEX_BYTES = 4
+_BLINDING = b"shuiqiao/exchange/names/1\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,22 @@ class Inventory:
 
     counts: Mapping[str, int]
     leaves: Sequence[LeafRef]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """What makes the manifest of an answer that shows no records [EXCHANGE-27].
+
+    result: digest of the answer's content. salt: 32 random bytes that the provider keeps, without which nobody can try
+    which records there are.
+    """
+
+    result: bytes
+    salt: bytes
+
+    def blinding(self, type_id: str) -> bytes:
+        """Return what goes before the names of one type's records."""
+        return blinding_of(self.salt, type_id=type_id)
 
 
 def build_manifest(
@@ -62,10 +81,12 @@ def build_manifest(
     suite: CipherSuite,
     made_ms: int,
     salt: bytes,
+    computed: Computed | None = None,
 ) -> AnswerManifest:
     """Return the manifest of an answer.
 
-    inventories: by type, for every type asked for. as_of: the checkpoint taken before the vault was read.
+    inventories: by type, for every type asked for. as_of: the checkpoint taken before the vault was read. computed: of
+    an answer that shows no records, whose manifest tells nothing of them either.
     """
     return AnswerManifest(
         request=message.request,
@@ -77,10 +98,17 @@ def build_manifest(
         period_from=message.period_from,
         period_to=message.period_to,
         types=[
-            ManifestType(type=type_id, names=names_digest(inventory.leaves, suite=suite))
+            ManifestType(
+                type=type_id,
+                names=names_digest(
+                    inventory.leaves, suite=suite, blinding=b"" if computed is None else computed.blinding(type_id)
+                ),
+            )
             for type_id, inventory in sorted(inventories.items())
         ],
-        cells=[
+        cells=[]
+        if computed is not None
+        else [
             ManifestCell(type=type_id, month=month, count=count)
             for type_id, inventory in sorted(inventories.items())
             for month, count in sorted(inventory.counts.items())
@@ -89,12 +117,48 @@ def build_manifest(
         as_of_root=as_of.root,
         made_ms=made_ms,
         salt=salt,
+        result=None if computed is None else computed.result,
     )
 
 
-def names_digest(leaves: Iterable[LeafRef], *, suite: CipherSuite) -> bytes:
-    """Return the digest of the names of records, given in any order."""
-    return suite.digest(b"".join(sorted([leaf.batch + leaf.index.to_bytes(_INDEX_BYTES, "big") for leaf in leaves])))
+def names_digest(leaves: Iterable[LeafRef], *, suite: CipherSuite, blinding: bytes = b"") -> bytes:
+    """Return the digest of the names of records, given in any order. blinding: goes before them [EXCHANGE-27]."""
+    names = sorted([leaf.batch + leaf.index.to_bytes(_INDEX_BYTES, "big") for leaf in leaves])
+    return suite.digest(blinding + b"".join(names))
+
+
+def blinding_of(salt: bytes, *, type_id: str) -> bytes:
+    """Return what goes before the names of one type's records: the digests of two types without records differ."""
+    return _BLINDING + salt + type_id.encode() + b"\x00" if salt else b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestOpening:
+    """What opens the manifest of an answer that shows no records: the salt, and by type the records it rests on."""
+
+    salt: bytes
+    leaves: Mapping[str, Sequence[LeafRef]]
+
+
+def encode_opening(salt: bytes, inventories: Mapping[str, Inventory]) -> bytes:
+    """Return an opening as bytes for the provider's own store."""
+    names = {type_id: [[leaf.batch, leaf.index] for leaf in found.leaves] for type_id, found in inventories.items()}
+    return encode_cbor({"salt": salt, "leaves": names})
+
+
+def decode_opening(data: bytes) -> ManifestOpening:
+    """Return an opening from the provider's own store; raises IntegrityError ``base.cbor_damaged``."""
+    try:
+        found = typed(decode_cbor(data), _Opening, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes open no manifest: {error}") from error
+    leaves = {type_id: [LeafRef(*name) for name in names] for type_id, names in found.leaves.items()}
+    return ManifestOpening(salt=found.salt, leaves=leaves)
+
+
+class _Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    salt: bytes
+    leaves: dict[str, list[tuple[bytes, int]]]
 
 
 def encode_manifest(manifest: AnswerManifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
@@ -170,6 +234,22 @@ def verify_complete(manifest: AnswerManifest, received: Mapping[str, Inventory],
                 "exchange.record_exchanged",
                 f"the {len(inventory.leaves)} records of {entry.type} are not those that the manifest was signed for",
             )
+
+
+def verify_computed(manifest: AnswerManifest, content: bytes, *, suite: CipherSuite) -> None:
+    """Return if a manifest is of this very computed content and tells nothing of records [EXCHANGE-27].
+
+    Raises IntegrityError ``exchange.result_unsigned``, or ``exchange.manifest_ambiguous`` where it counts records.
+    """
+    if manifest.cells:
+        raise IntegrityError(
+            "exchange.manifest_ambiguous",
+            f"the manifest of request {manifest.request.hex()} counts records, which this answer was not to show",
+        )
+    if manifest.result != suite.digest(content):
+        raise IntegrityError(
+            "exchange.result_unsigned", f"the result of request {manifest.request.hex()} is not the one that was signed"
+        )
 
 
 def inventories_of(disclosure: Disclosure, *, catalogue: Catalogue) -> dict[str, Inventory]:

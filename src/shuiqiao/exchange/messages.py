@@ -15,6 +15,7 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.ceilings import period_months
+from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.model import (
     MAX_ANSWER_BYTES,
     MAX_REQUEST_BYTES,
@@ -81,6 +82,11 @@ def verify_request_rules(message: RequestMessage) -> None:
                 "exchange.request_invalid",
                 f"groups {groups} of {type_id} are not in order, each once, {CORE_GROUP} among them",
             )
+    if (message.model is not None) != (message.mode is Mode.SCORE):
+        raise InvalidInput("exchange.request_invalid", f"a model is named exactly in the mode {Mode.SCORE}")
+    outputs = [] if message.model is None else message.model.outputs
+    if outputs != sorted(set(outputs)):
+        raise InvalidInput("exchange.request_invalid", f"outputs {outputs} are not in order, each once")
 
 
 def seal_answer(

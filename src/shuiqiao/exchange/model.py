@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
-from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, Salt
-from shuiqiao.consent.model import MAX_TYPES, FieldCode, Items, Mode, Purpose, TaxpayerNumber
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, OwnedRef, Salt
+from shuiqiao.consent.model import MAX_TYPES, FieldCode, Items, Mode, Output, Outputs, Purpose, TaxpayerNumber
 from shuiqiao.standards.model import StandardId
 
 if TYPE_CHECKING:
@@ -62,7 +62,15 @@ class AnswerStatus(StrEnum):
     REFUSED = "refused"
 
 
-class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which model is to be run, by its name and digest on the ledger, and what of its result is asked for, in order."""
+
+    model: OwnedRef
+    digest: Digest
+    outputs: Outputs
+
+
+class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What a bank asks of a provider, in full; the ledger holds its digest only."""
 
     request: Id
@@ -79,6 +87,8 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     made_ms: CalendarMs
     salt: Salt
     """Random, so that the digest on the ledger cannot be guessed."""
+    model: ModelAsk | None = None
+    """There exactly in the mode *score*, and left out of the signed form else."""
 
     @property
     def name(self) -> OwnedId:
@@ -102,15 +112,19 @@ class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class ManifestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which live records of one type there are.
 
-    names: digest of their sorted names on the ledger, each batch id and leaf index (4 bytes, big-endian).
+    names: digest of their sorted names on the ledger, each batch id and leaf index (4 bytes, big-endian); salted where
+    the answer shows no records.
     """
 
     type: StandardId
     names: Digest
 
 
-class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The provider's signed count of live records: a type and month without a cell has no live record."""
+class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The provider's signed count of live records: a type and month without a cell has no live record.
+
+    Of an answer that shows no records it counts none, and fixes which ones the answer rests on by salted digests.
+    """
 
     request: Id
     consent: Id
@@ -129,6 +143,8 @@ class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The checkpoint at which the provider looked: what was anchored before it is counted."""
     made_ms: CalendarMs
     salt: Salt
+    result: Digest | None = None
+    """Of the content of an answer that was computed from the records: the provider signs what came out."""
 
 
 class SealedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -157,6 +173,8 @@ class DataRequest:
     period_from: date
     period_to: date
     mode: Mode = Mode.DISCLOSE
+    model: ModelAsk | None = None
+    """In the mode *score*: what is to be run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +219,10 @@ class UsageEntry:
     field_code: FieldCode
     """00 for an answer, else why it was refused."""
     records: Mapping[str, int]
-    """Record type id to how many records were disclosed."""
+    """Record type id to how many records were disclosed, or a score was computed from."""
+    model: OwnedId | None = None
+    outputs: tuple[Output, ...] = ()
+    """In the mode *score*: which model was run, and what of its result was asked for."""
 
 
 def request_key(request: str) -> str:

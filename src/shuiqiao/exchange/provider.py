@@ -6,7 +6,7 @@
 2. the ledger holds its entry, by that bank, for this provider, with this digest;
 3. the consent is active at the current checkpoint, the moment lies in its window, and the bank is not suspended;
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
-9. the purpose's ceilings allow it;
+9. the purpose's ceilings allow it, and the mode can give it: a model may run here and reads what is asked for;
 10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left: it is taken;
 11. take the checkpoint, then read the vault, and again if it had not noted what the ledger has by then;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
@@ -33,7 +33,15 @@ from shuiqiao.exchange.ceilings import (
 )
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
-from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
+from shuiqiao.exchange.manifest import (
+    Computed,
+    Inventory,
+    ManifestOpening,
+    build_manifest,
+    decode_opening,
+    encode_manifest,
+    encode_opening,
+)
 from shuiqiao.exchange.messages import decode_request, read_request, seal_answer
 from shuiqiao.exchange.model import (
     MAX_DISCLOSURE_BYTES,
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.service import ConsentService
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.modes.port import Answer, RecordSource
+    from shuiqiao.exchange.modes.score import Scoring
     from shuiqiao.exchange.store import ProviderStore
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
@@ -91,6 +100,7 @@ class Provider:
         suite: CipherSuite,
         catalogue: Catalogue,
         entropy: Entropy,
+        scoring: Scoring | None = None,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -98,7 +108,7 @@ class Provider:
         self._vault = vault
         self._key = key
         self._suite = suite
-        self._modes = answer_modes(suite=suite, catalogue=catalogue)
+        self._modes = answer_modes(suite=suite, catalogue=catalogue, scoring=scoring)
         self._entropy = entropy
         self._beginning = threading.Lock()
         self._in_progress: set[OwnedId] = set()
@@ -168,6 +178,16 @@ class Provider:
     def usage_account(self, taxpayer: Uscc) -> list[UsageEntry]:
         """Return every request on a taxpayer's data, oldest first [EXCHANGE-17]."""
         return [self._usage_entry(row) for row in self._store.asked_of(taxpayer)]
+
+    def manifest_opening(self, request: OwnedId) -> ManifestOpening:
+        """Return what opens the manifest of an answer that shows no records, for a regulator [EXCHANGE-27].
+
+        Raises Denied ``exchange.opening_missing`` for any other request.
+        """
+        row = self._store.asked(request)
+        if row is None or row.opening is None:
+            raise Denied("exchange.opening_missing", f"no manifest of request {request} has anything to open here")
+        return decode_opening(row.opening)
 
     def changed_records(self) -> Iterator[ChangedRecord]:
         """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""
@@ -244,6 +264,7 @@ class Provider:
         if message.mode not in self._modes:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
         verify_request_within_ceiling(message)
+        self._modes[message.mode].verify_asked(message)
         return artefact
 
     def _read_and_seal(self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact) -> AskedRow:
@@ -253,6 +274,9 @@ class Provider:
         """
         as_of = self._submitter.checkpoint()
         read, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
+        computed = None
+        if read.is_computed:
+            computed = Computed(result=self._suite.digest(read.content), salt=self._entropy(_SALT_BYTES))
         manifest = build_manifest(
             message,
             taxpayer=artefact.taxpayer,
@@ -261,6 +285,7 @@ class Provider:
             suite=self._suite,
             made_ms=row.answered_ms,
             salt=self._entropy(_SALT_BYTES),
+            computed=computed,
         )
         signed_manifest = encode_manifest(manifest, network=self._network, suite=self._suite, key=self._key)
         content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(read.content))
@@ -272,6 +297,7 @@ class Provider:
             answer=answer,
             answer_digest=digest,
             manifest_digest=self._suite.digest(signed_manifest),
+            opening=None if computed is None else encode_opening(computed.salt, inventories),
         )
 
     def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Answer, dict[str, Inventory]]:
@@ -370,6 +396,7 @@ class Provider:
                 answer=None,
                 answer_digest=None,
                 manifest_digest=None,
+                opening=None,
             ),
             attempt=row.attempt,
         )
@@ -417,6 +444,8 @@ class Provider:
             outcome=row.outcome,
             field_code=FieldCode(row.field_code),
             records=row.counts,
+            model=None if message.model is None else OwnedId(message.model.model),
+            outputs=() if message.model is None else tuple(message.model.outputs),
         )
 
 

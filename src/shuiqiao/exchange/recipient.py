@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, new_id, owned_id
+from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import (
@@ -36,21 +37,23 @@ from shuiqiao.exchange.contract import (
 )
 from shuiqiao.exchange.manifest import decode_manifest, verify_manifest_fits
 from shuiqiao.exchange.messages import decode_request, encode_request, open_answer, read_request
-from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
+from shuiqiao.exchange.model import AnswerContent, DataRequest, ModelAsk, RequestMessage, RequestStatus, request_key
 from shuiqiao.exchange.modes.built import answer_modes
+from shuiqiao.exchange.modes.score import ProvenScore
 from shuiqiao.exchange.store import ReceivedRow
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import DisclosedRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from shuiqiao.base.ids import Entropy
-    from shuiqiao.consent.model import ConsentArtefact, Mode, Purpose
+    from shuiqiao.consent.model import ConsentArtefact, Output, Purpose
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
     from shuiqiao.exchange.modes.port import AnswerMode
+    from shuiqiao.exchange.modes.score import Scoring
     from shuiqiao.exchange.store import DueAnswers, ErasureRow, ReceivedPlaces, RecipientStore, RequestRow
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
@@ -87,7 +90,7 @@ class ReceivedData:
     manifest_bytes: bytes
     """Signed by the provider: evidence if a record turns out to be missing."""
     proven: object
-    """What the answer says, in the type of its mode: ``DisclosedRecords`` for *disclose*."""
+    """What the answer says: ``DisclosedRecords`` in the mode *disclose*, ``ProvenScore`` in *score*."""
     changed: tuple[ChangedRecord, ...] = ()
     """Records that earlier answers on this taxpayer held and that were amended or erased since; told on receipt."""
 
@@ -96,6 +99,13 @@ class ReceivedData:
         """The records of an answer in the mode *disclose*; raises TypeError for one in another mode."""
         if not isinstance(self.proven, DisclosedRecords):
             raise TypeError(f"this answer holds {type(self.proven).__name__}, no records")
+        return self.proven
+
+    @property
+    def score(self) -> ProvenScore:
+        """The result of an answer in the mode *score*; raises TypeError for one in another mode."""
+        if not isinstance(self.proven, ProvenScore):
+            raise TypeError(f"this answer holds {type(self.proven).__name__}, no score")
         return self.proven
 
     @property
@@ -134,6 +144,7 @@ class Recipient:
         suite: CipherSuite,
         catalogue: Catalogue,
         entropy: Entropy,
+        scoring: Scoring | None = None,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -141,7 +152,8 @@ class Recipient:
         self._key = key
         self._sealing_key = sealing_key
         self._suite = suite
-        self._modes = answer_modes(suite=suite, catalogue=catalogue)
+        self._modes = answer_modes(suite=suite, catalogue=catalogue, scoring=scoring)
+        self._scoring = scoring
         self._entropy = entropy
 
     def obtain(self, wanted: DataRequest, *, provider: ProviderLink) -> ReceivedData:
@@ -171,6 +183,7 @@ class Recipient:
             message = self._message(wanted, artefact, request=request or new_id(self._entropy))
             verify_covered(message, artefact)
             verify_request_within_ceiling(message)
+            self._mode(message.mode).verify_asked(message)
             raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
             self._store.save_request(
                 message.request, consent=message.consent_name, message=raw, made_ms=message.made_ms
@@ -186,6 +199,28 @@ class Recipient:
             items=artefact.items,
             period_from=artefact.period_from,
             period_to=artefact.period_to,
+        )
+
+    def scoring(self, consent: OwnedId, model: OwnedId, *, outputs: Collection[Output]) -> DataRequest:
+        """Return the request to have a model of this bank's run on what a consent on file lets it read.
+
+        Over the whole period that is granted, whose last day is the day of judgement. Raises as
+        ``ConsentFile.artefact``, what ``Scoring.items`` raises; Denied ``exchange.mode_unsupported``::
+
+            wanted = bank.recipient.scoring(consent, model, outputs=[Output.BAND])
+            score = bank.recipient.obtain(wanted, provider=link).score
+        """
+        if self._scoring is None:
+            raise Denied("exchange.mode_unsupported", "no model is run from here")
+        artefact = self._consents.artefact(consent)
+        digest, items = self._scoring.items(model, granted=artefact.items)
+        return DataRequest(
+            consent=consent,
+            items=items,
+            period_from=artefact.period_from,
+            period_to=artefact.period_to,
+            mode=Mode.SCORE,
+            model=ModelAsk(model=model, digest=digest, outputs=sorted(set(outputs))),
         )
 
     def status(self, request: bytes) -> RequestStatus | None:
@@ -313,7 +348,14 @@ class Recipient:
             period_to=wanted.period_to,
             made_ms=self._submitter.now_ms(),
             salt=self._entropy(_SALT_BYTES),
+            model=wanted.model,
         )
+
+    def _mode(self, mode: Mode) -> AnswerMode:
+        found = self._modes.get(mode)
+        if found is None:
+            raise Denied("exchange.mode_unsupported", f"no answer in the mode {mode} can be proven here yet")
+        return found
 
     def _commit(self, message: RequestMessage, raw: bytes) -> int:
         """Put a kept request on the ledger, unless an earlier attempt did; return the index of its entry."""
@@ -440,9 +482,7 @@ class Recipient:
 
         A record superseded or erased today is refused on receipt; on file it may have aged.
         """
-        mode = self._modes.get(message.mode)
-        if mode is None:
-            raise Denied("exchange.mode_unsupported", f"no answer in the mode {message.mode} can be proven here yet")
+        mode = self._mode(message.mode)
         state, provider = self._submitter.state(), MemberId(message.receiver)
         return mode.prove(
             content.disclosure,

@@ -81,11 +81,14 @@ _asked = Table(
     Column("answer", LargeBinary),
     Column("answer_digest", LargeBinary(32)),
     Column("manifest_digest", LargeBinary(32)),
+    Column("opening", LargeBinary),
 )
 _ASKED_SECRETS = EncryptedColumns(
-    table="exchange_asked", key="request", columns={"taxpayer": str, "counts": bytes, "leaves": bytes}
+    table="exchange_asked",
+    key="request",
+    columns={"taxpayer": str, "counts": bytes, "leaves": bytes, "opening": bytes},
 )
-_ANSWER_COLUMNS = ("counts", "leaves", "answer", "answer_digest", "manifest_digest")
+_ANSWER_COLUMNS = ("counts", "leaves", "answer", "answer_digest", "manifest_digest", "opening")
 _HAS_ANSWER = _asked.c.answer.is_not(None)
 Index("exchange_asked_kept", _asked.c.request, sqlite_where=_HAS_ANSWER, postgresql_where=_HAS_ANSWER)
 
@@ -303,6 +306,8 @@ class AskedRow:
     answer: bytes | None = None
     answer_digest: bytes | None = None
     manifest_digest: bytes | None = None
+    opening: bytes | None = None
+    """What opens the manifest of an answer that shows no records; see ``manifest``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

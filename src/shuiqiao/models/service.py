@@ -40,7 +40,7 @@ from shuiqiao.models.model import (
     ReviewStatus,
     commitment_of,
 )
-from shuiqiao.models.roster import approved_model, find_model, live_model, model_at
+from shuiqiao.models.roster import approved_model, find_model, live_model, model_at, registered_model
 from shuiqiao.models.store import KeptContent, KeptReport
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class ModelRegistry:
         bureau.receive(model, bank.handed(model), sender=bank_member)
         bureau.review(model, outcome=ReviewOutcome.ACCEPTED, findings="...", reviewer=person)
         bureau_outbox.submit(APPROVE, bureau.approval_of(model))
-        content = bureau.approved_content(model, digest=body.digest)
+        found, content = bureau.runnable(model, digest=body.digest, provider=bureau_member)
     """
 
     def __init__(
@@ -235,21 +235,30 @@ class ModelRegistry:
         self._facts(found)
         return ModelApproveBody(model=model, report_digest=standing.report_digest)
 
-    def approved_content(self, model: OwnedId, *, digest: bytes) -> bytes:
-        """Return the bytes of a model that may run here, by the digest that whoever asks for it names [MODEL-6].
+    # At both ends of a run
 
-        Raises what ``approved_model`` raises, InvalidInput ``models.digest_wrong``, Denied ``models.content_missing``,
-        IntegrityError ``models.digest_differs``::
+    def runnable(self, model: OwnedId, *, digest: bytes, provider: MemberId) -> tuple[RegisteredModel, bytes]:
+        """Return a model that may run at a provider now, and its content, as owner and provider have it [MODEL-6].
 
-            card = decode_content(registry.approved_content(model, digest=asked.digest))
+        digest: as whoever asks names it. Raises what ``approved_model`` raises, InvalidInput ``models.digest_wrong``,
+        Denied ``models.content_missing``, IntegrityError ``models.digest_differs``::
+
+            found, content = registry.runnable(model, digest=asked.digest, provider=bureau)
         """
-        found = approved_model(self._submitter.state(), model, provider=self._member)
-        if digest != found.digest:
+        return self._named(approved_model(self._submitter.state(), model, provider=provider), digest)
+
+    def registered(self, model: OwnedId, *, digest: bytes | None = None) -> tuple[RegisteredModel, bytes]:
+        """Return a model that is registered, retired ones too, and its content; raises as ``runnable`` else."""
+        return self._named(registered_model(self._submitter.state(), model), digest)
+
+    def _named(self, found: RegisteredModel, digest: bytes | None) -> tuple[RegisteredModel, bytes]:
+        if digest not in {None, found.digest}:
             raise InvalidInput(
                 "models.digest_wrong",
-                f"{digest.hex()[:16]} is asked for, model {model} has the digest {found.digest.hex()[:16]}",
+                f"{(digest or b'').hex()[:16]} is asked for, model {found.name} has the digest "
+                f"{found.digest.hex()[:16]}",
             )
-        return self._require_content(model).content
+        return found, self._require_content(found.name).content
 
     # At all of them
 

@@ -26,6 +26,7 @@ from shuiqiao.consent.store import ConsentStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.disputes import Disputes
+from shuiqiao.exchange.modes.score import Scoring
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.consent.model import ConsentSubmission
     from shuiqiao.consent.service import GrantedConsent
+    from shuiqiao.credit.model_runner import ScorecardRunner
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
@@ -340,6 +342,8 @@ class Institution:
         self._end_peers()
         if "assessors" in self.__dict__:
             self.assessors.close()
+        if "_runner" in self.__dict__:
+            self._runner.close()
         self.outbox.flush()
         if self.publisher is not None:
             self.publisher.close()
@@ -442,7 +446,19 @@ class Institution:
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
+            scoring=self._scoring,
         )
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        return Scoring(models=self.model_registry, runner=lambda: self._runner, catalogue=self.catalogue)
+
+    @cached_property
+    def _runner(self) -> ScorecardRunner:
+        # Cards bring the libraries that compute features, which no other act of the exchange needs.
+        from shuiqiao.credit.model_runner import ScorecardRunner
+
+        return ScorecardRunner()
 
     @cached_property
     def consent_file(self) -> ConsentFile:
@@ -464,6 +480,7 @@ class Institution:
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
+            scoring=self._scoring,
         )
 
     @cached_property

@@ -67,7 +67,7 @@ def refused(world, message, raw) -> ShuiqiaoError:
         ({"items": {"filing@1": ["core"]}}, "consent.not_covered", FieldCode.FAILED),
         ({"period_from": date(2023, 12, 31)}, "consent.not_covered", FieldCode.FAILED),
         ({"period_to": date(2026, 1, 1)}, "consent.not_covered", FieldCode.FAILED),
-        ({"mode": Mode.SCORE}, "consent.not_covered", FieldCode.FAILED),
+        ({"mode": Mode.PROVE}, "consent.not_covered", FieldCode.FAILED),
     ],
     ids=["group", "type", "earlier", "later", "mode"],
 )
@@ -86,7 +86,7 @@ def test_the_bank_refuses_itself_before_it_asks_too_much(world):
 
 
 def test_a_mode_that_is_granted_and_not_offered_is_refused(world):
-    message = message_with(world, world.granted(modes=(Mode.SCORE,)), mode=Mode.SCORE)
+    message = message_with(world, world.granted(modes=(Mode.PROVE,)), mode=Mode.PROVE)
     assert refused(world, message, on_ledger(world, message)).code == "exchange.mode_unsupported"
 
 

@@ -17,6 +17,9 @@ BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
 class Counted:
     """Answers with how many records there are, which the manifest says too, and gives none of them away."""
 
+    def verify_asked(self, message):
+        pass
+
     def answer(self, message, *, uscc, source):
         scope = {"period_from": message.period_from, "period_to": message.period_to}
         counts = {type_id: source.count_live(uscc=uscc, type_id=type_id, **scope) for type_id in message.items}

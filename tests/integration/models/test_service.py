@@ -42,7 +42,7 @@ def test_a_model_is_registered_handed_over_reviewed_approved_and_run(world):
     bureau.receive(model, bank.handed(model), sender=BANK_A)
     assert model in bureau.names()
     with pytest.raises(Denied, match=r"models\.not_approved"):
-        bureau.approved_content(model, digest=body.digest)
+        bureau.runnable(model, digest=body.digest, provider=BUREAU)
 
     kept = bureau.review(model, outcome=ReviewOutcome.ACCEPTED, findings=FINDINGS, reviewer=PERSON)
     assert bureau.review(model, outcome=ReviewOutcome.ACCEPTED, findings=FINDINGS, reviewer="other") == kept
@@ -62,20 +62,20 @@ def test_a_model_is_registered_handed_over_reviewed_approved_and_run(world):
     verify_document(document, public_keys=(world.signing[BUREAU].public_key,), suite=world.suite)
 
     world.submitters[BUREAU].submit(APPROVE, bureau.approval_of(model))
-    assert bureau.approved_content(model, digest=body.digest) == content
+    assert bureau.runnable(model, digest=body.digest, provider=BUREAU)[1] == content
     with pytest.raises(InvalidInput, match=r"models\.digest_wrong"):
-        bureau.approved_content(model, digest=bytes(32))
+        bureau.runnable(model, digest=bytes(32), provider=BUREAU)
     with pytest.raises(Conflict, match=r"models\.step_invalid: .* is approved here"):
         bureau.approval_of(model)
     with pytest.raises(Denied, match=r"models\.not_approved"):
-        world.registries[OTHER_BUREAU].approved_content(model, digest=body.digest)
+        world.registries[OTHER_BUREAU].runnable(model, digest=body.digest, provider=OTHER_BUREAU)
 
     bureau.retire(model, reason=RetireReason.UNFIT, here_only=True)
     with pytest.raises(Denied, match=r"models\.not_approved: .* is retired at"):
-        bureau.approved_content(model, digest=body.digest)
+        bureau.runnable(model, digest=body.digest, provider=BUREAU)
     world.registries[REGULATOR].retire(model, reason=RetireReason.ORDERED, here_only=False)
     with pytest.raises(Denied, match=r"models\.retired"):
-        bureau.approved_content(model, digest=body.digest)
+        bureau.runnable(model, digest=body.digest, provider=BUREAU)
 
 
 def test_nothing_of_a_content_stands_on_the_ledger_or_in_clear_in_a_database(world):

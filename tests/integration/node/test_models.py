@@ -6,13 +6,18 @@ import msgspec
 import pytest
 
 from accounts_world import CHEAP
+from consortium_world import TAXPAYER
 from models_world import BANDS, a_card
 from peers_world import Doors
-from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.resources import models as api
+from shuiqiao.client.resources.answers import ConsentRequest
+from shuiqiao.client.resources.requests import UseQuery
+from shuiqiao.consent.model import Mode, Output
 from shuiqiao.credit.model_content import decode_content
 from shuiqiao.credit.scorecard import encode_scorecard
+from shuiqiao.exchange.contract import REQUEST
 from shuiqiao.models.contract import REGISTER, REVIEW
 from shuiqiao.models.model import RetireReason
 from shuiqiao.models.roster import approved_model
@@ -21,7 +26,8 @@ from shuiqiao.node.accounts.approvals.model import ApprovedAct
 from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.operations import models
+from shuiqiao.node.operations import enterprises, models
+from shuiqiao.node.operations.answers import ask_provider
 from shuiqiao.node.operations.calling import Call
 from shuiqiao.node.past import PastReader
 from shuiqiao.node.peers.exchange_link import offer_body
@@ -111,7 +117,9 @@ def test_a_model_crosses_and_runs_once_two_people_on_each_side_agreed(doors):
 
     # It runs at this bureau, by its digest; the bank and the regulator see how it stands, and have no more of it.
     digest = approved_model(bureau.engine.state(), model, provider=bureau.member).digest
-    assert decode_content(bureau.model_registry.approved_content(model, digest=digest)).card == a_card(name=NAME)
+    assert decode_content(
+        bureau.model_registry.runnable(model, digest=digest, provider=bureau.member)[1]
+    ).card == a_card(name=NAME)
     owner, _, entry = model.partition("/")
     question = api.LedgerModelQuestion(member=owner, entry=entry)
     for institution, has_content, has_report in ((bureau, True, True), (bank, True, False), (regulator, False, False)):
@@ -125,6 +133,40 @@ def test_a_model_crosses_and_runs_once_two_people_on_each_side_agreed(doors):
     assert audit_institution(regulator, visited=bureau, live=bureau.engine).problems == ()
     for block in regulator.engine.blocks(from_height=1):
         assert all(NAME.encode() not in raw and b"Wide bands." not in raw for raw in block.transactions)
+
+
+def test_an_approved_model_scores_over_http_and_no_record_reaches_the_bank(doors):
+    """[EXCHANGE-26] [EXCHANGE-27] [EXCHANGE-28]"""
+    world = doors.world
+    bureau, bank = world.bureau, world.bank
+    (model,) = [each.model for each in models.list_ledger_models(bank, api.PageQuery()).items]
+    consent = world.consent(modes=(Mode.SCORE,), outputs=(Output.BAND, Output.YES_NO))
+    asked = ConsentRequest(request="5c" * 16, consent=consent, model=model, outputs=("band", "yes_no"))
+    told = ask_provider(bank, asked)
+    assert (told.records, told.provider) == ({}, bureau.member)
+    assert (told.score.model, told.score.points, told.score.reasons) == (model, None, None)
+    # 600 less the points of no month, or of many months, without sales.
+    assert (told.score.band, told.score.yes_no) in {("B", False), ("A", True)}
+    assert ask_provider(bank, asked).score == told.score
+
+    # In the bank's database there is nothing but the result; its manifest counts nothing.
+    received = bank.recipient.load(bytes.fromhex(asked.request))
+    assert received.manifest.cells == []
+    (use,) = enterprises.uses_of(bureau, UseQuery(taxpayer=TAXPAYER), past=None).items
+    assert (use.mode, use.model, use.outputs) == ("score", model, ("band", "yes_no"))
+
+    # What is not granted, or names no outputs, is refused before anything is on the ledger.
+    before = times(bank, REQUEST)
+    for changes, code in (
+        ({"outputs": ()}, "exchange.outputs_missing"),
+        ({"model": None}, "exchange.outputs_missing"),
+        ({"outputs": ("points",)}, "consent.not_covered"),
+        ({"model": f"{bank.member}/" + "00" * 16}, "models.unknown"),
+    ):
+        with pytest.raises(ShuiqiaoError) as refusal:
+            ask_provider(bank, asked.model_copy(update={"request": "6d" * 16, **changes}))
+        assert refusal.value.code == code
+    assert times(bank, REQUEST) == before
 
 
 def test_another_member_hands_over_no_model_of_a_bank_and_offers_nothing_of_its_own_to_a_bank(doors):

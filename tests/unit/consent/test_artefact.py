@@ -14,6 +14,7 @@ from shuiqiao.consent.model import (
     Grant,
     IdentityCheck,
     Mode,
+    Output,
     Purpose,
     Status,
 )
@@ -52,6 +53,7 @@ def artefact_with(suite, **changes):
         "key": key_of(suite).public_key,
         "firm": b"f" * 32,
         "salt": bytes(32),
+        "outputs": [Output.BAND, Output.YES_NO],
     }
     return ConsentArtefact(**(fields | changes))
 
@@ -64,6 +66,13 @@ def test_an_artefact_survives_its_bytes(suite):
     """[CONSENT-1]"""
     artefact = artefact_with(suite)
     assert artefact == decode_artefact(encoded(suite, artefact), network=NETWORK, suite=suite)
+
+
+def test_an_artefact_without_the_mode_score_has_the_form_it_always_had(suite):
+    """[CONSENT-1]"""
+    raw = encoded(suite, artefact_with(suite, modes=[Mode.DISCLOSE], outputs=None))
+    assert b"outputs" not in raw
+    assert decode_artefact(raw, network=NETWORK, suite=suite).outputs is None
 
 
 def test_an_artefact_of_another_network_is_refused(suite):
@@ -95,6 +104,10 @@ def test_an_artefact_of_the_other_suite_is_refused():
         {"items": {"filing@1": ["core", "amounts"]}},
         {"items": {"filing@1": ["core", "core"]}},
         {"items": {"filing@1": ["amounts"]}},
+        {"outputs": None},
+        {"outputs": [Output.YES_NO, Output.BAND]},
+        {"outputs": [Output.BAND, Output.BAND]},
+        {"modes": [Mode.DISCLOSE]},
     ],
 )
 def test_an_artefact_that_breaks_a_rule_of_its_own_is_refused(suite, change):

@@ -11,7 +11,7 @@ from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import owned_id
 from shuiqiao.consent import ceilings as table
-from shuiqiao.consent.model import ConsentArtefact, Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
+from shuiqiao.consent.model import ConsentArtefact, Frequency, FrequencyUnit, IdentityCheck, Mode, Output, Purpose
 from shuiqiao.exchange.ceilings import (
     PastAnswer,
     counted_from_ms,
@@ -20,7 +20,7 @@ from shuiqiao.exchange.ceilings import (
     verify_covered,
     verify_request_within_ceiling,
 )
-from shuiqiao.exchange.model import RequestMessage
+from shuiqiao.exchange.model import ModelAsk, RequestMessage
 
 NOW_MS = int(datetime(2026, 3, 31, tzinfo=UTC).timestamp() * 1000)
 MINE = b"\x01" * 16
@@ -48,6 +48,7 @@ def artefact_with(**changes):
         "firm": bytes(32),
         "key": bytes(32),
         "salt": bytes(32),
+        "outputs": [Output.BAND, Output.YES_NO],
     }
     return ConsentArtefact(**(fields | changes))
 
@@ -69,6 +70,10 @@ def message_with(**changes):
     return RequestMessage(**(fields | changes))
 
 
+def asked_for(*outputs):
+    return ModelAsk(model="bank-a/" + "00" * 16, digest=bytes(32), outputs=list(outputs))
+
+
 def answered(*, ago_ms=0, consent=OTHER, first=date(2024, 1, 1), last=date(2025, 12, 31)):
     return PastAnswer(consent=consent, answered_ms=NOW_MS - ago_ms, period_from=first, period_to=last)
 
@@ -82,7 +87,7 @@ def within(past, *, message=None, **artefact):
     [
         {},
         {"items": {FILINGS: ["amounts", "core"]}},
-        {"mode": Mode.SCORE},
+        {"mode": Mode.SCORE, "model": asked_for(Output.BAND)},
         {"period_from": date(2025, 1, 1), "period_to": date(2025, 1, 1)},
     ],
 )
@@ -100,6 +105,7 @@ def test_all_that_the_artefact_grants_is_covered(asked):
         ({"period_from": date(2023, 12, 31)}, "consent.not_covered"),
         ({"period_to": date(2026, 1, 1)}, "consent.not_covered"),
         ({"mode": Mode.PROVE}, "consent.not_covered"),
+        ({"mode": Mode.SCORE, "model": asked_for(Output.BAND, Output.POINTS)}, "consent.not_covered"),
     ],
 )
 def test_one_step_beyond_the_artefact_is_refused(asked, code):

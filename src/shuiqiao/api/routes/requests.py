@@ -55,10 +55,13 @@ def list_requests(
         "consent.revoked",
         "consent.paused",
         "exchange.data_life_over",
+        "models.not_approved",
+        "exchange.outputs_missing",
+        "exchange.output_undeclared",
     ),
 )
 def ask_provider(asked: ConsentRequest, running: Running, caller: Caller) -> ProvenAnswer:
-    """Ask a provider for all that a consent grants, prove every record of the answer, and keep it."""
+    """Ask a provider for all that a consent grants, or for a score; prove the answer, and keep it."""
     return performed(running, caller, ASK_PROVIDER, asked)
 
 

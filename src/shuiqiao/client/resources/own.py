@@ -36,6 +36,7 @@ _CONSENT: Final[dict[str, Any]] = {
     "period_from": "2024-01-01",
     "period_to": "2025-12-31",
     "modes": ["disclose"],
+    "outputs": [],
     "answers": "4 a year",
     "data_life_days": 180,
     "valid_from_ms": 1_767_225_600_000,
@@ -62,6 +63,8 @@ class OwnConsent(Wire):
     period_from: Name
     period_to: Name
     modes: tuple[Name, ...]
+    outputs: tuple[Name, ...] = ()
+    """What of a score may leave."""
     answers: Name
     """How often it may be used."""
     data_life_days: Count

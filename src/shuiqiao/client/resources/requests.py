@@ -80,6 +80,8 @@ _USE = {
     "outcome": "delivered",
     "field_code": "00",
     "records": {"invoice_issued": 5000},
+    "model": None,
+    "outputs": [],
 }
 
 
@@ -102,7 +104,10 @@ class UseRecord(Wire):
     outcome: Name
     field_code: Name
     records: dict[str, int]
-    """Record type to how many records were disclosed."""
+    """Record type to how many records were disclosed, or a score was computed from."""
+    model: Name | None = None
+    """Which model was run, where one was; then only the outputs left, and no record."""
+    outputs: tuple[Name, ...] = ()
     status: Name | None = None
     """As of the moment or with the proof that was asked for: delivered, acknowledged or destroyed."""
     index: Count | None = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.modes.disclose import Disclose
+from shuiqiao.exchange.modes.score import Score, Scoring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
 
 
-def answer_modes(*, suite: CipherSuite, catalogue: Catalogue) -> Mapping[Mode, AnswerMode]:
-    """Return every mode by its name; the same at both ends of a request."""
-    return {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
+def answer_modes(
+    *, suite: CipherSuite, catalogue: Catalogue, scoring: Scoring | None = None
+) -> Mapping[Mode, AnswerMode]:
+    """Return every mode by its name; the same at both ends of a request.
+
+    scoring: the models and what runs them, None where nothing is scored.
+    """
+    modes: dict[Mode, AnswerMode] = {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
+    if scoring is not None:
+        modes[Mode.SCORE] = Score(scoring, suite=suite, catalogue=catalogue)
+    return modes

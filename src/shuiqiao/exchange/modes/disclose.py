@@ -32,6 +32,9 @@ class Disclose(AnswerMode):
         self._suite = suite
         self._catalogue = catalogue
 
+    def verify_asked(self, message: RequestMessage) -> None:
+        """Everything that a consent grants can be disclosed."""
+
     def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
         """Return every live record of the types and period asked for, in the groups asked for."""
         disclosure = source.disclose(

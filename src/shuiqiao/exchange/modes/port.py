@@ -53,16 +53,25 @@ class Answer:
     """What a mode answers with.
 
     content: what is sealed, in the mode's own form. counts: of the records it rests on, by standard id. leaves: which
-    they are.
+    of them it gives. is_computed: it was computed from records and shows none, so that its manifest tells nothing of
+    them, and holds what came out.
     """
 
     content: bytes
     counts: Mapping[str, int]
     leaves: Leaves
+    is_computed: bool = False
 
 
 class AnswerMode(Protocol):
     """One way to answer a request, at both of its ends."""
+
+    def verify_asked(self, message: RequestMessage) -> None:
+        """Return if a request asks for what this mode can give; raises Denied or InvalidInput.
+
+        Both ends call it: a recipient before it asks, a provider each time an answer is to leave.
+        """
+        ...
 
     def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
         """Return the answer to a request that was allowed; raises what the source raises."""

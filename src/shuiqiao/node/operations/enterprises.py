@@ -229,6 +229,8 @@ def _use(entry: UsageEntry) -> UseRecord:
         outcome=entry.outcome,
         field_code=entry.field_code,
         records=dict(entry.records),
+        model=entry.model,
+        outputs=entry.outputs,
     )
 
 

@@ -157,6 +157,7 @@ def _consent(institution: Institution, stored: StoredArtefact) -> api.OwnConsent
         period_from=artefact.period_from.isoformat(),
         period_to=artefact.period_to.isoformat(),
         modes=tuple(artefact.modes),
+        outputs=tuple(artefact.outputs or ()),
         answers=f"{artefact.frequency.count} a {artefact.frequency.unit}",
         data_life_days=artefact.data_life_days,
         valid_from_ms=artefact.valid_from_ms,

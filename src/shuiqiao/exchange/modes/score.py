@@ -1,0 +1,265 @@
+"""The mode *score*, at source: a bank's open model runs on the bureau's records, and only what was agreed leaves.
+
+Rule: docs/spec/consent-exchange.md [EXCHANGE-26] to [EXCHANGE-28].
+
+    content = canonical CBOR of {"digest": bytes32, "model": "<owner>/<id>", "output": {...}}
+
+A bank asks with a model of its own, by its name and digest on the ledger, and names what of the result it wants: no
+more than the consent grants and the model declares. The bureau runs nothing but what it approved; it computes the
+declared features itself, from its own records, as of the last day of the period asked for. No record leaves, and the manifest
+tells nothing of the records. What a model's content says is the matter of whoever runs it (``ModelRunner``).
+
+LIMIT: the bank cannot see that the bureau ran the model rightly: it has the bureau's signature on the result, and the
+records are anchored, so that a regulator can have the run repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
+from shuiqiao.base.ids import MemberId, OwnedId, split_owned_id
+from shuiqiao.base.wire import Digest, OwnedRef
+from shuiqiao.consent.model import Output
+from shuiqiao.exchange.manifest import verify_computed
+from shuiqiao.exchange.modes.port import Answer, AnswerMode
+from shuiqiao.ledger.transactions.document import to_plain
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import pyarrow as pa
+
+    from shuiqiao.base.ids import Uscc
+    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.changes import Leaves
+    from shuiqiao.exchange.model import AnswerManifest, ModelAsk, RequestMessage
+    from shuiqiao.exchange.modes.port import RecordSource
+    from shuiqiao.models.model import RegisteredModel
+    from shuiqiao.models.service import ModelRegistry
+    from shuiqiao.standards.model import Catalogue
+    from shuiqiao.vault.model import BatchLookup, LeafLookup
+
+MAX_SCORE_BYTES = 4_096
+"""Of an answer's content: a name, a digest, a band and four reasons are under 700 bytes."""
+
+MAX_REASONS = 4
+
+
+class ReasonCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why points were lost: by the value of a feature, or because it is not known."""
+
+    feature: Annotated[str, Meta(min_length=1, max_length=80)]
+    is_known: bool
+
+
+class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What of a result leaves: exactly the outputs asked for, every other one left out."""
+
+    band: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    points: Annotated[int, Meta(ge=-(2**31), le=2**31)] | None = None
+    reasons: Annotated[list[ReasonCode], Meta(max_length=MAX_REASONS)] | None = None
+    """The largest loss first; empty where no points were lost."""
+    yes_no: bool | None = None
+
+    @property
+    def given(self) -> list[Output]:
+        """Which outputs it holds, in order."""
+        values = {
+            Output.BAND: self.band,
+            Output.POINTS: self.points,
+            Output.REASONS: self.reasons,
+            Output.YES_NO: self.yes_no,
+        }
+        return [output for output, value in values.items() if value is not None]
+
+
+class ModelRunner(Protocol):
+    """Knows what a model's content says and runs it; ``credit`` has one for scorecards."""
+
+    def inputs(self, content: bytes) -> Mapping[str, Sequence[str]]:
+        """Return what a model reads: record type (without version) to disclosure groups in order, ``core`` among them.
+
+        Raises InvalidInput for content that cannot be run.
+        """
+        ...
+
+    def run(
+        self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
+    ) -> ScoreOutput:
+        """Return the outputs of a model on a taxpayer's records by type; nothing dated after ``as_of`` counts."""
+        ...
+
+    def verify(self, content: bytes, output: ScoreOutput) -> None:
+        """Return if a model can give an output; raises IntegrityError ``exchange.output_wrong``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """The models that an institution has, and what runs them, which is made when it is first needed."""
+
+    models: ModelRegistry
+    runner: Callable[[], ModelRunner]
+    catalogue: Catalogue
+
+    def items(self, model: OwnedId, *, granted: Mapping[str, Sequence[str]]) -> tuple[bytes, dict[str, list[str]]]:
+        """Return a model's digest, and what to ask for so that it reads exactly what it needs of what is granted.
+
+        Raises Denied ``models.unknown``, ``models.content_missing``, ``consent.not_covered``.
+        """
+        found, content = self.models.registered(model)
+        versions = {self.catalogue.get(type_id).id: type_id for type_id in granted}
+        inputs = self.runner().inputs(content)
+        missing = sorted(set(inputs) - set(versions))
+        if missing:
+            raise Denied("consent.not_covered", f"model {model} reads {', '.join(missing)}, which is not granted")
+        return found.digest, {versions[name]: list(groups) for name, groups in inputs.items()}
+
+
+class ScoreContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is sealed in the answer."""
+
+    model: OwnedRef
+    digest: Digest
+    output: ScoreOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenScore:
+    """A result that the bureau signed for a request, within what the model declares."""
+
+    model: OwnedId
+    digest: bytes
+    output: ScoreOutput
+
+
+class Score(AnswerMode):
+    """A model's agreed output, and nothing else."""
+
+    def __init__(self, scoring: Scoring, *, suite: CipherSuite, catalogue: Catalogue) -> None:
+        self._models = scoring.models
+        self._runner = scoring.runner
+        self._suite = suite
+        self._catalogue = catalogue
+
+    def verify_asked(self, message: RequestMessage) -> None:
+        """Return if the model may run at the provider on exactly what is asked for [EXCHANGE-26].
+
+        Raises Denied ``models.party_wrong``, ``models.unknown``, ``models.retired``, ``models.not_approved``,
+        ``models.content_missing``, ``exchange.model_purpose_wrong``, ``exchange.output_undeclared``; InvalidInput
+        ``models.digest_wrong``, ``exchange.model_items_wrong``.
+        """
+        asked = _model_of(message)
+        owner, _ = split_owned_id(OwnedId(asked.model))
+        if owner != message.sender:
+            raise Denied("models.party_wrong", f"{message.sender} asks with model {asked.model}; its owner does")
+        found, content = self._runnable(message)
+        _expect_declared(found, message)
+        read = {self._catalogue.get(type_id).id: groups for type_id, groups in message.items.items()}
+        inputs = {name: list(groups) for name, groups in self._runner().inputs(content).items()}
+        if len(read) != len(message.items) or read != inputs:
+            raise InvalidInput(
+                "exchange.model_items_wrong",
+                f"model {asked.model} reads exactly {inputs}, asked for is {message.items}",
+            )
+
+    def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
+        """Return what the model gives on the records asked for, as of the last day of their period."""
+        asked = _model_of(message)
+        _, content = self._runnable(message)
+        disclosure = source.disclose(
+            uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
+        )
+        output = self._runner().run(
+            content,
+            outputs=asked.outputs,
+            tables={self._catalogue.get(entry.standard).id: _table(entry.rows) for entry in disclosure.types},
+            taxpayer=uscc,
+            as_of=message.period_to,
+        )
+        answered = ScoreContent(model=asked.model, digest=asked.digest, output=output)
+        return Answer(
+            content=encode_cbor(to_plain(answered)),
+            counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
+            leaves={},
+            is_computed=True,
+        )
+
+    def prove(
+        self,
+        content: bytes,
+        *,
+        message: RequestMessage,
+        artefact: ConsentArtefact,
+        manifest: AnswerManifest,
+        batch_of: BatchLookup,
+        status_of: LeafLookup | None,
+    ) -> ProvenScore:
+        """Return the result: signed with the manifest, by the model asked for, of the outputs asked for [EXCHANGE-28].
+
+        Raises InvalidInput ``exchange.answer_malformed``, IntegrityError ``exchange.result_unsigned``,
+        ``exchange.manifest_ambiguous``, ``exchange.output_wrong``; what ``ModelRegistry.registered`` raises.
+        """
+        del artefact, batch_of, status_of  # It gives no records that could be held against them.
+        verify_computed(manifest, content, suite=self._suite)
+        found, asked = _decode(content), _model_of(message)
+        if (found.model, found.digest, found.output.given) != (asked.model, asked.digest, asked.outputs):
+            raise IntegrityError(
+                "exchange.output_wrong",
+                f"{', '.join(found.output.given)} of model {found.model} came; {', '.join(asked.outputs)} of model "
+                f"{asked.model} were asked for",
+            )
+        _, model = self._models.registered(OwnedId(asked.model), digest=asked.digest)
+        self._runner().verify(model, found.output)
+        return ProvenScore(model=OwnedId(asked.model), digest=asked.digest, output=found.output)
+
+    def leaves(self, content: bytes) -> Leaves:
+        """Return none: no record is given."""
+        del content
+        return {}
+
+    def _runnable(self, message: RequestMessage) -> tuple[RegisteredModel, bytes]:
+        asked = _model_of(message)
+        return self._models.runnable(OwnedId(asked.model), digest=asked.digest, provider=MemberId(message.receiver))
+
+
+def _expect_declared(found: RegisteredModel, message: RequestMessage) -> None:
+    if found.purpose is not message.purpose:
+        raise Denied(
+            "exchange.model_purpose_wrong",
+            f"model {found.name} is registered for {found.purpose}; {message.purpose} is asked",
+        )
+    beyond = sorted(set(_model_of(message).outputs) - set(found.outputs))
+    if beyond:
+        raise Denied("exchange.output_undeclared", f"model {found.name} does not declare {', '.join(beyond)}")
+
+
+def _model_of(message: RequestMessage) -> ModelAsk:
+    if message.model is None:
+        raise InvalidInput("exchange.request_invalid", f"request {message.name} names no model")
+    return message.model
+
+
+def _table(rows: Any) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_batches([rows])
+
+
+def _decode(content: bytes) -> ScoreContent:
+    value = decode_cbor_strict(content, max_bytes=MAX_SCORE_BYTES)
+    try:
+        found = typed(value, ScoreContent, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise InvalidInput("exchange.answer_malformed", f"the content of the answer: {error}") from error
+    if to_plain(found) != value:
+        raise InvalidInput("exchange.answer_malformed", "the content of the answer is not in its one written form")
+    return found
