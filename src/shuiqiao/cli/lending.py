@@ -137,8 +137,8 @@ def score(
     with home_at_work(home) as bank, well_formed(), progress_on_stderr() as progress:
         progress("have it scored 请求评分", 0, None)
         outputs = tuple(sorted({each.value for each in output}))
-        wanted = ConsentRequest(request=new_id().hex(), consent=consent, model=model, outputs=outputs)
-        answer = bank.perform(ASK_PROVIDER, wanted)
+        wanted = {"request": new_id().hex(), "consent": consent, "model": model, "outputs": outputs}
+        answer = bank.perform(ASK_PROVIDER, ConsentRequest.model_validate(wanted))
     show(answer.model_dump(), as_json=json, speak=_speak_score)
 
 

@@ -6,8 +6,8 @@ Rule: docs/spec/consent-exchange.md [EXCHANGE-26] to [EXCHANGE-28].
 
 A bank asks with a model of its own, by its name and digest on the ledger, and names what of the result it wants: no
 more than the consent grants and the model declares. The bureau runs nothing but what it approved; it computes the
-declared features itself, from its own records, as of the last day of the period asked for. No record leaves, and the manifest
-tells nothing of the records. What a model's content says is the matter of whoever runs it (``ModelRunner``).
+declared features itself, from its own records, as of the last day of the period asked for. No record leaves, and the
+manifest tells nothing of the records. What a model's content says is the matter of whoever runs it (``ModelRunner``).
 
 LIMIT: the bank cannot see that the bureau ran the model rightly: it has the bureau's signature on the result, and the
 records are anchored, so that a regulator can have the run repeated.

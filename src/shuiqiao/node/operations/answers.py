@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def ask_provider(institution: Institution, asked: answers.ConsentRequest) -> answers.ProvenAnswer:
     """Ask for all that a consent grants, or for a score; prove the answer and keep it. The same again is the same.
 
-    Raises InvalidInput ``exchange.outputs_missing``, what ``Recipient.request``, the provider and ``Recipient.receive`` refuse with.
+    Raises InvalidInput ``exchange.outputs_missing``, what ``Recipient.request``, the provider and ``Recipient.receive``
+    refuse with.
     """
     recipient, consent, request = institution.recipient, OwnedId(asked.consent), bytes.fromhex(asked.request)
     if (asked.model is None) != (not asked.outputs):
