@@ -116,8 +116,8 @@ def verify_artefact_rules(artefact: ConsentArtefact) -> None:
         raise _invalid(f"from {artefact.valid_from_ms} to {artefact.valid_to_ms} ms is not a window of whole hours")
     period_months(artefact.period_from, artefact.period_to)
     _expect_ordered([str(mode) for mode in artefact.modes], what="modes")
-    if (artefact.outputs is not None) != (Mode.SCORE in artefact.modes):
-        raise _invalid(f"outputs are named exactly where the mode {Mode.SCORE} is granted")
+    if artefact.outputs is not None and Mode.SCORE not in artefact.modes:
+        raise _invalid(f"outputs are named without the mode {Mode.SCORE}")
     _expect_ordered([str(output) for output in artefact.outputs or ()], what="outputs")
     for type_id, groups in artefact.items.items():
         _expect_ordered(groups, what=f"groups of {type_id}")

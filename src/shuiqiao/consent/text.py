@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.words import Words
-from shuiqiao.consent.model import FrequencyUnit, Mode, Purpose
+from shuiqiao.consent.model import FrequencyUnit, Mode, Output, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +43,12 @@ _MODES = {
     Mode.PROVE: Words(en="it receives proofs of statements on the records", zh="接收关于数据的证明"),
     Mode.SCORE: Words(en="a model runs on the records and its result is given", zh="以模型计算并接收结果"),
     Mode.TRAIN: Words(en="a model is trained on the records", zh="用于模型训练"),
+}
+_OUTPUTS = {
+    Output.BAND: Words(en="the band", zh="评分档次"),
+    Output.POINTS: Words(en="the points", zh="分数"),
+    Output.REASONS: Words(en="the reasons", zh="扣分原因"),
+    Output.YES_NO: Words(en="yes or no", zh="是否达标"),
 }
 _UNITS = {
     FrequencyUnit.DAY: Words(en="day", zh="日"),
@@ -163,6 +169,12 @@ def _use(artefact: ConsentArtefact) -> Iterable[Words]:
         en=f"How the bank uses it: {'; '.join(mode.en for mode in modes)}.",
         zh=f"使用方式:{'、'.join(mode.zh for mode in modes)}。",
     )
+    if artefact.outputs is not None:
+        outputs = [_OUTPUTS[output] for output in artefact.outputs]
+        yield Words(
+            en=f"Of a model's result only this is given: {', '.join(output.en for output in outputs)}.",
+            zh=f"模型计算结果仅提供:{'、'.join(output.zh for output in outputs)}。",
+        )
     yield Words(
         en=f"At most {count} answers are given within any {unit.en}.",
         zh=f"任意 {unit.zh}内提供次数不超过 {count} 次。",

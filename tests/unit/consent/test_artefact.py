@@ -6,7 +6,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.consent.artefact import commitment_of, decode_artefact, encode_artefact, verify_commitment
+from shuiqiao.consent.artefact import ARTEFACT, commitment_of, decode_artefact, encode_artefact, verify_commitment
 from shuiqiao.consent.model import (
     ConsentArtefact,
     Frequency,
@@ -19,6 +19,7 @@ from shuiqiao.consent.model import (
     Status,
 )
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.transactions.document import sign_document
 
 NETWORK = bytes(range(32))
 NOW_MS = 1_775_001_600_000
@@ -73,6 +74,13 @@ def test_an_artefact_without_the_mode_score_has_the_form_it_always_had(suite):
     raw = encoded(suite, artefact_with(suite, modes=[Mode.DISCLOSE], outputs=None))
     assert b"outputs" not in raw
     assert decode_artefact(raw, network=NETWORK, suite=suite).outputs is None
+
+
+def test_an_artefact_of_an_earlier_release_that_grants_a_score_is_read_and_lets_nothing_leave(suite):
+    """[CONSENT-5]"""
+    artefact = artefact_with(suite, outputs=None)
+    raw = sign_document(artefact, name=ARTEFACT, network=NETWORK, suite=suite, keys=(key_of(suite),))
+    assert decode_artefact(raw, network=NETWORK, suite=suite) == artefact
 
 
 def test_an_artefact_of_another_network_is_refused(suite):

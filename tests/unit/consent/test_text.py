@@ -17,6 +17,7 @@ from shuiqiao.consent.model import (
     FrequencyUnit,
     IdentityCheck,
     Mode,
+    Output,
     Purpose,
 )
 from shuiqiao.consent.text import consent_text, text_digest, verify_text
@@ -47,6 +48,7 @@ OTHER = {
     "valid_to_ms": NOW_MS + 61 * MS_PER_DAY,
     "product": "another",
     "identity_check": IdentityCheck(reference="r-2", checked_ms=NOW_MS),
+    "outputs": [Output.BAND, Output.YES_NO],
 }
 
 
@@ -103,13 +105,14 @@ def test_every_field_that_says_something_stands_in_the_text():
         assert (before.zh != after.zh, before.en != after.en) == (True, True), field
 
 
-@pytest.mark.parametrize("field", ["purpose", "modes", "unit"])
+@pytest.mark.parametrize("field", ["purpose", "modes", "unit", "outputs"])
 def test_every_choice_has_words(field):
     """[CONSENT-23]"""
     choices = {
         "purpose": [{"purpose": purpose} for purpose in Purpose],
         "modes": [{"modes": [mode]} for mode in Mode],
         "unit": [{"frequency": Frequency(count=1, unit=unit)} for unit in FrequencyUnit],
+        "outputs": [{"outputs": [output]} for output in Output],
     }[field]
     assert len(choices) == len({consent_text(an_artefact(**choice)).zh for choice in choices})
     assert len(choices) == len({consent_text(an_artefact(**choice)).en for choice in choices})
@@ -149,7 +152,7 @@ def test_a_product_cannot_end_its_quotation():
 def test_an_artefact_of_an_earlier_release_keeps_its_bytes():
     """[CONSENT-1]: a field that is left out is not written."""
     suite = get_suite("intl")
-    raw = encode_artefact(an_artefact(), network=NETWORK, suite=suite, key=KEY)
+    raw = encode_artefact(an_artefact(modes=[Mode.DISCLOSE]), network=NETWORK, suite=suite, key=KEY)
     assert b"dtext" not in raw
     assert decode_artefact(raw, network=NETWORK, suite=suite).text is None
 
@@ -157,7 +160,8 @@ def test_an_artefact_of_an_earlier_release_keeps_its_bytes():
 def test_another_text_is_refused():
     """[CONSENT-24]"""
     suite = get_suite("intl")
-    sound = msgspec.structs.replace(an_artefact(), text=text_digest(an_artefact(), suite=suite))
+    plain = an_artefact(outputs=[Output.BAND])
+    sound = msgspec.structs.replace(plain, text=text_digest(plain, suite=suite))
     raw = encode_artefact(sound, network=NETWORK, suite=suite, key=KEY)
     assert sound == decode_artefact(raw, network=NETWORK, suite=suite)
     with pytest.raises(InvalidInput, match=r"^consent\.text_mismatch"):
