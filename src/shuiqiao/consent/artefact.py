@@ -23,6 +23,9 @@ _FIRM = b"shuiqiao/consent/firm/1\x00"
 def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
     """Return an artefact signed by its consent key; raises InvalidInput for one that breaks a rule [CONSENT-5]."""
     verify_artefact_rules(artefact)
+    # Those of earlier releases may lack them, and nothing is scored under one that does.
+    if artefact.outputs is None and Mode.SCORE in artefact.modes:
+        raise _invalid(f"the mode {Mode.SCORE} is granted without saying which outputs may leave")
     verify_text(artefact, suite=suite)
     if key.public_key != artefact.key:
         raise InvalidInput("consent.key_mismatch", "the artefact names another consent key than the one that signs it")
