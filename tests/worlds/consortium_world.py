@@ -16,7 +16,7 @@ from typing import Any
 
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock, SystemClock
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.ids import OwnedId, Uscc, system_entropy
+from shuiqiao.base.ids import Entropy, OwnedId, Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.credit.development import ScoringModel
@@ -163,7 +163,13 @@ class ConsortiumWorld:
     """Bureau, three banks and a regulator in their homes; ``close`` when done."""
 
     def __init__(
-        self, folder: Path, suite_name: str, *, engine: RunEngine = EMBEDDED, clock: SystemClock | None = None
+        self,
+        folder: Path,
+        suite_name: str,
+        *,
+        engine: RunEngine = EMBEDDED,
+        clock: SystemClock | None = None,
+        entropy: Entropy = system_entropy,
     ) -> None:
         """Make the homes in a folder, or open those that an earlier world of the embedded engine made there.
 
@@ -179,7 +185,7 @@ class ConsortiumWorld:
                 folder,
                 suite_name=SuiteName(suite_name),
                 clock=self.clock,
-                entropy=system_entropy,
+                entropy=entropy,
                 cost=CHEAP,
                 engine=engine,
             )
@@ -192,13 +198,13 @@ class ConsortiumWorld:
         if is_set:
             self.clock.advance(MS_PER_DAY)
         self._stack = ExitStack()
-        self.consortium = self._stack.enter_context(open_consortium(stage, clock=self.clock, entropy=system_entropy))
+        self.consortium = self._stack.enter_context(open_consortium(stage, clock=self.clock, entropy=entropy))
         self.bureau = self.consortium.bureau
         self.bank, self.other_bank = (self.consortium.banks[name] for name in BANKS[:2])
         self.regulator = self.consortium.regulator
         self.suite = self.bureau.suite
         keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
-        self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
+        self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=entropy)
         self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
         if is_new:
             self._take_in()

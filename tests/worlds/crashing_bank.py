@@ -1,6 +1,7 @@
 """A bank that dies at a chosen moment of processing an application, and is opened again: each life is a process.
 
-Usage: crashing_bank.py FOLDER SUITE STRIDE. It makes a world once, lets a bank process one application in a copy of it, counting
+Usage: crashing_bank.py FOLDER SUITE STRIDE [POSTGRESQL], this being the URL of a server at which the bank has its database,
+without the name of one; left out, that is in its home. It makes a world once, lets a bank process one application in a copy of it, counting
 the moments at which something becomes durable, then in a copy for every STRIDE-th of these dies there, opens the homes again,
 and takes the application to its end. It writes one JSON line for each copy: what the ledger and the file hold then.
 """
@@ -17,13 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 
 import consortium_world as worlds
+from postgresql_world import databases_of
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.review import propose_decision
 from shuiqiao.lending.store import LendingStore
+from shuiqiao.node.home.settings import Home
 from shuiqiao.oversight.openings import indexed_transactions
+from shuiqiao.sandbox.scenario.consortium import LEAD_BANK
 
 DIED = 9
 
@@ -69,6 +73,36 @@ def life(act: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), json.loads(said or b"{}")
+
+
+class BankDatabases:
+    """The bank's database beside each copy of the homes; nothing where it is in them."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+
+    def url_of(self, home: Home) -> str | None:
+        """Where a home's database is; None for the home itself."""
+        is_away = self._server and home.folder.name == LEAD_BANK
+        return self._named(home.folder.parents[1].name) if is_away else None
+
+    def make(self, name: str, *, like: str = "template0") -> None:
+        """Make one."""
+        self._do(f"CREATE DATABASE {name} TEMPLATE {like}")
+
+    def remove(self, name: str) -> None:
+        """Remove one, whoever died with a connection to it."""
+        self._do(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _named(self, name: str) -> str:
+        return self._server.replace("/?", f"/{name}?")
+
+    def _do(self, words: str) -> None:
+        if self._server:
+            engine = create_engine(self._named("postgres"), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.execute(text(words))
+            engine.dispose()
 
 
 def prepare(folder: Path, suite: str) -> dict[str, Any]:
@@ -121,9 +155,10 @@ def found(world: Any, application: bytes) -> dict[str, Any]:
     }
 
 
-def main(folder: Path, suite: str, stride: int) -> None:
+def main(folder: Path, suite: str, stride: int, databases: BankDatabases) -> None:
     """Tell what every copy came to."""
     base = folder / "base"
+    databases.make("base")
     status, prepared = life(lambda: prepare(base, suite))
     assert status == 0
     consent = prepared["consent"]
@@ -133,6 +168,7 @@ def main(folder: Path, suite: str, stride: int) -> None:
             break
         copy = folder / "copy"
         shutil.copytree(base, copy)
+        databases.make("copy", like="base")
         ended, said = life(partial(process, copy, suite, consent, dies_at))
         if dies_at is None:
             moments = said["moments"]
@@ -141,7 +177,10 @@ def main(folder: Path, suite: str, stride: int) -> None:
             _, said = life(partial(process, copy, suite, consent, None))
         print(json.dumps({"dies_at": dies_at, **said}), flush=True)  # noqa: T201 - this is the pipe to the test
         shutil.rmtree(copy)
+        databases.remove("copy")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    away = BankDatabases((sys.argv[4:] or [""])[0])
+    with databases_of(away.url_of):
+        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), away)

@@ -11,7 +11,8 @@ from typing import Any
 import consortium_world as worlds
 from api_world import ALL, FIRM, AskedInstitution, asked
 from consortium_world import CHEAP, REFERRED_POINTS, TAXPAYER, ConsortiumWorld
-from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.ids import Entropy, new_id, system_entropy
 from shuiqiao.client.http import new_idempotency_key
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.exchange.dispute_statement import DisputeBody, encode_dispute
@@ -23,6 +24,22 @@ from shuiqiao.oversight.contract import ALARM, OversightAlarmBody
 from shuiqiao.sandbox.scenario.consortium import BUREAU, REGULATOR
 from shuiqiao.sandbox.scenario.enterprises import BureauLink, OpeningLink
 
+SHARED = {
+    "height": 1,
+    "index": 0,
+    "member": "bureau",
+    "path": "checkpoint",
+    "product": "invoice-loan",
+    "seq": 1,
+    "standard": "tax_credit_grade",
+    "subject": "given",
+    "key": "members/epoch",
+    "old_size": 1,
+    "new_size": 2,
+    "taxpayer": TAXPAYER,
+}
+"""What every member has, by the names of parameters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Office:
@@ -30,6 +47,8 @@ class Office:
 
     asked: AskedInstitution
     parts: dict[str, str]
+    clock: ManualClock
+    """Goes on by a second with each act, so that lists by time have one order."""
 
     @property
     def institution(self) -> Institution:
@@ -43,16 +62,17 @@ class Office:
 
     def act(self, path: str, message: Any, *, token: str = ALL) -> Any:
         """Do an act that is not refused; return what is told of it."""
+        self.clock.advance(1_000)
         answer = self.request("POST", f"/api/v1{path}", message, token=token)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
 
 @contextmanager
-def offices_world(folder: Path) -> Generator[Mapping[str, Office]]:
+def offices_world(folder: Path, *, entropy: Entropy = system_entropy) -> Generator[Mapping[str, Office]]:
     """Open all four, by the names ``bureau``, ``bank``, ``other_bank`` and ``regulator``; closed behind."""
     with ExitStack() as stack:
-        world = ConsortiumWorld(folder, "intl")
+        world = ConsortiumWorld(folder, "intl", entropy=entropy)
         stack.callback(world.close)
         members = {
             "bureau": world.bureau,
@@ -60,7 +80,7 @@ def offices_world(folder: Path) -> Generator[Mapping[str, Office]]:
             "other_bank": world.other_bank,
             "regulator": world.regulator,
         }
-        offices = {name: _office(institution, stack) for name, institution in members.items()}
+        offices = {name: _office(institution, world.clock, stack) for name, institution in members.items()}
         for name in ("bank", "other_bank"):
             _lend(world, offices[name], stack)
         _keep_records(world, offices["bureau"])
@@ -74,11 +94,11 @@ def offices_world(folder: Path) -> Generator[Mapping[str, Office]]:
         yield offices
 
 
-def _office(institution: Institution, stack: ExitStack) -> Office:
+def _office(institution: Institution, clock: ManualClock, stack: ExitStack) -> Office:
     running = RunningInstitution(institution, stack=ExitStack())
     running.accounts = InstitutionAccounts(institution, cost=CHEAP)
     running.jobs.add_duties()
-    return Office(asked=stack.enter_context(asked(running)), parts={})
+    return Office(asked=stack.enter_context(asked(running)), parts={}, clock=clock)
 
 
 def _work(office: Office) -> None:
@@ -101,8 +121,10 @@ def _lend(world: ConsortiumWorld, office: Office, stack: ExitStack) -> None:
             regulator_link=OpeningLink(bank, world.regulator),
         )
     )
-    consents, applications = [world.consent(bank) for _ in range(2)], [new_id(system_entropy).hex() for _ in range(2)]
-    for consent, application in zip(consents, applications, strict=True):
+    consents, applications = [], [new_id(bank.dependencies.entropy).hex() for _ in range(2)]
+    for application in applications:
+        world.clock.advance(1_000)
+        consents.append(consent := world.consent(bank))
         wanted = {"application": application, "product": product.id, "consent": consent, "amount_fen": 50_000_000}
         office.act("/applications", wanted)
     _work(office)
@@ -138,7 +160,7 @@ def _keep_records(world: ConsortiumWorld, office: Office) -> None:
     bureau = office.institution
     found = office.act("/records/searches", {"taxpayer": TAXPAYER, "record_type": "invoice_issued"})["records"][0]
     body = DisputeBody(
-        dispute=new_id(system_entropy),
+        dispute=new_id(bureau.dependencies.entropy),
         bureau=bureau.member,
         taxpayer=TAXPAYER,
         batch=bytes.fromhex(found["batch"]),
@@ -176,7 +198,7 @@ def _watch(world: ConsortiumWorld, office: Office) -> None:
     proposal = office.act("/governance/proposals", {"action": {"action": "set_quorum", "quorum": 3}, "days": 14})
     office.parts.update(proposal=proposal["proposal"])
     body = OversightAlarmBody(
-        alarm=new_id(system_entropy), subject="false_record", accused=BUREAU, evidence_digest=bytes(32)
+        alarm=new_id(regulator.dependencies.entropy), subject="false_record", accused=BUREAU, evidence_digest=bytes(32)
     )
     regulator.outbox.submit(ALARM, body)
     maker = office.asked.tokens.issue("maker", "oversight.freeze")
@@ -185,10 +207,12 @@ def _watch(world: ConsortiumWorld, office: Office) -> None:
 
 
 def _add_accounts(office: Office) -> None:
-    """A user and a program, each named after its institution."""
+    """Users and a program, each named after its institution."""
     accounts, member = office.asked.running.accounts, office.institution.member
     accounts.service.add_first_user(f"{member}.admin")
     admin = office.asked.tokens.callers[ALL]
-    accounts.service.add_user(admin, f"{member}.auditor", roles=["internal_auditor"])
+    # In its country's order, an underscore comes before a full stop.
+    for name in (f"{member}.auditor", f"{member}_auditor"):
+        accounts.service.add_user(admin, name, roles=["internal_auditor"])
     accounts.service.add_client(admin, f"{member}.program", owner=f"{member}.auditor", roles=["internal_auditor"])
     office.parts.update(user=f"{member}.auditor", client=f"{member}.program", owner=f"{member}.auditor")

@@ -7,14 +7,22 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from absence import absent
 from patience import PATIENCE_S
+from shuiqiao.node import home_reader, institution
+from shuiqiao.node.accounts import opening
+from shuiqiao.node.doctor import database, diagnosis
+from shuiqiao.node.jobs import duties
 
 USER = "postgres"
+READING = (institution, home_reader, opening, database, diagnosis, duties)
+"""Who asks which database a home has."""
 
 
 def programs():
@@ -32,7 +40,9 @@ class Server:
         self._folder = folder
         self._binaries = binaries
         self._as = self._unprivileged()
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
+        # Texts compare as people of a country have them in order, as in most databases at work, and not by their bytes.
+        words = ("--locale-provider=icu", "--icu-locale=zh-CN", "--locale=C")
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync", *words)
         options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
         self._run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
 
@@ -75,7 +85,7 @@ class Server:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[Server]:
+def postgresql_server() -> Generator[Server]:
     # A socket's path has at most 107 bytes, and pytest's own folders are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="sq-pg-"))
     try:
@@ -84,3 +94,15 @@ def postgresql_server() -> Iterator[Server]:
         running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def databases_of(url_of) -> Generator[None]:
+    """Let homes that are opened in this one process each have a database of their own.
+
+    url_of: the URL of a home's, None for the file in it. A server has it from its own environment.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in READING:
+            patch.setattr(module, "database_of", lambda home: url_of(home) or home.database)
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +19,31 @@ if TYPE_CHECKING:
 
 jobs_app = command_group("Work that goes on by itself, and what it waits for 后台作业.")
 
+
+class StateChoice(StrEnum):
+    """Where a job can be, as ``client.resources.jobs``."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    HELD = "held"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_Kind = Annotated[str | None, typer.Option("--kind", help="Those of a kind alone, e.g. vault.ingest 作业种类.")]
+_State = Annotated[StateChoice | None, typer.Option("--state", help="Those that stand so alone 状态.")]
 _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头.")]
 
 
 @jobs_app.command("list")
-def list_jobs(*, home: Home, json: Json = False) -> None:
+def list_jobs(*, home: Home, kind: _Kind = None, state: _State = None, json: Json = False) -> None:
     """List jobs: the duties, then all others, the newest first 列出."""
     from shuiqiao.client.resources.jobs import LIST_JOBS, JobsQuestion
 
     with home_at_work(home) as at_work:
-        jobs = all_items(at_work, LIST_JOBS, JobsQuestion())
+        wanted = JobsQuestion(kind=kind, state=None if state is None else state.value)
+        jobs = all_items(at_work, LIST_JOBS, wanted)
     if json:
         print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
         return
@@ -35,7 +51,7 @@ def list_jobs(*, home: Home, json: Json = False) -> None:
         say(f"{job.id[:16]}  {job.kind:<18}  {job.state:<9}  {_words(job)}")
     if any(job.state == "held" for job in jobs):
         say("next      shuiqiao jobs show ID, then shuiqiao jobs confirm ID")
-    elif not jobs:
+    elif not jobs and kind is None and state is None:
         say("no jobs yet: the server of this home makes them 暂无作业")
 
 
@@ -80,6 +96,8 @@ def show_job(job: JobRecord, *, as_json: bool) -> None:
     say(f"kind      {job.kind}")
     say(f"state     {job.state}  {_words(job)}")
     say(f"attempts  {job.attempts} of {job.max_attempts}")
+    if job.request_id:
+        say(f"request   {job.request_id}")
     for name_of_value, value in (job.result or {}).items():
         say(f"result    {name_of_value}: {value}")
     if job.cause is not None and job.cause.message:

@@ -1,6 +1,7 @@
 """The id of the request that is being answered: it goes on to every institution that is asked because of it.
 
-So the logs of all institutions that took part in one act can be put side by side. An id is 16 random bytes in hex, or
+So the logs of all institutions that took part in one act can be put side by side; a job goes on under the id of the
+request by which it was asked for [API-21]. An id is 16 random bytes in hex, or
 a UUID: any other that a caller sends is replaced, for it is logged, and might be the number of a taxpayer.
 """
 

@@ -55,8 +55,6 @@ TOLD: Final = {
 """The attributes that a span may have, by how the code names them; what is not here is left out."""
 
 _PARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_OWN_REQUEST: Final = re.compile(r"[0-9a-f]{24}")
-"""The id of a request as this program makes it; one that a caller made up may say anything."""
 
 INSTALL: Final = (
     "uv pip install --python .venv/bin/python 'opentelemetry-sdk>=1.38,<2' "
@@ -89,8 +87,6 @@ class _SentSpan(Span):
         self._span = span
 
     def tell(self, **named: str | int) -> None:
-        if not _OWN_REQUEST.fullmatch(str(named.get("request", ""))):
-            named.pop("request", None)
         for name, value in named.items():
             if name in TOLD:
                 self._span.set_attribute(TOLD[name], value if isinstance(value, int) else str(value))

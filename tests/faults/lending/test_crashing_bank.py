@@ -11,20 +11,23 @@ from pathlib import Path
 import pytest
 
 from patience import PATIENCE_S
+from postgresql_world import postgresql_server
 
 TESTS = Path(__file__).resolve().parents[2]
 
+NEVER = 1_000
+"""A stride over all moments: nobody dies but in the first."""
 
-@pytest.fixture(scope="module", params=[("intl", 4), ("gm", 12)], ids=["intl", "gm"])
-def lives(request, tmp_path_factory):
-    """What each world came to: first the one in which nobody died."""
+
+def lives_of(folder, suite, stride, *, server=""):
+    """What each world came to: first the one in which nobody died. server: where the bank has its database."""
     path = os.pathsep.join(str(TESTS / name) for name in ("worlds", "fuzz"))
     run = subprocess.run(
         [
             sys.executable,
             str(TESTS / "worlds" / "crashing_bank.py"),
-            str(tmp_path_factory.mktemp("crashes")),
-            *map(str, request.param),
+            str(folder),
+            *map(str, (suite, stride, server)),
         ],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -33,12 +36,12 @@ def lives(request, tmp_path_factory):
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    return request.param[1], [json.loads(line) for line in run.stdout.splitlines()]
+    return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def test_a_bank_that_died_anywhere_decides_once_on_one_request_and_ends_its_file(lives):
+def verify_lives(lives, *, stride):
     """[LENDING-10]: nothing is asked, delivered or decided twice, and nothing without its entry."""
-    stride, (whole, *rest) = lives
+    whole, *rest = lives
     assert whole["moments"] > 20
     assert len(rest) == -(-whole["moments"] // stride)
     once = ("application.submit", "access.request", "access.deliver", "access.acknowledge", "decision.record")
@@ -52,3 +55,17 @@ def test_a_bank_that_died_anywhere_decides_once_on_one_request_and_ends_its_file
             "requested": "access.request",
             "decided": "decision.record",
         }
+
+
+@pytest.mark.parametrize(("suite", "stride"), [("intl", 4), ("gm", 12)], ids=["intl", "gm"])
+def test_a_bank_that_died_anywhere_decides_once_on_one_request_and_ends_its_file(tmp_path, suite, stride):
+    verify_lives(lives_of(tmp_path, suite, stride), stride=stride)
+
+
+def test_a_bank_on_postgresql_makes_the_same_durable_and_dies_no_worse(tmp_path):
+    """SQLite and PostgreSQL give the same results, moment by moment."""
+    here, away = tmp_path / "here", tmp_path / "away"
+    with postgresql_server() as server:
+        lives = lives_of(away, "intl", 12, server=server.url("").replace("postgresql:", "postgresql+psycopg:"))
+    verify_lives(lives, stride=12)
+    assert lives_of(here, "intl", NEVER)[0] == lives[0]

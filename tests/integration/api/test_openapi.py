@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from accounts_world import CHEAP, PASSWORD
 from api_world import ALL, FIRM
-from consortium_world import TAXPAYER
+from offices_world import SHARED
 from patience import PATIENCE_S
 from serving_world import PASSPHRASE, make_served_home, served
 from shuiqiao.api.access import OWNER_ONLY
@@ -39,22 +39,6 @@ CALMLY = hypothesis.settings(
 )
 
 DOORS = ("bureau", "bank", "regulator")
-
-SHARED = {
-    "height": 1,
-    "index": 0,
-    "member": "bureau",
-    "path": "checkpoint",
-    "product": "invoice-loan",
-    "seq": 1,
-    "standard": "tax_credit_grade",
-    "subject": "given",
-    "key": "members/epoch",
-    "old_size": 1,
-    "new_size": 2,
-    "taxpayer": TAXPAYER,
-}
-"""What every member has, by the names of parameters."""
 
 SEEN_ELSEWHERE = {
     "GET /api/v1/journal/{seq}/proof",

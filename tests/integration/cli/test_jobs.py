@@ -44,6 +44,14 @@ def test_jobs_are_listed_shown_cancelled_and_confirmed(here, home, asked):
     listed = here("jobs", "list", "--home", home).out
     assert "jobs.confirmation_needed" in listed
     assert "shuiqiao jobs confirm" in listed
+    for words, found in (
+        (("--state", "held"), {held}),
+        (("--kind", INGEST), {held, waiting}),
+        (("--kind", INGEST, "--state", "waiting"), {waiting}),
+        (("--kind", "ledger.publish"), set()),
+    ):
+        rows = here("jobs", "list", *words, "--home", home, "--json").json["jobs"]
+        assert {job["id"] for job in rows} == found
     shown = here("jobs", "show", held[:8], "--home", home, "--json").json
     assert (shown["cause"]["message"], shown["result"]) == ("30 of 60 would go", {"due": 30})
     assert "30 of 60 would go" in here("jobs", "show", held[:8], "--home", home).out
@@ -55,5 +63,7 @@ def test_what_is_not_there_or_not_held_is_refused(here, home, asked):
     _, waiting = asked
     refused = here("jobs", "confirm", waiting[:8], "--home", home, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "jobs.not_held")
+    unknown = here("jobs", "list", "--kind", "Vault Ingest", "--home", home, "--json")
+    assert (unknown.code, unknown.json["error"]["code"]) == (1, "api.request_invalid")
     unclear = here("jobs", "show", "ff", "--home", home, "--json")
     assert (unclear.code, unclear.json["error"]["code"]) == (1, "jobs.name_unclear")

@@ -21,12 +21,16 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.client import tracing
 from shuiqiao.client.request_id import HEADER
 from shuiqiao.exchange.model import DataRequest
+from shuiqiao.node.jobs.duties import PROCESS_APPLICATION
 from shuiqiao.node.jobs.ingests import INGEST
 from shuiqiao.sandbox.scenario.consortium import BUREAU
 from web_server import inbox
 
 PARENT = f"00-{'5e' * 16}-{'7a' * 8}-01"
 SECRET = "PRIVATE-WORDS"
+REQUEST = "5a" * 16
+ANY_REQUEST = r"[0-9a-f]{32}"
+APPLICATION = "a7" * 16
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,11 @@ def collected(tmp_path_factory):
         wanted = DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1])
         with tracing.span("work", parent=PARENT):
             institution.recipient.obtain(wanted, provider=institution.provider_at(BUREAU))
+        wish = {"application": APPLICATION, "product": "invoice-loan", "consent": consent, "amount_fen": 5_000_000}
+        assert bank.search("/api/v1/applications", headers={HEADER: REQUEST}, **wish).status_code == 200
+        # It waits for a model, which is one more step than this is about.
+        job = bytes.fromhex(APPLICATION)
+        world.wait_for(lambda: not bank.running.job_of(job).finished_ms or None, while_raised=())
         headers = {HEADER: TAXPAYER, tracing.HEADER: PARENT}
         assert bureau.search("/api/v1/usage/searches", taxpayer=TAXPAYER, headers=headers).status_code == 200
         assert (
@@ -77,6 +86,7 @@ def test_a_trace_goes_from_one_institution_to_the_next(collected):
     assert told(asked) == {"shuiqiao.peer": BUREAU, "shuiqiao.act": "exchange.ask"}
     answered = next(span for span in own.values() if span.parent_span_id == asked.span_id)
     assert (answered.name, answered.kind) == ("POST /peer/v1/{act}", 2)
+    assert re.fullmatch(ANY_REQUEST, told(answered)["shuiqiao.request_id"])
     assert told(answered) | {"shuiqiao.request_id": ""} == {
         "shuiqiao.door": "peers",
         "shuiqiao.act": "exchange.ask",
@@ -88,6 +98,24 @@ def test_a_trace_goes_from_one_institution_to_the_next(collected):
     # What the bank does meanwhile hangs together with it as well.
     work = own[asked.parent_span_id]
     assert (work.name, work.parent_span_id) == ("work", bytes.fromhex(PARENT[36:52]))
+
+
+def test_what_a_job_asks_of_others_stands_under_the_request_by_which_it_was_asked_for(collected):
+    """[API-21]: in the bank's own job, and at the bureau, which was asked long after the request was answered."""
+    found = {
+        (span.name, told(span).get("shuiqiao.door"), told(span).get("shuiqiao.act"))
+        for span in spans(collected)
+        if told(span).get("shuiqiao.request_id") == REQUEST
+    }
+    assert {
+        ("POST /applications", "public", None),
+        (f"job {PROCESS_APPLICATION}", None, None),
+        ("POST /peer/v1/{act}", "peers", "exchange.ask"),
+        ("POST /peer/v1/{act}", "peers", "ledger.submit"),
+    } <= found
+    jobs = {told(span).get("shuiqiao.job.id") for span in spans(collected)} - {None}
+    assert APPLICATION in jobs
+    assert not jobs & {told(span).get("shuiqiao.request_id") for span in spans(collected)}
 
 
 def test_calls_jobs_and_refusals_are_told(collected):
@@ -110,7 +138,7 @@ def test_nothing_of_a_taxpayer_is_in_any_byte(collected):
         assert {*told(span)} <= {*tracing.TOLD.values()}
         assert not span.events
         assert not span.status.message
-        assert re.fullmatch(r"[0-9a-f]{24}", told(span).get("shuiqiao.request_id", "0" * 24))
+        assert re.fullmatch(ANY_REQUEST, told(span).get("shuiqiao.request_id", REQUEST))
 
 
 def test_without_the_setting_nothing_is_loaded_and_nothing_sent():

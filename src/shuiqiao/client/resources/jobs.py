@@ -26,6 +26,7 @@ _JOB = {
     "cancel_asked": False,
     "result": None,
     "finished_ms": None,
+    "request_id": "5a" * 16,
 }
 
 
@@ -66,6 +67,8 @@ class JobRecord(Wire):
     cancel_asked: bool
     result: dict[str, Any] | None
     finished_ms: TimeMs | None
+    request_id: Name | None
+    """Of the request by which it was asked for: log lines of the job have it, at other institutions too."""
 
 
 class JobPage(Page[JobRecord]):

@@ -100,7 +100,7 @@ _token = Table(
 _TOKEN_SECRETS = EncryptedColumns(table="accounts_token", key="hash", columns={"holder": str})
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
-_USERS = select(_user).order_by(_user.c.name)
+_USERS = select(_user)
 _USER_BY_NAME = select(_user).where(_user.c.name == bindparam("of_name"))
 _USER_BY_ID = select(_user).where(_user.c.id == bindparam("of_id"))
 _COUNT_USERS = select(func.count()).select_from(_user)
@@ -114,7 +114,7 @@ _RENEW_HASH = (
     .where(and_(_user.c.id == bindparam("of_id"), _user.c.password == bindparam("seen")))
     .values(password=bindparam("now"))
 )
-_CLIENTS = select(_client).order_by(_client.c.name)
+_CLIENTS = select(_client)
 _CLIENTS_OF = _CLIENTS.where(_client.c.owner == bindparam("of_owner"))
 _CLIENT_BY_ID = select(_client).where(_client.c.id == bindparam("of_id"))
 _CLIENT_BY_NAME = select(_client).where(_client.c.name == bindparam("of_name"))
@@ -267,7 +267,7 @@ class AccountStore:
     def users(self) -> list[User]:
         """Return every user there ever was, by name."""
         with self._engine.connect() as connection:
-            return [self._to_user(row) for row in connection.execute(_USERS).mappings()]
+            return sorted(map(self._to_user, connection.execute(_USERS).mappings()), key=_by_name)
 
     def count_users(self, connection: Connection | None = None) -> int:
         """Return how many users there are."""
@@ -315,7 +315,7 @@ class AccountStore:
     def clients(self) -> list[MachineClient]:
         """Return every machine client there ever was, by name."""
         with self._engine.connect() as connection:
-            return [_to_client(row) for row in connection.execute(_CLIENTS).mappings()]
+            return sorted(map(_to_client, connection.execute(_CLIENTS).mappings()), key=_by_name)
 
     def clients_of(self, connection: Connection, owner: str) -> list[MachineClient]:
         """Return every machine client that a user answers for, by the user's id."""
@@ -417,6 +417,11 @@ def _values(row: User | MachineClient | Attempts | TokenRow) -> dict[str, Any]:
     if "roles" in values:
         values["roles"] = " ".join(values["roles"])
     return values
+
+
+def _by_name(account: User | MachineClient) -> str:
+    """By the bytes of names: databases have texts in the order of their country."""
+    return account.name
 
 
 def _to_client(row: RowMapping) -> MachineClient:

@@ -69,6 +69,8 @@ class Job:
     """What a person confirmed: the result that it stopped with."""
     result: Mapping[str, Any] | None
     finished_ms: int | None
+    request_id: str | None
+    """Of the request by which it was asked for, under which it goes on to other institutions; None of a duty."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -88,6 +90,7 @@ class Job:
             "cancel_asked": self.cancel_asked,
             "result": self.result,
             "finished_ms": self.finished_ms,
+            "request_id": self.request_id,
         }
 
 

@@ -25,7 +25,7 @@ import structlog
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.client import tracing
+from shuiqiao.client import request_id, tracing
 from shuiqiao.node.jobs.model import MAX_PARAMETERS_BYTES, ConfirmationWanted, JobInterrupted, JobState
 from shuiqiao.node.jobs.store import Ending
 
@@ -175,18 +175,24 @@ class JobRunner:
         run = self._claim()
         if run is None:
             return False
+        with _under_its_request(run.job):
+            self._do(run)
+        return True
+
+    def _do(self, run: _Run) -> None:
         job = run.job
         try:
             with tracing.span(f"job {job.kind}", job=job.id.hex(), job_kind=job.kind, attempt=job.attempts) as span:
+                if job.request_id:
+                    span.tell(request=job.request_id)
                 ending = self._ending(run)
                 span.tell(state=ending.state, **({"code": ending.code} if ending.code else {}))
         finally:
             with self._wake:
-                self._runs.pop(run.job.id, None)
-        self._end(run.job, ending)
+                self._runs.pop(job.id, None)
+        self._end(job, ending)
         if ending.code:
-            log.warning("jobs.run_failed", job=run.job.id.hex(), code=ending.code)
-        return True
+            log.warning("jobs.run_failed", job=job.id.hex(), code=ending.code)
 
     def _claim(self) -> _Run | None:
         with self._claiming:
@@ -317,6 +323,16 @@ class JobRunner:
             result=result,
             finished_ms=now_ms,
         )
+
+
+@contextmanager
+def _under_its_request(job: Job) -> Generator[None]:
+    """Log, and ask others, under the id of the request by which a job was asked for."""
+    outside = request_id.current.set(job.request_id or "")
+    try:
+        yield
+    finally:
+        request_id.current.reset(outside)
 
 
 @contextmanager

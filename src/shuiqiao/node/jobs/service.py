@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import new_id
+from shuiqiao.client import request_id
 from shuiqiao.node.jobs.model import ENDED, MAX_PARAMETERS_BYTES, Job, JobState
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class JobService:
     def ask(self, kind: str, parameters: Mapping[str, Any], *, id: bytes | None = None) -> Job:  # noqa: A002
         """Ask for a job to be done, kept when this returns. id: the same one again is the same job.
 
+        Whatever the job has logged and asked of others stands under the id of the request that is answered here.
         Raises InvalidInput ``jobs.kind_unknown``, ``jobs.parameters_too_large``; Conflict ``jobs.id_taken`` for an id
         under which something else was asked.
         """
@@ -56,6 +59,7 @@ class JobService:
                 "jobs.parameters_too_large", f"the parameters of a {kind} have {size} bytes of {MAX_PARAMETERS_BYTES}"
             )
         job = _new_job(found, id=id or new_id(self._entropy), parameters=parameters, now_ms=self._clock.now_ms())
+        job = replace(job, request_id=request_id.current.get() or None)
         if not self._store.add(job):
             before = self._store.job(job.id)
             if before is None or (before.kind, before.parameters) != (kind, dict(parameters)):
@@ -158,4 +162,5 @@ def _new_job(kind: JobKind, *, id: bytes, parameters: Mapping[str, Any], now_ms:
         confirmed=None,
         result=None,
         finished_ms=None,
+        request_id=None,
     )

@@ -73,6 +73,7 @@ _job = Table(
     Column("confirmed", LargeBinary),
     Column("result", LargeBinary),
     Column("finished_ms", BigInteger),
+    Column("request_id", String(36)),
     Index("node_job_due", "state", "due_ms"),
 )
 _SECRETS = EncryptedColumns(

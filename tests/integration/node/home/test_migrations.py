@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine, inspect, text
 
 import shuiqiao
+from consent_world import a_cipher
 from older_database import database_at
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto.column_cipher import EncryptedColumns
 from shuiqiao.node.home.database import open_database, open_database_to_read
 from shuiqiao.node.home.migrations import NEWEST, NEWEST_STEP
+from shuiqiao.node.jobs.store import JobStore
 
 SOURCE = Path(shuiqiao.__file__).parent
 TAXPAYER = "91440300MA5EXAMPL1"
@@ -65,6 +69,27 @@ def test_a_database_that_an_earlier_release_made_is_recognised(url):
     assert {"node_outbox", "alembic_version"} <= names_in(engine)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT * FROM oversight_release")).all() == [(7, 8, "of then")]
+    engine.dispose()
+
+
+def test_a_job_of_a_program_that_kept_no_requests_goes_on(url):
+    """[API-21]: of what was asked for before nothing is known; what is asked for now has its request."""
+    cipher, now_ms = a_cipher(), 1_775_001_600_000
+    secrets = EncryptedColumns(table="node_job", key="id", columns={"parameters": bytes})
+    row = cipher.encrypt_row(secrets, {"id": bytes(16), "parameters": b'{"number":1}'})
+    with database_at(url, "0015") as old, old.begin() as connection:
+        words = "'kept', :parameters, 'waiting', 1, 1, 0, 5, '', 0, '', :no"
+        names = (
+            "id, kind, parameters, state, created_ms, due_ms, attempts, max_attempts, step, done, code, cancel_asked"
+        )
+        connection.execute(text(f"INSERT INTO node_job ({names}) VALUES (:id, {words})"), {**row, "no": False})
+    engine = open_database(url)
+    store = JobStore(engine, cipher=cipher)
+    [before] = store.jobs(at_most=2)
+    assert (before.parameters, before.state, before.request_id) == ({"number": 1}, "waiting", None)
+    assert store.add(replace(before, id=b"\x01" * 16, request_id="5a" * 16))
+    claimed = [store.claim(owner="test", kinds=["kept"], now_ms=now_ms, until_ms=now_ms + 1) for _ in range(2)]
+    assert {job.id[0]: job.request_id for job in claimed} == {0: None, 1: "5a" * 16}
     engine.dispose()
 
 

@@ -150,6 +150,8 @@ def test_a_part_that_failed_at_a_block_is_told_until_the_node_is_started_again(w
         raise OSError(f"no room for block {block.height}")
 
     bureau = Look(world.bureau)
+    # What other tests made of this world is told of its next blocks.
+    world.consent()
     before = {each.kind for each in bureau.again()}
     world.bureau.engine.subscribe(deaf)
     world.consent()
