@@ -252,7 +252,7 @@ class ConsortiumWorld:
             data_life_days=90,
             valid_from_ms=now_ms,
             valid_to_ms=now_ms + validity_ms,
-            product=PRODUCT.id,
+            product=INVOICE_LOAN.id,
             identity_check=self._identity,
         )
 

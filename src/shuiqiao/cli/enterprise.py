@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
     from shuiqiao.consent.enterprise import ControlStatement
-    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.consent.model import ConsentArtefact, JointConsent
     from shuiqiao.members.endpoint import Endpoint
 
 enterprise_app = command_group("Enterprises without a node, and their bureau's counter 企业服务.")
@@ -70,6 +70,11 @@ OptionalBank = Annotated[
 ]
 Taxpayer = Annotated[str, typer.Argument(help="Your taxpayer number 纳税人识别号.")]
 Code = Annotated[str, typer.Argument(help="The one-time code from the bureau's counter 一次性登记码.")]
+Renews = Annotated[str | None, typer.Option(help="The consent whose place it takes from its start on, BUREAU/ID 续期.")]
+Joint = Annotated[
+    str | None,
+    typer.Option(help="Good only with another's: borrower:new, guarantor:JOINT-ID, ...@BUREAU of the other 共同授权."),
+]
 ConsentName = Annotated[str, typer.Argument(help="The consent's name, BUREAU/ID 授权书.")]
 
 
@@ -183,6 +188,9 @@ def enterprise_consent(
         int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")
     ] = 180,
     days: Annotated[int, typer.Option(min=1, max=3660, help="Days the consent is valid from now 有效天数.")] = 30,
+    once: Annotated[bool, typer.Option("--once", help="Data is given once only 仅提供一次.")] = False,
+    renews: Renews = None,
+    joint: Joint = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked; the text is shown 不再询问.")] = False,
     json: Json = False,
 ) -> None:
@@ -191,9 +199,9 @@ def enterprise_consent(
     The text that you sign is shown first, and at a terminal you are asked. Where no answer came, the same command again
     hands in the same consent.
     """
-    from shuiqiao.base.ids import MemberId
+    from shuiqiao.base.ids import MemberId, split_owned_id
     from shuiqiao.client.enterprise import KeyPlace
-    from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output, Purpose
+    from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, Mode, Output, Purpose
 
     device = _open_device(key)
     chosen = {
@@ -204,18 +212,43 @@ def enterprise_consent(
         "period_to": last.date(),
         "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
         "outputs": tuple(Output(each.value) for each in output or ()),
-        "frequency": Frequency(count=answers, unit=FrequencyUnit(per.value)),
+        "frequency": Frequency(count=1 if once else answers, unit=FrequencyUnit(per.value)),
         "data_life_days": data_life_days,
         "product": product,
+        "fetch": Fetch.ONE_TIME if once else None,
+        "renews": None if renews is None else split_owned_id(_consent_name(renews))[1],
     }
     with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
-        granted = _grant(device, KeyPlace(key), session, chosen, days=days, ask=not yes)
+        granted = _grant(device, KeyPlace(key), session, chosen, joint=joint, days=days, ask=not yes)
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
     show(_consent_row(granted) | texts, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
+def _joint(said: str, *, bureau: str) -> JointConsent:
+    """Return with whom a consent is given, of ROLE:ID@BUREAU; the id ``new`` is drawn, for the other to be told."""
+    from shuiqiao.base.encoding import typed
+    from shuiqiao.base.ids import ID_BYTES, system_entropy
+    from shuiqiao.consent.model import JointConsent
+
+    role, _, named = said.partition(":")
+    joint, _, other = named.partition("@")
+    drawn = system_entropy(ID_BYTES) if joint == "new" else bytes.fromhex(require_hex(joint))
+    fields = {"id": drawn, "role": role, "other_provider": other or bureau}
+    try:
+        return typed(fields, JointConsent, builtin_types=(bytes,))
+    except ValueError as error:
+        raise typer.BadParameter(f"{said[:60]!r} is no ROLE:ID@BUREAU: {error}") from error
+
+
 def _grant(
-    device: EnterpriseDevice, place: KeyPlace, session: HttpClient, chosen: dict[str, Any], *, days: int, ask: bool
+    device: EnterpriseDevice,
+    place: KeyPlace,
+    session: HttpClient,
+    chosen: dict[str, Any],
+    *,
+    joint: str | None,
+    days: int,
+    ask: bool,
 ) -> OwnConsent:
     """Show a consent's text, sign it by halves on this device, and hand it to the bureau, which countersigns it."""
     from shuiqiao.base.clock import MS_PER_DAY
@@ -233,6 +266,7 @@ def _grant(
         enrolled = session.perform(READ_OWN_ENROLMENT, Nothing())
         terms = ConsentTerms(
             **chosen,
+            joint=None if joint is None else _joint(joint, bureau=device.bureau),
             taxpayer=device.taxpayer,
             provider=device.bureau,
             valid_from_ms=now_ms,
@@ -246,7 +280,8 @@ def _grant(
             artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
         )
 
-    wanted = {"taxpayer": device.taxpayer, "days": days, **{name: str(value) for name, value in chosen.items()}}
+    said = {name: str(value) for name, value in (chosen | {"joint": joint}).items()}
+    wanted = {"taxpayer": device.taxpayer, "days": days, **said}
     return perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
 
 

@@ -57,6 +57,7 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "api.too_many_requests": HTTPStatus.TOO_MANY_REQUESTS,
     "api.failed": HTTPStatus.INTERNAL_SERVER_ERROR,
     "consent.ceiling_exceeded": HTTPStatus.PRECONDITION_FAILED,
+    "exchange.frequency_exceeded": HTTPStatus.PRECONDITION_FAILED,
     "consent.enrolment_unknown": HTTPStatus.NOT_FOUND,
     "exchange.request_unknown": HTTPStatus.NOT_FOUND,
     "jobs.name_unclear": HTTPStatus.NOT_FOUND,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, Mode, is_whole_hours
+from shuiqiao.consent.standing import verify_binding
 from shuiqiao.consent.text import verify_text
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
@@ -26,6 +27,7 @@ def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherS
     # Those of earlier releases may lack them, and nothing is scored under one that does.
     if artefact.outputs is None and Mode.SCORE in artefact.modes:
         raise _invalid(f"the mode {Mode.SCORE} is granted without saying which outputs may leave")
+    verify_binding(artefact, suite=suite)
     verify_text(artefact, suite=suite)
     if key.public_key != artefact.key:
         raise InvalidInput("consent.key_mismatch", "the artefact names another consent key than the one that signs it")
@@ -43,6 +45,7 @@ def decode_artefact(raw: bytes, *, network: bytes, suite: CipherSuite) -> Consen
     )
     verify_document(document, public_keys=(document.body.key,), suite=suite)
     verify_artefact_rules(document.body)
+    verify_binding(document.body, suite=suite)
     verify_text(document.body, suite=suite)
     return document.body
 

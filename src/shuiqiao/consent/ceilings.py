@@ -13,7 +13,7 @@ from datetime import date
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
-from shuiqiao.consent.model import WINDOW_DAYS, ConsentArtefact, Mode, Purpose
+from shuiqiao.consent.model import WINDOW_DAYS, ConsentArtefact, Fetch, Mode, Purpose
 from shuiqiao.standards.model import CORE_GROUP
 
 _MONTHS_PER_YEAR = 12
@@ -99,7 +99,9 @@ CEILINGS: Mapping[Purpose, Ceiling] = {
 def verify_within_ceiling(artefact: ConsentArtefact) -> None:
     """Return if an artefact asks no more than its purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
     ceiling = CEILINGS[artefact.purpose]
-    answers_per_year = artefact.frequency.count * _DAYS_PER_YEAR // WINDOW_DAYS[artefact.frequency.unit]
+    frequency = artefact.frequency
+    is_once = artefact.fetch is Fetch.ONE_TIME
+    answers_per_year = 1 if is_once else frequency.count * _DAYS_PER_YEAR // WINDOW_DAYS[frequency.unit]
     months = period_months(artefact.period_from, artefact.period_to)
     verify_items_within(artefact.items, purpose=artefact.purpose)
     for mode in artefact.modes:

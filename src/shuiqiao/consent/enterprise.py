@@ -32,14 +32,17 @@ from shuiqiao.consent.enrolment import EnrolmentBody, KeyBackupBody, encode_back
 from shuiqiao.consent.model import (
     ConsentArtefact,
     ConsentSubmission,
+    Fetch,
     Frequency,
     IdentityCheck,
+    JointConsent,
     Mode,
     Output,
     Purpose,
     RevokeReason,
     whole_hours,
 )
+from shuiqiao.consent.standing import joint_consent_id
 from shuiqiao.consent.text import text_digest
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.model import CipherSuite, SigningKey
@@ -74,6 +77,10 @@ class ConsentTerms:
     identity_check: IdentityCheck
     outputs: tuple[Output, ...] = ()
     """What of a score may leave, in any order; empty without the mode *score*."""
+    fetch: Fetch | None = None
+    renews: bytes | None = None
+    """Id of the consent at the same bureau whose place it takes."""
+    joint: JointConsent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +156,9 @@ class Enterprise:
 
     def draft(self, terms: ConsentTerms) -> ConsentArtefact:
         """Return the artefact of a new consent, not signed yet: ``consent_text`` of it is what a person reads."""
-        consent = new_id(self._entropy)
+        joint = terms.joint
+        is_joint = joint is not None
+        consent = joint_consent_id(joint.id, joint.role, suite=self._suite) if is_joint else new_id(self._entropy)
         key = self._keys.consent_key(consent, network=self._network)
         enrolment = self._keys.enrolment_key(terms.provider, network=self._network)
         firm = firm_tag(enrolment.public_key, network=self._network, suite=self._suite)

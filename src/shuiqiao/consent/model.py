@@ -108,6 +108,31 @@ class Frequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return WINDOW_DAYS[self.unit] * MS_PER_DAY
 
 
+class Fetch(StrEnum):
+    """Whether a consent is good for one answer, or for as many as its frequency allows."""
+
+    ONE_TIME = "one_time"
+    PERIODIC = "periodic"
+
+
+class JointRole(StrEnum):
+    """As what an enterprise takes part in a joint consent."""
+
+    BORROWER = "borrower"
+    GUARANTOR = "guarantor"
+
+
+class JointConsent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """That another enterprise consents too, and that neither consent is good alone [CONSENT-27]."""
+
+    id: Id
+    """Random, the same in both artefacts: the ids of both consents follow from it."""
+    role: JointRole
+    """Of this artefact's enterprise; the other one has the other role."""
+    other_provider: MemberName
+    """The bureau of the other enterprise."""
+
+
 class IdentityCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The bureau's check of the legal representative that this consent rests on."""
 
@@ -150,6 +175,11 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     text: Digest | None = None
     """Of the text that a person read and signed, in both languages: ``consent.text`` makes it from the other fields
     [CONSENT-23]."""
+    fetch: Fetch | None = None
+    """None: periodic, as in earlier releases [CONSENT-25]."""
+    renews: Id | None = None
+    """The consent at the same bureau whose place this one takes from its start on [CONSENT-26]."""
+    joint: JointConsent | None = None
 
     @property
     def name(self) -> OwnedId:
@@ -266,10 +296,13 @@ FIELD_CODES: Mapping[str, FieldCode] = {
     "consent.revoked": FieldCode.INVALID,
     "consent.paused": FieldCode.INVALID,
     "consent.not_yet_valid": FieldCode.INVALID,
+    "consent.renewed": FieldCode.INVALID,
+    "consent.joint_incomplete": FieldCode.INVALID,
     "consent.commitment_mismatch": FieldCode.INVALID,
     "consent.artefact_missing": FieldCode.INVALID,
     "consent.recipient_wrong": FieldCode.FAILED,
     "consent.purpose_wrong": FieldCode.FAILED,
+    "consent.product_wrong": FieldCode.FAILED,
     "consent.not_covered": FieldCode.FAILED,
     "consent.identity_unchecked": FieldCode.FAILED,
     "consent.already_granted": FieldCode.ALREADY_AUTHORISED,

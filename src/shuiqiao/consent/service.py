@@ -6,7 +6,8 @@ What the bureau's service does, in this order [CONSENT-15]:
 2. it names this bureau as provider;
 3. the taxpayer is enrolled here, its enrolment key endorses these very bytes, and the firm tag follows from that key;
 4. the legal representative's identity check is the one on record, and recent;
-5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412);
+5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412); a renewal takes
+   the place of a consent like it, and a joint consent fits the other one;
 6. the half-signed grant says exactly what follows from the artefact, its transaction id too;
 7. keep the artefact, countersign the grant, commit it.
 
@@ -33,6 +34,7 @@ from shuiqiao.consent.model import (
     grant_from_state,
     grant_key,
 )
+from shuiqiao.consent.standing import other_consent, verify_joint, verify_renewal, verify_standing
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed, StateView
@@ -72,6 +74,20 @@ class _Artefacts:
             network=self._network,
             suite=self._suite,
         )
+
+    def verify_standing(self, artefact: ConsentArtefact) -> None:
+        """Return if a consent stands now beside the others on file; raises as ``standing.verify_standing``."""
+        verify_standing(
+            artefact,
+            self._others(artefact),
+            state=self._submitter.state(),
+            now_ms=self._submitter.latest_ms(),
+            suite=self._suite,
+        )
+
+    def _others(self, artefact: ConsentArtefact) -> list[ConsentArtefact]:
+        stored = self._store.artefacts_of(artefact.taxpayer)
+        return [self._decode(other.raw) for other in stored if other.consent != artefact.name]
 
     def relay(self, raw: bytes) -> Committed:
         """Put an enterprise's pause, resume or revoke on the ledger, and nothing else that somebody might slip in.
@@ -144,6 +160,7 @@ class ConsentService(_Artefacts):
         self._expect_provider(artefact)
         self._verify_taxpayer(artefact, submission)
         self._verify_items(artefact)
+        self._verify_others(artefact)
         self._verify_grant(artefact, submission)
         if self._submitter.state().get(grant_key(artefact.name)) is None:
             _expect_text(artefact)
@@ -240,6 +257,19 @@ class ConsentService(_Artefacts):
             for group in groups:
                 self._catalogue.get(type_id).group(group)
         verify_within_ceiling(artefact)
+
+    def _verify_others(self, artefact: ConsentArtefact) -> None:
+        """Step 5, of the consents that it names [CONSENT-26], [CONSENT-27]."""
+        if artefact.renews is not None:
+            state, others = self._submitter.state(), self._others(artefact)
+            before = next((other for other in others if other.consent == artefact.renews), None)
+            granted = (other for other in others if state.get(grant_key(other.name)) is not None)
+            renewals = [other.consent for other in granted if other.renews == artefact.renews]
+            verify_renewal(artefact, before, renewals=renewals)
+        if artefact.joint is not None:
+            stored = self._store.artefact(other_consent(artefact.joint, suite=self._suite))
+            if stored is not None:
+                verify_joint(artefact, self._decode(stored.raw))
 
     def _verify_grant(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
         """Step 6."""

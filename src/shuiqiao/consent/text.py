@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.words import Words
-from shuiqiao.consent.model import FrequencyUnit, Mode, Output, Purpose
+from shuiqiao.consent.model import Fetch, FrequencyUnit, JointRole, Mode, Output, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,6 +54,14 @@ _UNITS = {
     FrequencyUnit.DAY: Words(en="day", zh="日"),
     FrequencyUnit.MONTH: Words(en="30 days", zh="30 日"),
     FrequencyUnit.YEAR: Words(en="365 days", zh="365 日"),
+}
+_FETCHES = {
+    Fetch.ONE_TIME: Words(en="Data is given once only.", zh="仅提供一次。"),
+    Fetch.PERIODIC: Words(en="Data may be given repeatedly.", zh="可多次提供。"),
+}
+_ROLES = {
+    JointRole.BORROWER: Words(en="the borrower", zh="借款人"),
+    JointRole.GUARANTOR: Words(en="the guarantor", zh="保证人"),
 }
 _TYPES: Mapping[str, Words] = {
     "registration": Words(en="registration", zh="登记信息"),
@@ -96,7 +104,7 @@ def consent_text(artefact: ConsentArtefact) -> Words:
         words = consent_text(artefact)
         print(words.zh, words.en)
     """
-    lines = [*_parties(artefact), *_data(artefact), *_use(artefact), *_end(artefact), _RIGHTS]
+    lines = [*_parties(artefact), *_data(artefact), *_use(artefact), *_end(artefact), *_others(artefact), _RIGHTS]
     title = Words(en="Authorisation to use tax data", zh="税务数据使用授权书")
     numbered = [Words(en=f"{at}. {line.en}", zh=f"{at}. {line.zh}") for at, line in enumerate(lines, start=1)]
     return Words(
@@ -179,6 +187,8 @@ def _use(artefact: ConsentArtefact) -> Iterable[Words]:
         en=f"At most {count} answers are given within any {unit.en}.",
         zh=f"任意 {unit.zh}内提供次数不超过 {count} 次。",
     )
+    if artefact.fetch is not None:
+        yield _FETCHES[artefact.fetch]
     yield Words(
         en=f"The bank keeps what it receives for at most {artefact.data_life_days} days and then destroys it.",
         zh=f"银行保存所接收数据不超过 {artefact.data_life_days} 天,期满销毁。",
@@ -191,6 +201,25 @@ def _end(artefact: ConsentArtefact) -> Iterable[Words]:
         en=f"This authorisation is valid from {first} to {last}.",
         zh=f"本授权有效期:{first} 至 {last}。",
     )
+
+
+def _others(artefact: ConsentArtefact) -> Iterable[Words]:
+    """What an artefact says of other consents, if it does."""
+    if artefact.renews is not None:
+        before = f"{artefact.provider}/{artefact.renews.hex()}"
+        yield Words(
+            en=f"From its start it takes the place of authorisation {before}, which ends then.",
+            zh=f"自生效时起取代授权书 {before},原授权同时终止。",
+        )
+    if artefact.joint is not None:
+        joint, role = artefact.joint, _ROLES[artefact.joint.role]
+        number, other = joint.id.hex(), joint.other_provider
+        yield Words(
+            en=f"I sign as {role.en} in joint authorisation {number}, together with an enterprise of the tax bureau "
+            f"{other}. Neither is good without the other.",
+            zh=f"本人作为共同授权 {number} 的{role.zh}签署;另一方企业由税务机关 {other} 管理。"
+            "缺少任何一方,授权均不得使用。",
+        )
 
 
 def _quoted(free: str) -> str:

@@ -22,6 +22,7 @@ from shuiqiao.consent.ceilings import (
     verify_mode_within,
     verify_period_within,
 )
+from shuiqiao.consent.model import Fetch
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -83,7 +84,9 @@ def verify_request_within_ceiling(message: RequestMessage) -> None:
 def counted_from_ms(artefact: ConsentArtefact, *, now_ms: int) -> int:
     """Return the moment after which past answers count for a request now."""
     life_ms = CEILINGS[artefact.purpose].max_data_life_days * MS_PER_DAY
-    return now_ms - max(artefact.frequency.window_ms, YEAR_MS, life_ms)
+    since_ms = now_ms - max(artefact.frequency.window_ms, YEAR_MS, life_ms)
+    # [CONSENT-25]: what is good once is so for its whole window.
+    return min(since_ms, artefact.valid_from_ms - 1) if artefact.fetch is Fetch.ONE_TIME else since_ms
 
 
 def verify_answers_within(
@@ -108,12 +111,14 @@ def verify_answers_within(
 
 def _verify_frequency(artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]) -> None:
     frequency = artefact.frequency
-    since_ms = now_ms - frequency.window_ms
+    is_once = artefact.fetch is Fetch.ONE_TIME
+    since_ms = artefact.valid_from_ms - 1 if is_once else now_ms - frequency.window_ms
     taken = sum(each.consent == artefact.name and each.answered_ms > since_ms for each in past)
     if taken >= frequency.count:
         raise Denied(
             "exchange.frequency_exceeded",
-            f"{taken} answers under consent {artefact.name} within a {frequency.unit}; it allows {frequency.count}",
+            f"{taken} answers under consent {artefact.name} "
+            f"{'that is good once' if is_once else f'within a {frequency.unit}'}; it allows {frequency.count}",
         )
 
 

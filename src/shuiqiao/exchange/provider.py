@@ -4,7 +4,8 @@
 
 1. the message is signed by the bank it names;
 2. the ledger holds its entry, by that bank, for this provider, with this digest;
-3. the consent is active at the current checkpoint, the moment lies in its window, and the bank is not suspended;
+3. the consent is active at the current checkpoint, the moment lies in its window, it stands beside the others
+   (``consent.standing``), and the bank is not suspended;
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
 9. the purpose's ceilings allow it, and the mode can give it: a model may run here and reads what is asked for;
 10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left: it is taken;
@@ -260,6 +261,7 @@ class Provider:
         verify_usable(find_grant(state, message.consent_name), now_ms=self._submitter.latest_ms())
         verify_recipient_active(state, MemberId(message.sender))
         artefact = self._consents.artefact(message.consent_name)
+        self._consents.verify_standing(artefact)
         verify_covered(message, artefact)
         if message.mode not in self._modes:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")

@@ -180,6 +180,7 @@ class Recipient:
             message, raw = self._own_message(kept), kept.message
         else:
             artefact = self._consents.artefact(wanted.consent)
+            self._consents.verify_standing(artefact)
             message = self._message(wanted, artefact, request=request or new_id(self._entropy))
             verify_covered(message, artefact)
             verify_request_within_ceiling(message)

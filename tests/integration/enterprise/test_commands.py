@@ -88,6 +88,28 @@ def test_the_text_is_shown_before_it_is_signed(here, firm, world, key):
     assert (artefact.text.hex(), consent_text(artefact).zh) == (said.json["text_digest"], said.json["text_zh"])
 
 
+def test_a_consent_is_good_once_renewed_or_given_with_another(firm, here, world, key, tmp_path):
+    """[CONSENT-25] [CONSENT-26] [CONSENT-27]: by the commands of both enterprises, as their bureau has it."""
+    once = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--once")
+    assert (once["fetch"], once["answers"], once["renews"]) == ("one_time", "1 a year", None)
+    after = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--renews", once["consent"])
+    assert (after["fetch"], after["renews"]) == ("periodic", once["consent"])
+    again = ("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--renews", once["consent"], "--days", 20)
+    firm(*again, fails="consent.renewal_wrong")
+    mine = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--joint", "borrower:new")
+    guarantor = world.enrolled(f"guarantor-{tmp_path.name}.key", OTHER_TAXPAYER)
+    signs = ("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--joint", f"guarantor:{mine['joint']}@{BUREAU}")
+    path = world.folder / f"guarantor-{tmp_path.name}.key"
+    said = here("enterprise", *signs, "--key", path, "--json")
+    assert said.code == 0, said.err
+    assert guarantor.taxpayer in said.json["text_zh"]
+    theirs = said.json
+    assert (mine["joint_with"], theirs["joint_with"]) == (theirs["consent"], mine["consent"])
+    for wrong in ("borrower", "witness:new", "guarantor:zz", "guarantor:00@Nobody!"):
+        said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--joint", wrong, "--key", key)
+        assert said.code == 2, said.err
+
+
 @pytest.mark.parametrize(("reply", "code"), [("n\n", 1), ("y\n", 0)])
 def test_at_a_terminal_a_person_is_asked(here, firm, key, monkeypatch, reply, code):
     """[CONSENT-24]"""

@@ -140,3 +140,12 @@ def test_a_loan_book_without_records_develops_nothing(world):
     models = world.bank.lending_models
     refused = code_of(lambda: models.develop({worlds.TAXPAYER: True}, as_of=worlds.PERIOD[1], seed=1))
     assert refused == "lending.loan_book_empty"
+
+
+def test_an_application_is_for_the_product_that_its_consent_names(world):
+    """[CONSENT-28]: a consent for one product is none for another, and nothing is kept of it."""
+    wanted = HandedInApplication(product=worlds.PRODUCT.id, consent=world.consent(), amount_fen=50_000_000)
+    before = len(world.bank.application_store.applications())
+    with pytest.raises(Denied, match=r"^consent\.product_wrong.*tax-credit-loan.*invoice-loan"):
+        hand_in(world.bank, wanted)
+    assert before == len(world.bank.application_store.applications())

@@ -13,9 +13,12 @@ from shuiqiao.consent.artefact import decode_artefact, encode_artefact
 from shuiqiao.consent.ceilings import CEILINGS
 from shuiqiao.consent.model import (
     ConsentArtefact,
+    Fetch,
     Frequency,
     FrequencyUnit,
     IdentityCheck,
+    JointConsent,
+    JointRole,
     Mode,
     Output,
     Purpose,
@@ -49,7 +52,16 @@ OTHER = {
     "product": "another",
     "identity_check": IdentityCheck(reference="r-2", checked_ms=NOW_MS),
     "outputs": [Output.BAND, Output.YES_NO],
+    "fetch": Fetch.ONE_TIME,
+    "renews": b"\x02" * 16,
+    "joint": JointConsent(id=b"\x03" * 16, role=JointRole.BORROWER, other_provider="other-bureau"),
 }
+MORE = [
+    {"fetch": Fetch.ONE_TIME, "joint": OTHER["joint"]},
+    {"fetch": Fetch.PERIODIC, "renews": OTHER["renews"]},
+    {"joint": JointConsent(id=b"\x03" * 16, role=JointRole.GUARANTOR, other_provider="other-bureau")},
+]
+"""Lines that stand in some consents only."""
 
 
 def an_artefact(**changes):
@@ -84,6 +96,8 @@ def test_the_words_of_form_1_never_change():
     """[CONSENT-23]: artefacts that are signed rest on them; other words are another form."""
     words = consent_text(an_artefact())
     assert {"zh": words.zh.splitlines(), "en": words.en.splitlines()} == {"zh": VECTOR["zh"], "en": VECTOR["en"]}
+    more = [consent_text(an_artefact(**changes)) for changes in MORE]
+    assert VECTOR["more"] == [[words.zh.splitlines()[11:], words.en.splitlines()[11:]] for words in more]
 
 
 @pytest.mark.parametrize("name", ["intl", "gm"])

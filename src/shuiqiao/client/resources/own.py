@@ -45,6 +45,10 @@ _CONSENT: Final[dict[str, Any]] = {
     "pause": None,
     "granted_index": 17,
     **TEXT_EXAMPLE,
+    "fetch": "periodic",
+    "renews": None,
+    "joint": None,
+    "joint_with": None,
     "text_digest": "5c" * 32,
 }
 
@@ -79,6 +83,14 @@ class OwnConsent(Wire):
     text_en: ConsentText
     text_zh: ConsentText
     """The text of the consent, made from its fields in both languages."""
+    fetch: Name
+    """one_time or periodic."""
+    renews: Name | None
+    """The consent whose place it takes."""
+    joint: Id | None
+    """The joint id, where it is good only together with another one."""
+    joint_with: Name | None
+    """The other one."""
     text_digest: Hex | None
     """Of both, as the artefact that was signed holds it; nothing in consents of earlier releases."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import decode_json
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import ID_BYTES, OwnedId
 from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.client.resources import applications as api
@@ -71,9 +71,15 @@ def _apply(institution: Institution, wanted: api.HandedInApplication, *, name: b
         )
         for paper in wanted.papers
     )
+    # [CONSENT-28]: what the enterprise signed for is what the bank judges.
+    artefact, product = institution.consent_file.artefact(consent), institution.products.product(wanted.product)
+    if artefact.product != product.id:
+        raise Denied(
+            "consent.product_wrong", f"the application is for {product.id}, consent {consent} for {artefact.product}"
+        )
     institution.lending.apply(
-        institution.products.product(wanted.product),
-        taxpayer=institution.consent_file.artefact(consent).taxpayer,
+        product,
+        taxpayer=artefact.taxpayer,
         consent=consent,
         amount_fen=wanted.amount_fen,
         applicant=ApplicantFile(

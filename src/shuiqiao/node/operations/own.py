@@ -23,7 +23,8 @@ from shuiqiao.client.resources.records import RecordSearch
 from shuiqiao.client.resources.requests import PastQuery, UsePage, UseQuery
 from shuiqiao.consent.artefact import decode_artefact
 from shuiqiao.consent.contract import GRANT
-from shuiqiao.consent.model import ConsentArtefact, grant_from_state, grant_key
+from shuiqiao.consent.model import ConsentArtefact, Fetch, grant_from_state, grant_key
+from shuiqiao.consent.standing import other_consent
 from shuiqiao.consent.store import ConsentStore, StoredArtefact
 from shuiqiao.consent.text import consent_text
 from shuiqiao.exchange.dispute_statement import decode_dispute
@@ -165,6 +166,10 @@ def _consent(institution: Institution, stored: StoredArtefact) -> api.OwnConsent
         status="pending" if grant is None else grant.status_at(institution.engine.last_block()[1]),
         pause=value["pause"].hex() if value is not None and value["pause"] else None,
         granted_index=stored.granted_index,
+        fetch=artefact.fetch or Fetch.PERIODIC,
+        renews=None if artefact.renews is None else owned_id(artefact.provider, artefact.renews),
+        joint=None if artefact.joint is None else artefact.joint.id.hex(),
+        joint_with=None if artefact.joint is None else other_consent(artefact.joint, suite=institution.suite),
         text_en=words.en,
         text_zh=words.zh,
         text_digest=None if artefact.text is None else artefact.text.hex(),
