@@ -156,9 +156,7 @@ class Enterprise:
 
     def draft(self, terms: ConsentTerms) -> ConsentArtefact:
         """Return the artefact of a new consent, not signed yet: ``consent_text`` of it is what a person reads."""
-        joint = terms.joint
-        is_joint = joint is not None
-        consent = joint_consent_id(joint.id, joint.role, suite=self._suite) if is_joint else new_id(self._entropy)
+        consent = self._id(terms.joint)
         key = self._keys.consent_key(consent, network=self._network)
         enrolment = self._keys.enrolment_key(terms.provider, network=self._network)
         firm = firm_tag(enrolment.public_key, network=self._network, suite=self._suite)
@@ -195,6 +193,11 @@ class Enterprise:
         """Return a statement that ends a consent for good."""
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
         return self._control(REVOKE, body, now_ms=now_ms)
+
+    def _id(self, joint: JointConsent | None) -> bytes:
+        if joint is None:
+            return new_id(self._entropy)
+        return joint_consent_id(joint.id, joint.role, suite=self._suite)
 
     def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes, firm: bytes) -> ConsentArtefact:
         valid_from_ms, valid_to_ms = whole_hours(terms.valid_from_ms, terms.valid_to_ms)
