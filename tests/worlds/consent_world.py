@@ -40,6 +40,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.models import contract as models_contract
+from shuiqiao.privacy.credentials import contract as privacy_contract
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 
@@ -61,6 +62,7 @@ KINDS = (
     *vault_contract.KINDS,
     *consent_contract.KINDS,
     *models_contract.KINDS,
+    *privacy_contract.KINDS,
     *exchange_contract.KINDS,
 )
 

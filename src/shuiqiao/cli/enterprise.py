@@ -24,6 +24,7 @@ from shuiqiao.cli.enterprise_counter import (
     dispute_row,
     enterprise_answer,
     enterprise_code,
+    enterprise_revoke_credentials,
     enterprise_revoke_lost,
     require_hex,
     show_disputes_at,
@@ -38,6 +39,7 @@ from shuiqiao.cli.receipts import write_receipt
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
+    from shuiqiao.client.credentials import CredentialWallet, KeptCopy
     from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
@@ -49,6 +51,9 @@ enterprise_app = command_group("Enterprises without a node, and their bureau's c
 enterprise_app.command("code")(enterprise_code)
 enterprise_app.command("answer")(enterprise_answer)
 enterprise_app.command("revoke-lost")(enterprise_revoke_lost)
+enterprise_app.command("revoke-credentials")(enterprise_revoke_credentials)
+credentials_app = command_group("Credentials of bands and flags, which you show yourself 凭证.")
+enterprise_app.add_typer(credentials_app, name="credentials")
 
 _WIDTH = 14
 
@@ -453,6 +458,55 @@ def enterprise_disputes(
     with _open_device(_required(key, "--key")).at_bureau(_optional_address(bureau)) as session:
         pages = [*read_pages(session, LIST_OWN_DISPUTES, PageQuery())]
     show_list("disputes", [dispute_row(row) for page in pages for row in page.items], as_json=json)
+
+
+# Credentials
+
+
+@credentials_app.command("obtain")
+def credentials_obtain(
+    *,
+    key: Key,
+    bureau: Bureau = None,
+    copies: Annotated[int, typer.Option(min=1, max=10, help="Copies, each to be shown once 份数.")] = 10,
+    json: Json = False,
+) -> None:
+    """Have your bureau state your grade, bands and flags; the copies are kept beside your key 申领凭证.
+
+    Where no answer came, the same command again asks for the same copies.
+    """
+    wallet, device = _open_wallet(key)
+    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+        fresh = wallet.obtain(session, count=copies)
+    result = {"copies": len(fresh), "file": str(wallet.path), **_credential_row(fresh[0])}
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
+@credentials_app.command("list")
+def credentials_list(*, key: Key, json: Json = False) -> None:
+    """List the copies that you hold, what they say and to whom each was shown 我的凭证."""
+    wallet, _ = _open_wallet(key)
+    show_list("credentials", [_credential_row(copy) for copy in wallet.copies()], as_json=json)
+
+
+def _open_wallet(key: Path) -> tuple[CredentialWallet, EnterpriseDevice]:
+    from shuiqiao.client.credentials import CredentialWallet
+    from shuiqiao.client.enterprise import KeyPlace
+
+    device = _open_device(key)
+    return CredentialWallet(KeyPlace(key), device), device
+
+
+def _credential_row(copy: KeptCopy) -> dict[str, Any]:
+    from shuiqiao.base.clock import iso_from_ms
+
+    claims = {name: value for name, value in copy.claims.items() if name not in {"anchors", "taxpayer"}}
+    return {
+        "credential": f"{copy.request}/{copy.number}",
+        "valid_until": iso_from_ms(copy.expires_ms),
+        "shown_to": copy.shown_to,
+        **claims,
+    }
 
 
 # At a bank

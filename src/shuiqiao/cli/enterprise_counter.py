@@ -85,6 +85,20 @@ def enterprise_revoke_lost(
     show({"consent": consent, "entry": placed.index}, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
+def enterprise_revoke_credentials(
+    *,
+    taxpayer: Annotated[str, typer.Argument(help="Taxpayer number 纳税人识别号.")],
+    home: Home,
+    json: Json = False,
+) -> None:
+    """Revoke every credential that a taxpayer holds of this bureau 吊销纳税人的全部凭证."""
+    from shuiqiao.client.resources.enrolments import REVOKE_CREDENTIALS, EnrolmentQuestion
+
+    with home_at_work(home) as at_work:
+        told = at_work.perform(REVOKE_CREDENTIALS, EnrolmentQuestion(taxpayer=taxpayer))
+    show({"taxpayer": taxpayer, "revoked": told.revoked}, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
 def show_uses_at(home: Path, taxpayer: str, asked: PastQuery, *, proofs: Path | None, as_json: bool) -> None:
     """Show who used a taxpayer's data, as its bureau has it. proofs: a folder for the receipt of each use."""
     from shuiqiao.client.pages import read_pages

@@ -51,6 +51,7 @@ from shuiqiao.crypto.keyfile import (
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.dispute_statement import MAX_REASON_CHARS, DisputeBody, encode_dispute
 from shuiqiao.members.endpoint import MAX_ENDPOINT_CHARACTERS, Endpoint, endpoint_of_text
+from shuiqiao.privacy.credentials.model import CredentialRequestBody, encode_request
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
@@ -178,6 +179,22 @@ class EnterpriseDevice:
         )
         key = self._keys.enrolment_key(self.bureau, network=self._network)
         return encode_dispute(body, network=self._network, suite=self.suite, key=key)
+
+    def credential_request(self, request: bytes, *, count: int) -> bytes:
+        """Return a signed request for copies of a credential, each bound to a key of its own [CREDENTIAL-5]."""
+        body = CredentialRequestBody(
+            request=request,
+            bureau=self.bureau,
+            taxpayer=self.taxpayer,
+            keys=[self.credential_key(request, number=number).public_key for number in range(count)],
+            made_ms=self.now_ms(),
+        )
+        key = self._keys.enrolment_key(self.bureau, network=self._network)
+        return encode_request(body, network=self._network, suite=self.suite, key=key)
+
+    def credential_key(self, request: bytes, *, number: int) -> SigningKey:
+        """Return the key of one copy of a credential."""
+        return self._keys.credential_key(request, number=number, network=self._network)
 
     def now_ms(self) -> int:
         """Return the time of this device."""

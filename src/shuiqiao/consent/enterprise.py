@@ -114,6 +114,10 @@ class EnterpriseKeys:
         """Return the key of one consent."""
         return self._derive("consent/key", context=network + consent)
 
+    def credential_key(self, request: bytes, *, number: int, network: bytes) -> SigningKey:
+        """Return the key of one copy of a credential, by the request that it was issued for and its number there."""
+        return self._derive("privacy/credential", context=network + request + bytes([number]))
+
     def _derive(self, label: str, *, context: bytes) -> SigningKey:
         child = self._suite.derive_seed(self._seed, label=label, context=context)
         return self._suite.signing_key_from_seed(child)

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.peers.http_ledger import HttpLedger
     from shuiqiao.node.peers.service import PeerService
     from shuiqiao.node.validator import ValidatorNode
+    from shuiqiao.privacy.credentials.issuer import CredentialIssuer
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
 
@@ -410,18 +411,35 @@ class Institution:
     def disputes(self) -> Disputes:
         """What enterprises dispute at their bureau."""
         self._require(Role.TAX_BUREAU)
-        enrolments = ConsentStore(self.database, cipher=self.cipher)
-
-        def enrolment_key(taxpayer: str) -> bytes | None:
-            found = enrolments.enrolment(taxpayer)
-            return None if found is None else found.enrolment_key
-
         return Disputes(
             submitter=self.outbox,
             store=ProviderStore(self.database, cipher=self.cipher),
             suite=self.suite,
-            enrolment_key=enrolment_key,
+            enrolment_key=self._enrolment_key,
         )
+
+    @cached_property
+    def credentials(self) -> CredentialIssuer:
+        """Where a bureau issues credentials of bands and flags."""
+        # What computes features takes a while to load, and no other act needs it.
+        from shuiqiao.privacy.credentials.issuer import CredentialIssuer
+        from shuiqiao.privacy.credentials.store import CredentialStore
+
+        self._require(Role.TAX_BUREAU)
+        return CredentialIssuer(
+            submitter=self.outbox,
+            store=CredentialStore(self.database, cipher=self.cipher),
+            records=self.vault,
+            enrolment_key=self._enrolment_key,
+            key=self._signing,
+            suite=self.suite,
+            catalogue=self.catalogue,
+            entropy=self.dependencies.entropy,
+        )
+
+    def _enrolment_key(self, taxpayer: str) -> bytes | None:
+        found = ConsentStore(self.database, cipher=self.cipher).enrolment(taxpayer)
+        return None if found is None else found.enrolment_key
 
     @cached_property
     def enrolment_codes(self) -> EnrolmentCodes:

@@ -304,6 +304,11 @@ class Vault:
         counts = Counter([month_of_day(entry.day) for entry in entries])
         return dict(sorted(counts.items()))
 
+    def holds(self, record_type: str) -> bool:
+        """Return whether records of a type were ever taken in here."""
+        with self._index.read() as view:
+            return view.type_number(record_type) is not None
+
     def revision(self) -> int:
         """Return a number that changes with every change of what the vault holds."""
         return self._index.revision()

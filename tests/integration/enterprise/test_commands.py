@@ -149,6 +149,34 @@ def test_an_application_is_made_decided_and_explained(firm, world):
     assert {(use["recipient"], use["outcome"], use["consent"]) for use in uses} >= {(LEAD_BANK, "delivered", consent)}
 
 
+def test_credentials_are_obtained_kept_and_revoked(firm, here, world, key):
+    """[CREDENTIAL-5] [CREDENTIAL-7]"""
+    got = firm("credentials", "obtain", "--copies", "3")
+    assert (got["copies"], got["no_arrears"]) == (3, None), "this bureau takes in invoices alone"
+    listed = firm("credentials", "list")["credentials"]
+    assert len({row["credential"] for row in listed}) == 3
+    assert {(row["shown_to"], row["sales_12m_band"]) for row in listed} == {("", got["sales_12m_band"])}
+    kept = json.loads((key.parent / "firm.key.credentials.json").read_text())
+    assert [copy["claims"]["taxpayer"] for copy in kept["copies"]] == [TAXPAYER] * 3
+    assert TAXPAYER not in json.dumps(listed)
+    institution = world.bureau.running.institution
+    assert institution.credentials.revoke(TAXPAYER) == 3
+
+
+def test_copies_whose_answer_was_lost_are_the_same_copies(firm, here, world, key):
+    """[API-9]"""
+    with lossy_line(world.bureau_url) as line:
+        wanted = ("credentials", "obtain", "--bureau", line.url)
+        line.loses = "/own/credentials"
+        said = here("enterprise", *wanted, "--key", key, "--json")
+        assert (said.code, said.json["error"]["code"]) == (3, "client.answer_foreign")
+        line.loses = ""
+        issued = len(world.bureau.running.institution.credentials._store.copies_of(TAXPAYER))
+        assert firm(*wanted)["copies"] == 10
+    assert len(world.bureau.running.institution.credentials._store.copies_of(TAXPAYER)) == issued
+    assert [*key.parent.glob("*.sent.json")] == []
+
+
 def decide(world, application):
     """Decide at the bank, by a card that gives every firm the same points; a job of the bank may be at it."""
     bank = world.bank.running.institution

@@ -46,6 +46,7 @@ def firm_with_all(world, key, taxpayer):
         kinds=[entry.kind for entry in entries],
         submission=submission,
         dispute_of_record=signed.hex(),
+        credential_request=device.credential_request(bytes(16), count=1).hex(),
         pause=device.enterprise.pause(consent, now_ms=device.now_ms()).raw.hex(),
         parts={
             "provider": BUREAU,
@@ -133,13 +134,15 @@ def test_an_act_whose_bytes_are_another_s_is_refused_and_does_nothing(place, fir
         "consents/artefacts": {"artefact": other.submission.artefact},
         "consents/statements": {"transaction": other.pause},
         "disputes": {"dispute": other.dispute_of_record},
+        "credentials": {"request": other.credential_request},
     }
     here = (
-        {"consents", "consents/statements", "disputes"}
+        {"consents", "consents/statements", "credentials", "disputes"}
         if place.name == "bureau"
         else set(bodies)
         - {
             "consents",
+            "credentials",
             "disputes",
         }
     )
@@ -159,6 +162,7 @@ def test_no_act_names_whose_it_is_but_by_signed_bytes(place):
         "consents/statements": {"transaction"},
         "records/searches": {"record_type", "number"},
         "disputes": {"dispute"},
+        "credentials": {"request"},
         "applications": {"amount_fen", "other_debt_fen", "industry", "province"},
     }
     schemas = place.document["components"]["schemas"]

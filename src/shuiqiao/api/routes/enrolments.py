@@ -33,6 +33,12 @@ def read_enrolment(asked: api.EnrolmentQuestion, running: Running, caller: Calle
     return performed(running, caller, api.READ_ENROLMENT, asked)
 
 
+@enrolments.perform(api.REVOKE_CREDENTIALS, permission="enrolments.write", codes=("node.role_wrong",))
+def revoke_credentials(asked: api.EnrolmentQuestion, running: Running, caller: Caller) -> api.CredentialsRevoked:
+    """Revoke every credential that a taxpayer holds of this bureau; banks see it at their newest block."""
+    return performed(running, caller, api.REVOKE_CREDENTIALS, asked)
+
+
 @enrolments.post(
     api.ENROL.path,
     permission=OPEN,

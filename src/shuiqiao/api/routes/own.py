@@ -209,6 +209,31 @@ def read_own_dispute(dispute: DisputeId, running: Running, scope: Own) -> Disput
     return _present(acts.read_dispute(running.institution, scope, bytes.fromhex(dispute)))
 
 
+# At the bureau: credentials
+
+
+@own.post(
+    api.ISSUE_OWN_CREDENTIALS.path,
+    permission="own.write",
+    problems=(422,),
+    codes=(
+        *_WRONG_ROLE,
+        *_NOT_THERE,
+        "consent.provider_wrong",
+        "privacy.credentials_too_many",
+        "privacy.request_old",
+        "privacy.request_repeated",
+        "vault.busy",
+    ),
+)
+def issue_own_credentials(
+    message: api.CredentialRequest, running: Running, caller: Caller, scope: Own
+) -> api.IssuedCopies:
+    """Issue credentials of bands and flags to the enterprise, a copy for each key; where they are shown nobody asks."""
+    with journaled(running, caller, act="own.credentials"):
+        return _present(acts.issue_credentials(running.institution, scope, message))
+
+
 # At a bank: applications
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.resources.consents import Message
-from shuiqiao.client.wire import Name, Nothing, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Name, Nothing, TimeMs, Wire, example
 
 TaxpayerText = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")]
 CodeText = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z -]{1,32}$")]
@@ -78,6 +78,14 @@ class EnrolmentQuestion(Wire):
     taxpayer: TaxpayerText
 
 
+class CredentialsRevoked(Wire):
+    """How many copies of a taxpayer's credentials were revoked now."""
+
+    model_config = example(revoked=10)
+
+    revoked: Count
+
+
 class KeyBackup(Wire):
     """A key file that the enterprise encrypted on its own device, and signed to be kept."""
 
@@ -109,6 +117,14 @@ ISSUE_CODE: Final = Operation(
     told=OneTimeCode,
     act="enrolments.issue_code",
     subject=lambda order: f"taxpayer/{order.taxpayer}",
+    shows_taxpayer=True,
+)
+REVOKE_CREDENTIALS: Final = Operation(
+    path="/enrolments/credentials/revocations",
+    sent=EnrolmentQuestion,
+    told=CredentialsRevoked,
+    act="enrolments.revoke_credentials",
+    subject=lambda asked: f"taxpayer/{asked.taxpayer}",
     shows_taxpayer=True,
 )
 READ_ENROLMENT: Final = Operation(

@@ -20,6 +20,7 @@ from shuiqiao.client.resources.consents import (
     ConsentSubmissionMessage,
     ConsentText,
     EntryPlace,
+    Message,
 )
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
@@ -240,6 +241,31 @@ class OwnApplying(Wire):
     province: Annotated[str, StringConstraints(pattern=r"^[0-9]{2}$")] | None = None
 
 
+CredentialText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=32_768)]
+
+
+class CredentialRequest(Wire):
+    """What an enterprise signed to be issued credentials, one for each key that it names."""
+
+    model_config = example(request="d284")
+
+    request: Message
+
+
+class IssuedCopies(Wire):
+    """Copies of a credential, each to be shown once, and the anchored batches that they rest on."""
+
+    model_config = example(
+        request="7d" * 16, issuer_key="9c" * 32, credentials=["eyJh.eyJi.c2ln~WyJz~"], batches=["5e" * 16]
+    )
+
+    request: Id
+    issuer_key: Hex
+    """The bureau's public key, under which they hold."""
+    credentials: tuple[CredentialText, ...]
+    batches: tuple[Id, ...]
+
+
 _RECORD = {
     "type": "invoice_issued@2",
     "key": {"invoice_no": "24990000000000000000"},
@@ -294,6 +320,7 @@ READ_OWN_ARTEFACT: Final = Operation(
 )
 LIST_OWN_USES: Final = Operation(method="GET", path="/own/usage", sent=PastQuery, told=UsePage)
 SEARCH_OWN_RECORDS: Final = Operation(path="/own/records/searches", sent=OwnRecordSearch, told=OwnRecords)
+ISSUE_OWN_CREDENTIALS: Final = Operation(path="/own/credentials", sent=CredentialRequest, told=IssuedCopies)
 LIST_OWN_ENTRIES: Final = Operation(method="GET", path="/own/entries", sent=PageQuery, told=EntryPage)
 APPLY: Final = Operation(path="/own/applications", sent=OwnApplying, told=OwnApplicationFile)
 LIST_OWN_APPLICATIONS: Final = Operation(

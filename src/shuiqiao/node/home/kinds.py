@@ -1,7 +1,8 @@
 """Which kinds of transactions exist: the contracts of all rooms, collected once in a closed table.
 
 ``members``: member.*, witness.register, journal.anchor · ``vault``: anchor.* · ``consent``: consent.* · ``models``:
-model.* · ``exchange``: access.* · ``lending``: application.submit, decision.record · ``oversight``: oversight.*.
+model.* · ``privacy``: credential.* · ``exchange``: access.* · ``lending``: application.submit, decision.record ·
+``oversight``: oversight.*.
 
 Each is in its room's ``contract.py``.
 """
@@ -22,6 +23,7 @@ from shuiqiao.members import contract as members
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.models import contract as models
 from shuiqiao.oversight import contract as oversight
+from shuiqiao.privacy.credentials import contract as privacy
 from shuiqiao.vault import contract as vault
 
 KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
@@ -31,8 +33,8 @@ KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
 @lru_cache(maxsize=1)
 def network_kinds() -> KindTable:
     """Return the table that every node of a network shares."""
-    rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, models.KINDS, lending.KINDS, oversight.KINDS)
-    return KindTable(kind for kinds in rooms for kind in kinds)
+    rooms = (members, vault, consent, models, privacy, exchange, lending, oversight)
+    return KindTable(kind for room in rooms for kind in room.KINDS)
 
 
 def network_machine(parameters: NetworkParameters, *, kinds: KindTable | None = None) -> StateMachine:

@@ -87,6 +87,13 @@ def read_enrolment(institution: Institution, asked: enrolment_api.EnrolmentQuest
     return enrolment_record(institution, found)
 
 
+def revoke_credentials(
+    institution: Institution, asked: enrolment_api.EnrolmentQuestion
+) -> enrolment_api.CredentialsRevoked:
+    """Revoke a taxpayer's credentials; raises Denied ``node.role_wrong``, what the ledger refuses with."""
+    return enrolment_api.CredentialsRevoked(revoked=institution.credentials.revoke(asked.taxpayer))
+
+
 def recover_key(institution: Institution, asked: enrolment_api.KeyRecovery) -> enrolment_api.RecoveredKey:
     """Give an encrypted key file back; raises what ``EnrolmentCodes.give_back`` raises."""
     kept = institution.enrolment_codes.give_back(asked.taxpayer, asked.code)

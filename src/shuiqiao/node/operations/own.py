@@ -38,6 +38,7 @@ from shuiqiao.node.operations import enterprises
 from shuiqiao.node.operations.applications import kept_where_unavailable
 from shuiqiao.node.operations.paging import page_of, time_place
 from shuiqiao.node.operations.records import search_records
+from shuiqiao.privacy.credentials.model import decode_request
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
@@ -226,6 +227,26 @@ def read_dispute(institution: Institution, scope: OwnScope, dispute: bytes) -> D
         if row.dispute == dispute:
             return enterprises.dispute_record(institution, row)
     return None
+
+
+# Credentials
+
+
+def issue_credentials(
+    institution: Institution, scope: OwnScope, message: api.CredentialRequest
+) -> api.IssuedCopies | None:
+    """Issue credentials to the enterprise; raises what ``CredentialIssuer.issue`` raises."""
+    issuer, raw = institution.credentials, bytes.fromhex(message.request)
+    said = decode_request(raw, network=institution.parameters.network, suite=institution.suite).body
+    if said.taxpayer != scope.taxpayer:
+        return None
+    issued = issuer.issue(raw)
+    return api.IssuedCopies(
+        request=said.request.hex(),
+        issuer_key=institution.keys.signing.public_key.hex(),
+        credentials=issued.credentials,
+        batches=tuple(batch.hex() for batch in issued.batches),
+    )
 
 
 # Applications

@@ -102,6 +102,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
             _performed(taken_in.LIST_QUARANTINED, records.list_quarantined),
             _performed(enrolments.ISSUE_CODE, enterprises.issue_code),
+            _performed(enrolments.REVOKE_CREDENTIALS, enterprises.revoke_credentials),
             _performed(enrolments.READ_ENROLMENT, enterprises.read_enrolment),
             _performed(consents.FILE_ARTEFACT, enterprises.file_artefact),
             _performed(consents.REVOKE_FOR_LOST_KEY, enterprises.revoke_for_lost_key),

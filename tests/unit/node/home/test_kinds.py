@@ -31,6 +31,7 @@ KINDS = {
     "model.review": "models",
     "model.approve": "models",
     "model.retire": "models",
+    "credential.status": "privacy",
     "access.request": "exchange",
     "access.deliver": "exchange",
     "access.acknowledge": "exchange",

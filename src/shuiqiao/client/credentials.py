@@ -1,0 +1,135 @@
+"""The wallet of an enterprise: the credentials that its bureau issued, in one file beside its key file.
+
+The file holds no key: the key of each copy follows from the seed, the request and the copy's number. It says what the
+bureau stated (bands and flags), and to whom each copy was shown: a copy is noted as shown before it leaves, so that a
+crash shows none twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+
+from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.durable import replace_file
+from shuiqiao.base.encoding import decode_json, encode_json, typed
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.files import read_regular
+from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.client.resources.own import ISSUE_OWN_CREDENTIALS, CredentialRequest, IssuedCopies
+from shuiqiao.client.unanswered import perform_once
+from shuiqiao.privacy.credentials.model import BATCH, MEDIA_TYPE
+from shuiqiao.privacy.sd_jwt import MAX_BYTES, jose_profile, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
+    from shuiqiao.client.http import HttpClient
+
+MAX_COPIES: Final = 500
+"""Of the file: those that expired are dropped when new ones come."""
+
+_MAX_FILE_BYTES = MAX_COPIES * (MAX_BYTES + 1024)
+_HEX32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+
+
+class KeptCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A copy of a credential. request, number: its key follows from them. shown_to: empty until it was shown."""
+
+    request: _HEX32
+    number: Annotated[int, msgspec.Meta(ge=0, lt=BATCH)]
+    credential: Annotated[str, msgspec.Meta(max_length=MAX_BYTES)]
+    claims: dict[str, Any]
+    expires_ms: Annotated[int, msgspec.Meta(ge=0)]
+    shown_to: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    version: Literal[1] = 1
+    copies: Annotated[list[KeptCopy], msgspec.Meta(max_length=MAX_COPIES)] = []
+
+
+class CredentialWallet:
+    """The credentials of one enterprise.
+
+    Example::
+
+        wallet = CredentialWallet(KeyPlace(Path("firm.key")), device)
+        with device.at_bureau() as bureau:
+            copies = wallet.obtain(bureau)
+    """
+
+    def __init__(self, place: KeyPlace, device: EnterpriseDevice) -> None:
+        self._place = place
+        self._device = device
+
+    @property
+    def path(self) -> Path:
+        """The file beside the key."""
+        return self._place.path.with_name(f"{self._place.path.name}.credentials.json")
+
+    def copies(self) -> list[KeptCopy]:
+        """Return every copy that is kept, in the order in which they came.
+
+        Raises IntegrityError ``client.credentials_damaged``.
+        """
+        try:
+            raw = read_regular(self.path, max_bytes=_MAX_FILE_BYTES)
+            return typed(decode_json(raw, max_bytes=_MAX_FILE_BYTES), _File).copies
+        except FileNotFoundError:
+            return []
+        except (InvalidInput, msgspec.ValidationError) as error:
+            raise IntegrityError("client.credentials_damaged", f"{self.path} is damaged: {error}") from error
+
+    def obtain(self, bureau: HttpClient, *, count: int = BATCH) -> list[KeptCopy]:
+        """Have the bureau issue copies, keep them, and return them; where no answer came, the same again is one act.
+
+        Raises what the bureau refuses with, and what ``verify`` raises for what is no credential of this enterprise.
+        """
+        now_ms = self._device.now_ms()
+        told = perform_once(
+            self._place,
+            bureau,
+            ISSUE_OWN_CREDENTIALS,
+            wanted={"credentials": count},
+            make=lambda: CredentialRequest(
+                request=self._device.credential_request(new_id(system_entropy), count=count).hex()
+            ),
+            now_ms=now_ms,
+        )
+        fresh = [self._read(told, number) for number in range(len(told.credentials))]
+        kept = [copy for copy in self.copies() if copy.expires_ms > now_ms]
+        self._save([*kept, *fresh][-MAX_COPIES:])
+        return fresh
+
+    def _read(self, told: IssuedCopies, number: int) -> KeptCopy:
+        """Return a copy that was issued, if the bureau bound it to this very key."""
+        suite, credential = self._device.suite, told.credentials[number]
+        profile = jose_profile(suite)
+        said = verify(
+            credential,
+            issuer_key=lambda _header, _claims: bytes.fromhex(told.issuer_key),
+            media_type=MEDIA_TYPE,
+            profile=profile,
+            now_s=self._device.now_ms() // MS_PER_SECOND,
+            challenge=None,
+        )
+        key = self._device.credential_key(bytes.fromhex(told.request), number=number)
+        if said.get("cnf") != {"jwk": profile.jwk_of(key.public_key)}:
+            raise IntegrityError("client.credential_foreign", f"credential {number} is bound to another key than asked")
+        return KeptCopy(
+            request=told.request,
+            number=number,
+            credential=credential,
+            claims={name: value for name, value in said.items() if name not in _ABOUT_IT},
+            expires_ms=int(said["exp"]) * MS_PER_SECOND,
+        )
+
+    def _save(self, copies: list[KeptCopy]) -> None:
+        replace_file(self.path, encode_json(msgspec.to_builtins(_File(copies=copies))) + b"\n")
+
+
+_ABOUT_IT = frozenset({"iss", "network", "vct", "iat", "exp", "status", "cnf"})
+"""What a credential says of itself and not of the taxpayer."""

@@ -1,0 +1,97 @@
+"""What bureau, holder and bank mean by a credential: its type, its place in a status list, how it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN, MemberId, OwnedId
+from shuiqiao.base.wire import CalendarMs, Id, MemberName, PublicKey
+from shuiqiao.consent.model import TaxpayerNumber
+from shuiqiao.ledger.transactions.document import decode_document, sign_document
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.transactions.document import Document
+
+MEDIA_TYPE: Final = "dc+sd-jwt"
+"""``typ`` of a credential, as SD-JWT VC names it."""
+
+CREDENTIAL_TYPE: Final = "shuiqiao-tax-facts@1"
+"""``vct`` of a credential: which claims it has and where their bands are cut."""
+
+BATCH: Final = 10
+"""Copies that are issued at once, each to be shown once."""
+
+LIST_SIZE: Final = 8_192
+"""Places of a status list: among so many a copy hides, in a kilobyte of the ledger's state."""
+
+REQUEST: Final = "privacy.credential_request/1"
+_MAX_REQUEST_BYTES = 4_096
+
+_STATUS_KEY = "privacy/status/"
+
+
+class CredentialRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an enterprise signs with its enrolment key to be issued credentials, one for each key."""
+
+    request: Id
+    bureau: MemberName
+    taxpayer: TaxpayerNumber
+    keys: Annotated[list[PublicKey], Meta(min_length=1, max_length=BATCH)]
+    made_ms: CalendarMs
+
+
+class StatusReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where on the ledger a copy's status stands. status_list: ``<bureau>/<id>``. place: of its bit."""
+
+    status_list: Annotated[str, Meta(pattern=OWNED_ID_PATTERN, max_length=OWNED_ID_CHARS)]
+    place: Annotated[int, Meta(ge=0, lt=LIST_SIZE)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedCredentials:
+    """What an enterprise gets. batches: the anchored batches that the claims rest on, in order of their ids."""
+
+    credentials: tuple[str, ...]
+    batches: tuple[bytes, ...]
+
+
+class LeakageLedger(Protocol):
+    """The account of what was learned of a taxpayer."""
+
+    def charge(self, taxpayer: str, *, recipient: MemberId | None, bits: int) -> None:
+        """Note bits about a taxpayer. recipient: None for every one that there is. Raises Denied where it is over."""
+        ...
+
+
+def encode_request(body: CredentialRequestBody, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
+    """Return a request signed by the enterprise. key: its enrolment key at that bureau."""
+    return sign_document(body, name=REQUEST, network=network, suite=suite, keys=(key,))
+
+
+def decode_request(raw: bytes, *, network: bytes, suite: CipherSuite) -> Document[CredentialRequestBody]:
+    """Return a request in outside bytes, its signature not verified; raises InvalidInput ``ledger.document_*``."""
+    return decode_document(
+        raw, CredentialRequestBody, name=REQUEST, network=network, suite=suite, max_bytes=_MAX_REQUEST_BYTES
+    )
+
+
+def status_key(status_list: OwnedId | str) -> str:
+    """Return the state key of a status list."""
+    return _STATUS_KEY + status_list
+
+
+def find_bits(state: StateView, status_list: OwnedId | str) -> bytes | None:
+    """Return the bits of a status list, ``LIST_SIZE`` of them, the lowest of each byte first; None for no list."""
+    value: dict[str, Any] | None = state.get(status_key(status_list))
+    return None if value is None else value["bits"]
+
+
+def is_set(bits: bytes, place: int) -> bool:
+    """Return whether a place of a status list is revoked."""
+    return bool(bits[place // 8] >> place % 8 & 1)
