@@ -42,7 +42,14 @@ def story(tmp_path_factory):
         world.clock.advance(MS_PER_DAY)
         world.evidence(world.consent())
         found.running.accounts.journal.anchor(world.bureau.outbox)
-        yield {"asked": found, "day": str(day), "first": first, "genesis": home_of(folder, BUREAU).genesis}
+        bank = stack.enter_context(asked(RunningInstitution(world.bank, stack=stack)))
+        yield {
+            "bank": bank,
+            "asked": found,
+            "day": str(day),
+            "first": first,
+            "genesis": home_of(folder, BUREAU).genesis,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +127,18 @@ def test_entries_and_consents_are_listed_with_their_receipts(story, outsider):
         receipt = outsider.verify(bytes.fromhex(consent.receipt))
         assert (receipt.index, receipt.transaction.kind) == (consent.granted_index, "consent.grant")
         assert held(receipt)[f"consent/grant/{consent.consent}"]["recipient"] == consent.recipient
+
+
+def test_a_bank_proves_how_its_consents_stand(story, outsider):
+    """[CONSENT-29]: what the state holds of each at the newest checkpoint."""
+    found = story["bank"].get("/api/v1/consents", proof=True)
+    assert found.status_code == 200, found.text
+    page = ConsentPage.model_validate_json(found.content)
+    assert story["first"] in {consent.consent for consent in page.items}
+    for consent in page.items:
+        assert consent.granted_index is None
+        value = held(outsider.verify(bytes.fromhex(consent.receipt)))[f"consent/grant/{consent.consent}"]
+        assert (value["status"], value["valid_to_ms"]) == ("active", consent.valid_to_ms)
 
 
 def leaf_of(story, index):

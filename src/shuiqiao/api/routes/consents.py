@@ -29,6 +29,7 @@ from shuiqiao.client.resources.consents import (
 )
 from shuiqiao.consent.model import grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, FiledConsent
+from shuiqiao.ledger.transactions.looking_up import newest_index
 from shuiqiao.node.operations import enterprises
 from shuiqiao.node.operations.paging import MAX_PROVEN
 
@@ -58,10 +59,13 @@ def list_consents(
 
 
 def _proven(institution: Institution, record: ConsentRecord) -> ConsentRecord:
-    if record.granted_index is None:
+    """[CONSENT-29]: a bureau shows the grant too; a bank does not keep where that stands."""
+    if record.status == "pending":
         return record
-    keys = (grant_key(OwnedId(record.consent)),)
-    receipt = institution.engine.receipt(record.granted_index, state_keys=keys)
+    engine, index = institution.engine, record.granted_index
+    receipt = engine.receipt(
+        newest_index(engine) if index is None else index, state_keys=(grant_key(OwnedId(record.consent)),)
+    )
     return record.model_copy(update={"receipt": receipt.hex()})
 
 

@@ -59,7 +59,8 @@ class ConsentRecord(Wire):
     granted_index: Count | None
     """Leaf index of the grant."""
     receipt: Annotated[Hex | None, Field(description="Where proofs were asked for")] = None
-    """Of the grant, and of what the state holds of the consent at the newest checkpoint; a bureau knows the grant."""
+    """Of what the state holds of the consent at the newest checkpoint, with the grant where that is known here, else
+    with the newest entry."""
 
 
 class ConsentPage(Page[ConsentRecord]):

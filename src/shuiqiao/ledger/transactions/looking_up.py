@@ -24,6 +24,11 @@ def block_at(engine: LedgerEngine, height: int) -> Block:
     return found
 
 
+def newest_index(engine: LedgerEngine) -> int:
+    """Return the index of a transaction in the newest block: a receipt of it proves the state as it is now."""
+    return block_at(engine, height_of(engine, max(0, engine.checkpoint().size - 1))).first_index
+
+
 def height_of(engine: LedgerEngine, index: int) -> int:
     """Return the height of the block that holds a leaf, its entry included; one beyond the last for a later leaf.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.client.resources import journal
-from shuiqiao.ledger.transactions.looking_up import block_at, height_of
+from shuiqiao.ledger.transactions.looking_up import newest_index
 from shuiqiao.members.journal import journal_day_key
 from shuiqiao.node.accounts.journal.service import day_text
 from shuiqiao.node.accounts.model import Permission
@@ -47,7 +47,6 @@ def prove_entry(call: Call, chosen: journal.JournalEntryChoice) -> journal.Journ
     engine, member = institution.engine, institution.member
     found = call.accounts.journal.prove(chosen.seq, state=engine.state(), member=member)
     key = journal_day_key(member, found.day)
-    newest = block_at(engine, height_of(engine, max(0, engine.checkpoint().size - 1))).first_index
     return journal.JournalProof(
         day=day_text(found.day),
         entry=found.entry.hex(),
@@ -56,7 +55,7 @@ def prove_entry(call: Call, chosen: journal.JournalEntryChoice) -> journal.Journ
         path=tuple(step.hex() for step in found.path),
         root=found.root.hex(),
         state_key=key,
-        receipt=engine.receipt(newest, state_keys=[key]).hex(),
+        receipt=engine.receipt(newest_index(engine), state_keys=[key]).hex(),
     )
 
 
