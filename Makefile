@@ -30,7 +30,8 @@ test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks
 
 test-long: setup-tests  ## run the long forms of tests: hundreds of kills in a story, 25 requests for each route
 	SHUIQIAO_TEST_LONG=1 $(BIN)/pytest tests/integration/sandbox/test_story_over_servers.py \
-		tests/integration/sandbox/test_story_in_one_process.py tests/integration/api/test_openapi.py
+		tests/integration/sandbox/test_story_in_one_process.py tests/integration/api/test_openapi.py \
+		tests/integration/sandbox/test_servers.py
 
 test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0

@@ -70,15 +70,19 @@ def _weights(accepted: str) -> Iterable[tuple[str, float]]:
             yield name, 0.0
 
 
-def _as_csv(request: Request, page: Any) -> Response:
+def csv_of(page: Any) -> str:
+    """Return a page of a list as CSV."""
     rows = [item.model_dump(mode="json") for item in page.items]
-    columns = list(type(page).model_fields["items"].annotation.__args__[0].model_fields)
+    return as_csv(list(type(page).model_fields["items"].annotation.__args__[0].model_fields), rows)
+
+
+def _as_csv(request: Request, page: Any) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="list.csv"'}
     # What is asked for in a body is asked on in one.
     if page.next is not None and request.method == "GET":
         further = request.url.include_query_params(cursor=page.next)
         headers["Link"] = f'<{further.path}?{further.query}>; rel="next"'
-    return Response(as_csv(columns, rows), media_type=f"{CSV}; charset=utf-8", headers=headers)
+    return Response(csv_of(page), media_type=f"{CSV}; charset=utf-8", headers=headers)
 
 
 def _tagged(request: Request, response: Response) -> Response:

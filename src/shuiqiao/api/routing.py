@@ -7,6 +7,7 @@ permission cannot be written.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER, require_key
-from shuiqiao.api.forms import CSV, WireResponse, formed
+from shuiqiao.api.forms import CSV, WireResponse, csv_of, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
 from shuiqiao.api.problems import RefusedValue
 from shuiqiao.base.visible import visible_line
@@ -162,7 +163,7 @@ class Routes:
             if is_message:
                 answers[406] = _refusal(406)
             if is_message and issubclass(form, Page):
-                answers[200] = {"content": {CSV: {"schema": {"type": "string"}}}}
+                answers[200] = {"content": {CSV: {"schema": {"type": "string"}, "example": _csv_example(form)}}}
             extra = {PERMISSION_FIELD: permission, CODES_FIELD: list(codes), **more.pop("openapi_extra", {})}
             if permission == OPEN:
                 extra["security"] = []
@@ -183,6 +184,12 @@ class Routes:
             return handler
 
         return declare
+
+
+def _csv_example(form: type[Page[Any]]) -> str:
+    """Return the example of a list as CSV."""
+    more: Any = form.model_config.get("json_schema_extra")
+    return csv_of(form.model_validate_json(json.dumps(more["examples"][0])))
 
 
 def _answering(handler: Callable[..., Wire]) -> Callable[..., WireResponse]:

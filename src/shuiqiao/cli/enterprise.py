@@ -28,13 +28,12 @@ from shuiqiao.cli.enterprise_counter import (
     enterprise_revoke_lost,
     require_hex,
     show_disputes_at,
-    show_list,
     show_uses,
     show_uses_at,
 )
 from shuiqiao.cli.home import well_formed
 from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, OutputChoice, command_group
-from shuiqiao.cli.output import program, say, say_rows, show, warn
+from shuiqiao.cli.output import program, say, say_rows, show, show_list, warn
 from shuiqiao.cli.receipts import write_receipt
 
 if TYPE_CHECKING:

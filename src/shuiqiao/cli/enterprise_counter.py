@@ -9,7 +9,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work
 from shuiqiao.cli.options import Home, Json
-from shuiqiao.cli.output import joined, print_json, say, say_rows, show, warn
+from shuiqiao.cli.output import say_rows, show, show_list, warn
 from shuiqiao.cli.receipts import hash_name_of, write_receipts
 
 if TYPE_CHECKING:
@@ -167,15 +167,3 @@ def require_hex(text: str) -> str:
         return bytes.fromhex(text).hex()
     except ValueError as error:
         raise typer.BadParameter(f"{text[:60]!r} is not hexadecimal") from error
-
-
-def show_list(name: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Show a list: as one JSON object, or a line for each item."""
-    if as_json:
-        print_json({name: rows})
-        return
-    if rows:
-        say("  ".join(rows[0]))
-    for row in rows:
-        say("  ".join(map(joined, row.values())))
-    say(f"{len(rows)} {name} 共 {len(rows)} 项")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -14,7 +14,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work, well_formed
 from shuiqiao.cli.options import Home, Json, OutputChoice, command_group
-from shuiqiao.cli.output import joined, print_json, progress_on_stderr, say, say_rows, show
+from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list
 
 if TYPE_CHECKING:
     from shuiqiao.cli.home import HomeAtWork
@@ -48,13 +48,6 @@ class OutcomeChoice(StrEnum):
 
     APPROVED = "approved"
     REFUSED = "refused"
-
-
-class ListForm(StrEnum):
-    """How a list is written."""
-
-    TEXT = "text"
-    CSV = "csv"
 
 
 Form = Annotated[ListForm, typer.Option("--format", help="Lines for a person, or CSV 输出格式.")]
@@ -392,25 +385,3 @@ def rows_of(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> lis
         read_pages(bank, operation, asked.model_copy(update={"limit": _PAGE_ITEMS})), LIST_LIMIT // _PAGE_ITEMS
     )
     return [item.model_dump() for page in pages for item in page.items]
-
-
-def show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, as_json: bool) -> None:
-    """Show a list as lines, as CSV or as JSON under its name."""
-    if as_json:
-        print_json({name: list(rows)})
-    elif form is ListForm.CSV:
-        from shuiqiao.client.csv_form import as_csv
-
-        if rows:
-            told = ({name: _cell(value) for name, value in row.items()} for row in rows)
-            say(as_csv(list(rows[0]), told, line_end="\n").removesuffix("\n"))
-    else:
-        if rows:
-            say("  ".join(rows[0]))
-        for row in rows:
-            say("  ".join(map(joined, row.values())))
-        say(f"{len(rows)} {name} 共 {len(rows)} 项")
-
-
-def _cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.lending import Day, Form, ListForm, ProductName, rows_of, show_list
+from shuiqiao.cli.lending import Day, Form, ProductName, rows_of
 from shuiqiao.cli.options import Home, Json, command_group
-from shuiqiao.cli.output import joined, print_json, progress_on_stderr, say, say_rows, show
+from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list
 
 if TYPE_CHECKING:
     from shuiqiao.client.resources.models import LedgerModelRecord, ModelOffer

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from shlex import quote
@@ -32,6 +32,13 @@ class Language(StrEnum):
 
     EN = "en"
     ZH = "zh"
+
+
+class ListForm(StrEnum):
+    """How a list is written."""
+
+    TEXT = "text"
+    CSV = "csv"
 
 
 _chosen: Language | None = None
@@ -103,6 +110,28 @@ def show(result: Mapping[str, Any], *, as_json: bool, speak: Callable[[Mapping[s
         print_json(result)
     else:
         speak(result)
+
+
+def show_list(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, form: ListForm = ListForm.TEXT) -> None:
+    """Show a list as lines, as CSV or as JSON under its name."""
+    if as_json:
+        print_json({name: list(rows)})
+    elif form is ListForm.CSV:
+        from shuiqiao.client.csv_form import as_csv
+
+        if rows:
+            told = ({name: _cell(value) for name, value in row.items()} for row in rows)
+            say(as_csv(list(rows[0]), told, line_end="\n").removesuffix("\n"))
+    else:
+        if rows:
+            say("  ".join(rows[0]))
+        for row in rows:
+            say("  ".join(map(joined, row.values())))
+        say(f"{len(rows)} {name} 共 {len(rows)} 项")
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def warn(text: str) -> None:

@@ -68,6 +68,20 @@ def test_every_operation_has_a_name_words_and_an_example(document):
                         assert document["components"]["schemas"][name].get("examples"), f"{path}: {name}"
 
 
+def test_what_is_no_json_has_an_example_too(document):
+    """A list as CSV has that of its JSON; bytes that are no text are said in words."""
+    bare, lists = set(), 0
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for kind, content in part.get("content", {}).items():
+                    is_told = "$ref" in content["schema"] or content.get("example")
+                    bare |= set() if is_told else {(path, kind)}
+                    lists += kind == "text/csv" and content["example"].count("\r\n") > 1
+    assert bare == set()
+    assert lists > 30 or "/home/status" in document["paths"]
+
+
 def test_no_address_holds_the_number_of_a_taxpayer(document):
     """Proxies and browsers keep addresses [API-5]."""
     parameters = [

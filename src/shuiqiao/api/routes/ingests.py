@@ -44,11 +44,16 @@ FileName = Annotated[
     Query(
         pattern=r"^[^/\\\x00-\x1f\x7f]{1,60}\.(csv|parquet)$",
         description="The file's name: its ending says what it is",
-        examples=["invoices.csv"],
+        examples=["grades.csv"],
     ),
 ]
 TypeName = Annotated[
-    str, Query(pattern=r"^[a-z][a-z0-9_]{0,59}(@[0-9]{1,9})?$", description="Record type, if the columns do not tell")
+    str,
+    Query(
+        pattern=r"^[a-z][a-z0-9_]{0,59}(@[0-9]{1,9})?$",
+        description="Record type, if the columns do not tell",
+        examples=["tax_credit_grade"],
+    ),
 ]
 IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["20260105T081500.418Z-4711-3"])]
 
@@ -65,7 +70,12 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
         "requestBody": {
             "description": "The file itself",
             "required": True,
-            "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                OCTETS: {
+                    "schema": {"type": "string", "format": "binary"},
+                    "example": "uscc,year,grade\n91440300MA5EXAMPL1,2025,A\n",
+                }
+            },
         },
     },
 )

@@ -43,7 +43,12 @@ ledger = Routes("ledger")
 RECEIPT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The receipt: one file that `shuiqiao verify` checks with the genesis alone",
-        "content": {RECEIPT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            RECEIPT_TYPE: {
+                "schema": {"type": "string", "format": "binary"},
+                "example": "(bytes of deterministic CBOR, which no text shows: save them in a file)",
+            }
+        },
     }
 }
 TILE: Final = "application/octet-stream"
@@ -187,7 +192,12 @@ def read_checkpoint(running: Running) -> CheckpointRecord:
     responses={
         200: {
             "description": "A static file of the log (c2sp.org/tlog-tiles): the checkpoint, hashes, or entries",
-            "content": {TILE: {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                TILE: {
+                    "schema": {"type": "string", "format": "binary"},
+                    "example": "shuiqiao/8f8f\n130\nKio=\n\n— shuiqiao/8f8f/tax-bureau AAAA\n",
+                }
+            },
         }
     },
 )

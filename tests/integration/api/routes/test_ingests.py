@@ -45,6 +45,12 @@ def left(bureau):
     return list(folder.iterdir()) if folder.exists() else []
 
 
+def test_the_example_of_the_document_is_taken_in(bureau, send):
+    [content] = bureau.document("public")["paths"]["/api/v1/ingests"]["post"]["requestBody"]["content"].values()
+    told = done(bureau, send(content["example"], key="the-example"))
+    assert (told["records_read"], told["records_quarantined"]) == (1, 0)
+
+
 def test_rows_that_break_a_rule_are_listed_with_field_rule_and_value(bureau, send, tmp_path):
     text = record_files(tmp_path)["tax_credit_grade"].read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
