@@ -382,6 +382,42 @@ def propose_hand_operator(
     _propose(home, lambda: HandOver(action="hand_operator", member=member), days=days, as_json=json)
 
 
+@propose_app.command("set-ceiling")
+def propose_set_ceiling(
+    *,
+    purpose: Annotated[str, typer.Argument(help="underwriting, loan_monitoring, model_development, one_time 用途.")],
+    bounds: Annotated[
+        tuple[int, int, int, int],
+        typer.Argument(help="Months of data, answers a year, days of data life, days of validity; 0 0 0 0 lifts 上限."),
+    ],
+    home: Home,
+    bank: Annotated[str, typer.Option(help="For one bank alone 银行.")] = "",
+    product: Annotated[str, typer.Option(help="For one product alone 产品.")] = "",
+    record_type: Annotated[str, typer.Option("--type", help="For one record type alone 数据类型.")] = "",
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """Say anew what fair use is for a purpose; the most specific rule counts 变更合理使用上限."""
+    from shuiqiao.client.resources.governance import SetFairUse
+
+    months, answers, life, validity = bounds
+
+    def drafted() -> SetFairUse:
+        return SetFairUse(
+            action="set_ceiling",
+            purpose=purpose,
+            recipient=bank,
+            product=product,
+            record_type=record_type,
+            max_period_months=months,
+            max_answers_per_year=answers,
+            max_data_life_days=life,
+            max_validity_days=validity,
+        )
+
+    _propose(home, drafted, days=days, as_json=json)
+
+
 @propose_app.command("publish-standard")
 def propose_publish_standard(
     *,

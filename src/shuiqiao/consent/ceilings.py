@@ -1,20 +1,27 @@
-"""Fair-use ceilings: the most that a consent may ask for each purpose, as one table.
+"""Fair-use ceilings: the most that a consent may ask for each purpose: one table, and what members voted since.
 
-Rule: docs/spec/consent-exchange.md [CONSENT-8]: the smallest set that serves the purpose, and nothing beyond it even if
-an enterprise would sign it. The longest validity per purpose is also a ledger rule, so changing it changes the network.
+Rule: docs/spec/consent-exchange.md [CONSENT-8], [CONSENT-30]: the smallest set that serves the purpose, and nothing
+beyond it even if an enterprise would sign it. The numbers change by vote (``members.action.SetCeiling``), for all or
+for one bank, product or record type; the most specific rule that fits is the one that counts. The longest validity is
+also a ledger rule. Types, groups and modes are those of the table.
 Guarantees: a record type, group, mode or purpose that the table does not name is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.consent.model import WINDOW_DAYS, ConsentArtefact, Fetch, Mode, Purpose
+from shuiqiao.members.action import CEILING_BOUNDS, ceiling_key
 from shuiqiao.standards.model import CORE_GROUP
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import StateView
 
 _MONTHS_PER_YEAR = 12
 _DAYS_PER_YEAR = 365
@@ -96,9 +103,55 @@ CEILINGS: Mapping[Purpose, Ceiling] = {
 }
 
 
-def verify_within_ceiling(artefact: ConsentArtefact) -> None:
-    """Return if an artefact asks no more than its purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
-    ceiling = CEILINGS[artefact.purpose]
+def ceiling_of(artefact: ConsentArtefact, state: StateView) -> Ceiling:
+    """Return what counts for an artefact now: of each of its record types the most specific rule, of these the least.
+
+    ::
+
+        verify_within_ceiling(artefact, ceiling=ceiling_of(artefact, submitter.state()))
+    """
+    base, rules = CEILINGS[artefact.purpose], _rules(state, artefact.purpose, recipient=artefact.recipient)
+    if not rules:
+        return base
+    types = sorted({type_id.partition("@")[0] for type_id in artefact.items})
+    found = [
+        max((rule for rule in rules if _is_about(rule, artefact.product, name)), key=_specificity, default=None)
+        for name in types
+    ]
+    bounds = [{name: getattr(base, name) if rule is None else rule[name] for name in CEILING_BOUNDS} for rule in found]
+    return replace(base, **{name: min(each[name] for each in bounds) for name in CEILING_BOUNDS})
+
+
+def longest_validity_ms(state: StateView, purpose: Purpose, *, recipient: str) -> int:
+    """Return the longest validity that the ledger takes: it knows a consent's bank, and not its product and types.
+
+    So it takes what any product or type could have; the bureau holds the consent against its own [CONSENT-15].
+    """
+    rules = _rules(state, purpose, recipient=recipient)
+    general = max((rule for rule in rules if _is_about(rule, "", "")), key=_specificity, default=None)
+    least = -1 if general is None else _specificity(general)
+    days: list[int] = [rule["max_validity_days"] for rule in rules if _specificity(rule) >= least]
+    if general is None:
+        days.append(CEILINGS[purpose].max_validity_days)
+    return max(days) * MS_PER_DAY
+
+
+def _rules(state: StateView, purpose: Purpose, *, recipient: str) -> list[dict[str, Any]]:
+    voted: list[dict[str, Any]] = state.get(ceiling_key(purpose)) or []
+    return [rule for rule in voted if rule["recipient"] in {"", recipient}]
+
+
+def _is_about(rule: Mapping[str, Any], product: str, record_type: str) -> bool:
+    return rule["product"] in {"", product} and rule["record_type"] in {"", record_type}
+
+
+def _specificity(rule: Mapping[str, Any]) -> int:
+    """Return how much a rule names: a bank counts more than a product, a product more than a record type."""
+    return 4 * bool(rule["recipient"]) + 2 * bool(rule["product"]) + bool(rule["record_type"])
+
+
+def verify_within_ceiling(artefact: ConsentArtefact, *, ceiling: Ceiling) -> None:
+    """Return if an artefact asks no more than a ceiling allows; else raise Denied ``consent.ceiling_exceeded``."""
     frequency = artefact.frequency
     is_once = artefact.fetch is Fetch.ONE_TIME
     answers_per_year = 1 if is_once else frequency.count * _DAYS_PER_YEAR // WINDOW_DAYS[frequency.unit]
@@ -128,10 +181,10 @@ def verify_mode_within(mode: Mode, *, purpose: Purpose) -> None:
         raise _exceeded(f"{purpose} does not allow the mode {mode}")
 
 
-def verify_period_within(period_from: date, period_to: date, *, purpose: Purpose) -> None:
-    """Return if a period is no longer than the purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
+def verify_period_within(period_from: date, period_to: date, *, purpose: Purpose, ceiling: Ceiling) -> None:
+    """Return if a period is no longer than a ceiling allows; else raise Denied ``consent.ceiling_exceeded``."""
     months = period_months(period_from, period_to)
-    _expect_at_most(months, CEILINGS[purpose].max_period_months, "months of data", purpose)
+    _expect_at_most(months, ceiling.max_period_months, "months of data", purpose)
 
 
 def longest_period(purpose: Purpose, *, last: date) -> tuple[date, date]:

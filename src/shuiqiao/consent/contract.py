@@ -21,7 +21,7 @@ from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import ID_BYTES, MemberId, owned_id
 from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, OwnedRef, PublicKey
-from shuiqiao.consent.ceilings import CEILINGS
+from shuiqiao.consent.ceilings import longest_validity_ms
 from shuiqiao.consent.model import (
     ConsentArtefact,
     Grant,
@@ -103,7 +103,7 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
         raise Denied("consent.provider_wrong", f"{tx.author} cannot grant for the provider {body.provider}")
     require_role(state, tx.author, Role.TAX_BUREAU)
     require_role(state, MemberId(body.recipient), Role.BANK)
-    _check_window(body, ctx)
+    _check_window(body, state, ctx)
     # [CONSENT-13]: an id and a key each serve one consent.
     name = owned_id(tx.author, body.consent)
     if state.get(grant_key(name)) is not None:
@@ -120,7 +120,7 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
         )
 
 
-def _check_window(body: ConsentGrantBody, ctx: BlockContext) -> None:
+def _check_window(body: ConsentGrantBody, state: StateView, ctx: BlockContext) -> None:
     """[CONSENT-7]: whole hours, open or soon to be, and no longer than its purpose allows."""
     if not is_whole_hours(body.valid_from_ms, body.valid_to_ms):
         raise InvalidInput(
@@ -128,7 +128,8 @@ def _check_window(body: ConsentGrantBody, ctx: BlockContext) -> None:
             f"a window from {body.valid_from_ms} to {body.valid_to_ms} ms, whose ends are not both full hours",
             next_step="Sign the consent again with a window of whole hours.",
         )
-    length_ms, most_ms = body.valid_to_ms - body.valid_from_ms, CEILINGS[body.purpose].max_validity_ms
+    length_ms = body.valid_to_ms - body.valid_from_ms
+    most_ms = longest_validity_ms(state, body.purpose, recipient=body.recipient)
     if length_ms <= 0 or body.valid_to_ms <= ctx.time_ms:
         raise InvalidInput(
             "consent.window_invalid",

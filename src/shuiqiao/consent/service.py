@@ -22,7 +22,7 @@ from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
-from shuiqiao.consent.ceilings import verify_within_ceiling
+from shuiqiao.consent.ceilings import ceiling_of, verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
 from shuiqiao.consent.model import (
     ConsentArtefact,
@@ -256,7 +256,7 @@ class ConsentService(_Artefacts):
         for type_id, groups in artefact.items.items():
             for group in groups:
                 self._catalogue.get(type_id).group(group)
-        verify_within_ceiling(artefact)
+        verify_within_ceiling(artefact, ceiling=ceiling_of(artefact, self._submitter.state()))
 
     def _verify_others(self, artefact: ConsentArtefact) -> None:
         """Step 5, of the consents that it names [CONSENT-26], [CONSENT-27]."""

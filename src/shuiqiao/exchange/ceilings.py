@@ -1,8 +1,8 @@
 """What a request may ask: no more than its consent's artefact grants, and no more than the purpose's ceilings allow.
 
 Rule: docs/spec/consent-exchange.md [EXCHANGE-7], [EXCHANGE-19]. The ceilings themselves are
-``consent.ceilings.CEILINGS``: an artefact was held against them when it was granted, and each request is again, because
-the table may be stricter by now. What adds up is counted over all consents of one taxpayer to one recipient for one
+``consent.ceilings.ceiling_of``: an artefact was held against them when it was granted, and each request is again,
+because they may be stricter by now. What adds up is counted over all consents of one taxpayer to one recipient for one
 purpose, so that several consents are worth no more than one.
 """
 
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.ceilings import (
-    CEILINGS,
     period_months,
     verify_items_within,
     verify_mode_within,
@@ -26,6 +25,7 @@ from shuiqiao.consent.model import Fetch
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
+    from shuiqiao.consent.ceilings import Ceiling
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.model import RequestMessage
 
@@ -74,23 +74,28 @@ def verify_covered(message: RequestMessage, artefact: ConsentArtefact) -> None:
             raise Denied("consent.not_covered", f"the consent does not let {', '.join(beyond)} of a score leave")
 
 
-def verify_request_within_ceiling(message: RequestMessage) -> None:
-    """Return if the purpose's ceilings allow the request; else raise Denied ``consent.ceiling_exceeded`` (412)."""
+def verify_request_within_ceiling(message: RequestMessage, *, ceiling: Ceiling) -> None:
+    """Return if the ceilings allow the request; else raise Denied ``consent.ceiling_exceeded`` (412)."""
     verify_items_within(message.items, purpose=message.purpose)
     verify_mode_within(message.mode, purpose=message.purpose)
-    verify_period_within(message.period_from, message.period_to, purpose=message.purpose)
+    verify_period_within(message.period_from, message.period_to, purpose=message.purpose, ceiling=ceiling)
 
 
-def counted_from_ms(artefact: ConsentArtefact, *, now_ms: int) -> int:
+def counted_from_ms(artefact: ConsentArtefact, *, now_ms: int, ceiling: Ceiling) -> int:
     """Return the moment after which past answers count for a request now."""
-    life_ms = CEILINGS[artefact.purpose].max_data_life_days * MS_PER_DAY
+    life_ms = ceiling.max_data_life_days * MS_PER_DAY
     since_ms = now_ms - max(artefact.frequency.window_ms, YEAR_MS, life_ms)
     # [CONSENT-25]: what is good once is so for its whole window.
     return min(since_ms, artefact.valid_from_ms - 1) if artefact.fetch is Fetch.ONE_TIME else since_ms
 
 
 def verify_answers_within(
-    message: RequestMessage, artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]
+    message: RequestMessage,
+    artefact: ConsentArtefact,
+    *,
+    now_ms: int,
+    past: Sequence[PastAnswer],
+    ceiling: Ceiling,
 ) -> None:
     """Return if one answer more is within the consent's frequency and the purpose's ceilings [EXCHANGE-19].
 
@@ -98,7 +103,6 @@ def verify_answers_within(
     ``exchange.frequency_exceeded`` or ``consent.ceiling_exceeded`` (both 412).
     """
     _verify_frequency(artefact, now_ms=now_ms, past=past)
-    ceiling = CEILINGS[artefact.purpose]
     answers = 1 + sum(each.answered_ms > now_ms - YEAR_MS for each in past)
     if answers > ceiling.max_answers_per_year:
         raise Denied(
@@ -106,7 +110,7 @@ def verify_answers_within(
             f"{answers} answers a year over all consents of this taxpayer to {artefact.recipient}, where "
             f"{artefact.purpose} allows {ceiling.max_answers_per_year}",
         )
-    _verify_months(message, artefact, now_ms=now_ms, past=past)
+    _verify_months(message, artefact, now_ms=now_ms, past=past, ceiling=ceiling)
 
 
 def _verify_frequency(artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]) -> None:
@@ -123,14 +127,18 @@ def _verify_frequency(artefact: ConsentArtefact, *, now_ms: int, past: Sequence[
 
 
 def _verify_months(
-    message: RequestMessage, artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]
+    message: RequestMessage,
+    artefact: ConsentArtefact,
+    *,
+    now_ms: int,
+    past: Sequence[PastAnswer],
+    ceiling: Ceiling,
 ) -> None:
     """Count the months that the recipient may hold with this answer.
 
     The ceiling is a window that moves with the calendar: a bank that looks at the last two years in January and again
     in March holds two months more in March, so each month since the oldest of these answers adds one.
     """
-    ceiling = CEILINGS[artefact.purpose]
     held = [each for each in past if each.answered_ms > now_ms - ceiling.max_data_life_days * MS_PER_DAY]
     months = set(_months(message.period_from, message.period_to))
     months.update(*(_months(each.period_from, each.period_to) for each in held))
@@ -153,6 +161,6 @@ def _day(moment_ms: int) -> date:
     return datetime.fromtimestamp(moment_ms // 1000, tz=UTC).date()
 
 
-def data_life_days(artefact: ConsentArtefact) -> int:
+def data_life_days(artefact: ConsentArtefact, *, ceiling: Ceiling) -> int:
     """Return how many days a recipient may keep what it received: the artefact's life, capped by the ceiling."""
-    return min(artefact.data_life_days, CEILINGS[artefact.purpose].max_data_life_days)
+    return min(artefact.data_life_days, ceiling.max_data_life_days)

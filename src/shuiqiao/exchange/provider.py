@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc, new_id, split_owned_id
+from shuiqiao.consent.ceilings import ceiling_of
 from shuiqiao.consent.model import FIELD_CODES, FieldCode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import (
@@ -248,10 +249,11 @@ class Provider:
         """Steps 3 to 10."""
         now_ms = row.answered_ms
         artefact = self._verify_allowed(message)
+        ceiling = ceiling_of(artefact, self._submitter.state())
         self._store.reserve(
             replace(row, taxpayer=artefact.taxpayer),
-            since_ms=counted_from_ms(artefact, now_ms=now_ms),
-            verify=lambda past: verify_answers_within(message, artefact, now_ms=now_ms, past=past),
+            since_ms=counted_from_ms(artefact, now_ms=now_ms, ceiling=ceiling),
+            verify=lambda past: verify_answers_within(message, artefact, now_ms=now_ms, past=past, ceiling=ceiling),
         )
         return artefact
 
@@ -265,7 +267,7 @@ class Provider:
         verify_covered(message, artefact)
         if message.mode not in self._modes:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
-        verify_request_within_ceiling(message)
+        verify_request_within_ceiling(message, ceiling=ceiling_of(artefact, state))
         self._modes[message.mode].verify_asked(message)
         return artefact
 

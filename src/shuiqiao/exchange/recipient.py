@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, new_id, owned_id
+from shuiqiao.consent.ceilings import ceiling_of
 from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from shuiqiao.base.ids import Entropy
+    from shuiqiao.consent.ceilings import Ceiling
     from shuiqiao.consent.model import ConsentArtefact, Output, Purpose
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
@@ -183,7 +185,7 @@ class Recipient:
             self._consents.verify_standing(artefact)
             message = self._message(wanted, artefact, request=request or new_id(self._entropy))
             verify_covered(message, artefact)
-            verify_request_within_ceiling(message)
+            verify_request_within_ceiling(message, ceiling=self._ceiling(artefact))
             self._mode(message.mode).verify_asked(message)
             raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
             self._store.save_request(
@@ -494,10 +496,13 @@ class Recipient:
             status_of=None if is_kept else leaf_lookup(state, provider),
         )
 
+    def _ceiling(self, artefact: ConsentArtefact) -> Ceiling:
+        return ceiling_of(artefact, self._submitter.state())
+
     def _erase_after_ms(self, received: ReceivedData) -> int:
         """Return the end of an answer's life: it began when the answer was made, and at the latest now."""
         made_ms = min(received.manifest.made_ms, self._submitter.latest_ms())
-        return made_ms + data_life_days(received.artefact) * MS_PER_DAY
+        return made_ms + data_life_days(received.artefact, ceiling=self._ceiling(received.artefact)) * MS_PER_DAY
 
     def _expect_life(self, request: bytes, *, until_ms: int) -> None:
         """[EXCHANGE-15]: a clock that is behind the newest block gives no time back."""

@@ -164,6 +164,37 @@ class ActivateContract(_Action, frozen=True, forbid_unknown_fields=True, kw_only
     height: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
+class SetCeiling(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="set_ceiling"):
+    """Say anew what fair use is for a purpose: for all, or for one bank, product or record type, where these are named.
+
+    Whoever reads the rules takes the most specific that fits; ``consent.ceilings`` does. Four zeros lift the rule.
+    """
+
+    purpose: Annotated[str, Meta(pattern=r"^[a-z][a-z_]{0,31}\Z", max_length=32)]
+    recipient: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9-]{1,31})?\Z", max_length=32)]
+    product: Annotated[str, Meta(max_length=64)]
+    record_type: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{1,47})?\Z", max_length=48)]
+    max_period_months: Annotated[int, Meta(ge=0, le=240)]
+    max_answers_per_year: Annotated[int, Meta(ge=0, le=1000)]
+    max_data_life_days: Annotated[int, Meta(ge=0, le=3660)]
+    max_validity_days: Annotated[int, Meta(ge=0, le=3660)]
+
+    @property
+    def about(self) -> tuple[str, str, str]:
+        """What the rule is about: bank, product and record type, each empty for any."""
+        return self.recipient, self.product, self.record_type
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """The numbers of the rule."""
+        return {name: getattr(self, name) for name in CEILING_BOUNDS}
+
+
+CEILING_BOUNDS = ("max_period_months", "max_answers_per_year", "max_data_life_days", "max_validity_days")
+
+MAX_CEILINGS = 64
+"""Rules of fair use for one purpose: each grant under it looks through them."""
+
 Action = (
     Admit
     | ChangeFlags
@@ -175,6 +206,7 @@ Action = (
     | SetGoverning
     | HandOperator
     | PublishStandard
+    | SetCeiling
     | ActivateContract
 )
 """The closed union [MEMBER-6]; the field ``action`` names which one it is."""
@@ -189,6 +221,11 @@ def action_state(action: Action) -> dict[str, Any]:
 def standard_key(standard: str) -> str:
     """Return the state key of a published standard version."""
     return f"members/standard/{standard}"
+
+
+def ceiling_key(purpose: str) -> str:
+    """Return the state key of the rules of fair use that were voted for a purpose."""
+    return f"members/ceiling/{purpose}"
 
 
 def verify_action(action: Action, state: StateView, ctx: BlockContext) -> None:
@@ -208,6 +245,8 @@ def verify_action(action: Action, state: StateView, ctx: BlockContext) -> None:
             _verify_change(read_epoch(state), _next_epoch(action, state), state)
         case PublishStandard():
             _verify_unpublished(action, state)
+        case SetCeiling():
+            _verify_ceiling(action, state)
         case ActivateContract():
             plan_activation(state, action.kind, version=action.version, height=action.height, ctx=ctx)
         case _:  # pragma: no cover - the union is closed
@@ -231,6 +270,8 @@ def perform_action(action: Action, state: State, ctx: BlockContext) -> None:
             put_epoch(state, _next_epoch(action, state))
         case PublishStandard():
             state.put(standard_key(action.standard), {"digest": action.digest, "height": ctx.height})
+        case SetCeiling():
+            state.put(ceiling_key(action.purpose), _ceilings_with(action, state))
         case ActivateContract():
             put_activation(state, action.kind, version=action.version, height=action.height, ctx=ctx)
         case _:  # pragma: no cover - the union is closed
@@ -376,6 +417,28 @@ def _verify_change(before: Epoch, after: Epoch, state: StateView, *, other_chang
             "members.governing_deadlock",
             f"only {active} of {len(after.governing)} governing members could vote: nothing could be decided",
         )
+
+
+def _verify_ceiling(action: SetCeiling, state: StateView) -> None:
+    """[MEMBER-27]: all four bounds or none, something changes, and the rules stay few."""
+    given = [bound > 0 for bound in action.bounds.values()]
+    if any(given) and not all(given):
+        raise InvalidInput("members.ceiling_invalid", "a ceiling has four bounds from 1 on; four zeros lift it")
+    before, after = state.get(ceiling_key(action.purpose)) or [], _ceilings_with(action, state)
+    if before == after:
+        raise Conflict("members.nothing_changes", "the network is as this proposal wants it already")
+    if len(after) > MAX_CEILINGS:
+        raise Denied("members.ceilings_full", f"{action.purpose} has {MAX_CEILINGS} ceilings, the most there may be")
+
+
+def _ceilings_with(action: SetCeiling, state: StateView) -> list[dict[str, Any]]:
+    names = ("recipient", "product", "record_type")
+    rules: list[dict[str, Any]] = state.get(ceiling_key(action.purpose)) or []
+    kept = {tuple(rule[name] for name in names): rule for rule in rules}
+    kept.pop(action.about, None)
+    if any(action.bounds.values()):
+        kept[action.about] = dict(zip(names, action.about, strict=True)) | action.bounds
+    return [kept[about] for about in sorted(kept)]
 
 
 def _verify_unpublished(action: PublishStandard, state: StateView) -> None:

@@ -10,7 +10,9 @@ from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.consent.ceilings import (
     CEILINGS,
+    ceiling_of,
     longest_period,
+    longest_validity_ms,
     period_months,
     verify_items_within,
     verify_within_ceiling,
@@ -51,7 +53,7 @@ def widest(purpose, **changes):
 @pytest.mark.parametrize("purpose", list(Purpose))
 def test_exactly_the_ceiling_is_allowed(purpose):
     """[CONSENT-8]"""
-    assert verify_within_ceiling(widest(purpose)) is None
+    assert verify_within_ceiling(widest(purpose), ceiling=CEILINGS[purpose]) is None
 
 
 @pytest.mark.parametrize("purpose", list(Purpose))
@@ -84,7 +86,7 @@ def test_one_step_above_the_ceiling_is_refused(purpose, field):
         "valid_to_ms": top.valid_to_ms + 1,
     }
     with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded"):
-        verify_within_ceiling(widest(purpose, **{field: above[field]}))
+        verify_within_ceiling(widest(purpose, **{field: above[field]}), ceiling=CEILINGS[purpose])
 
 
 def test_a_type_the_table_does_not_name_is_refused():
@@ -137,3 +139,66 @@ def test_the_specification_shows_the_table_as_it_is():
         for purpose, ceiling in CEILINGS.items()
     }
     assert table == shown
+
+
+def a_rule(months, *, recipient="", product="", record_type="", days=30):
+    about = {"recipient": recipient, "product": product, "record_type": record_type}
+    numbers = {"max_answers_per_year": months, "max_data_life_days": months, "max_validity_days": days}
+    return about | numbers | {"max_period_months": months}
+
+
+RULES = [
+    a_rule(10),
+    a_rule(11, record_type="filing"),
+    a_rule(12, product="cloud"),
+    a_rule(13, product="cloud", record_type="filing"),
+    a_rule(14, recipient="bank-a"),
+    a_rule(15, recipient="bank-a", record_type="filing"),
+    a_rule(16, recipient="bank-a", product="cloud"),
+    a_rule(17, recipient="bank-a", product="cloud", record_type="filing"),
+]
+
+
+@pytest.mark.parametrize("kept", range(9))
+def test_the_most_specific_rule_that_fits_is_the_one_that_counts(kept):
+    """[CONSENT-30]: a bank before a product, a product before a type; with no rule, the table."""
+    filing = widest(Purpose.UNDERWRITING, recipient="bank-a", product="cloud", items={"filing@1": ["core"]})
+    state = {"members/ceiling/underwriting": RULES[:kept]}
+    expected = CEILINGS[Purpose.UNDERWRITING].max_period_months if kept == 0 else 9 + kept
+    assert ceiling_of(filing, state).max_period_months == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "months"),
+    [
+        ({"recipient": "bank-b", "product": "other", "items": {"payment@1": ["core"]}}, 10),
+        ({"recipient": "bank-b", "product": "other", "items": {"filing@1": ["core"]}}, 11),
+        ({"recipient": "bank-b", "product": "cloud", "items": {"payment@1": ["core"]}}, 12),
+        ({"recipient": "bank-a", "product": "other", "items": {"payment@1": ["core"], "filing@1": ["core"]}}, 14),
+        ({"purpose": Purpose.LOAN_MONITORING}, CEILINGS[Purpose.LOAN_MONITORING].max_period_months),
+    ],
+)
+def test_a_rule_counts_for_what_it_is_about_and_of_several_types_the_least(changes, months):
+    """[CONSENT-30]"""
+    state = {"members/ceiling/underwriting": RULES}
+    made = widest(changes.pop("purpose", Purpose.UNDERWRITING), **changes)
+    assert ceiling_of(made, state).max_period_months == months
+
+
+@pytest.mark.parametrize(
+    ("rules", "days"),
+    [
+        ([], 180),
+        ([a_rule(1, days=20)], 20),
+        ([a_rule(1, days=20), a_rule(1, recipient="bank-b", days=90)], 20),
+        ([a_rule(1, days=20), a_rule(1, recipient="bank-a", days=90)], 90),
+        ([a_rule(1, days=20), a_rule(1, product="cloud", days=60)], 60),
+        ([a_rule(1, days=20, recipient="bank-a"), a_rule(1, product="cloud", days=60)], 20),
+        ([a_rule(1, product="cloud", days=60)], 180),
+        ([a_rule(1, product="cloud", days=600)], 600),
+    ],
+)
+def test_the_ledger_takes_a_validity_that_some_product_or_type_could_have(rules, days):
+    """[CONSENT-30]"""
+    state = {"members/ceiling/underwriting": rules}
+    assert longest_validity_ms(state, Purpose.UNDERWRITING, recipient="bank-a") == days * MS_PER_DAY

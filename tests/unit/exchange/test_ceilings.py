@@ -79,7 +79,9 @@ def answered(*, ago_ms=0, consent=OTHER, first=date(2024, 1, 1), last=date(2025,
 
 
 def within(past, *, message=None, **artefact):
-    return verify_answers_within(message or message_with(), artefact_with(**artefact), now_ms=NOW_MS, past=past)
+    made = artefact_with(**artefact)
+    ceiling = table.ceiling_of(made, {})
+    return verify_answers_within(message or message_with(), made, now_ms=NOW_MS, past=past, ceiling=ceiling)
 
 
 @pytest.mark.parametrize(
@@ -123,22 +125,25 @@ def test_one_step_beyond_the_artefact_is_refused(asked, code):
     ],
 )
 def test_a_request_beyond_its_purpose_is_refused(greedy):
-    assert verify_request_within_ceiling(message_with(period_from=date(2021, 1, 1))) is None
+    ceiling = table.CEILINGS[Purpose.UNDERWRITING]
+    assert verify_request_within_ceiling(message_with(period_from=date(2021, 1, 1)), ceiling=ceiling) is None
     with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded"):
-        verify_request_within_ceiling(message_with(**greedy))
+        verify_request_within_ceiling(message_with(**greedy), ceiling=ceiling)
 
 
 @pytest.mark.parametrize(("own", "kept"), [(1, 1), (364, 364), (365, 365), (366, 365)])
 def test_data_is_kept_as_long_as_the_artefact_says_and_no_longer_than_its_purpose(own, kept):
     """[EXCHANGE-15]"""
-    assert kept == data_life_days(artefact_with(data_life_days=own))
+    assert kept == data_life_days(artefact_with(data_life_days=own), ceiling=table.CEILINGS[Purpose.UNDERWRITING])
 
 
 def test_the_past_is_looked_at_as_far_back_as_any_rule_counts():
     year_ms = 365 * MS_PER_DAY
-    assert NOW_MS - year_ms == counted_from_ms(artefact_with(), now_ms=NOW_MS)
+    assert NOW_MS - year_ms == counted_from_ms(
+        artefact_with(), now_ms=NOW_MS, ceiling=table.CEILINGS[Purpose.UNDERWRITING]
+    )
     longer = artefact_with(purpose=Purpose.MODEL_DEVELOPMENT)
-    assert NOW_MS - 2 * year_ms == counted_from_ms(longer, now_ms=NOW_MS)
+    assert NOW_MS - 2 * year_ms == counted_from_ms(longer, now_ms=NOW_MS, ceiling=table.ceiling_of(longer, {}))
 
 
 def test_frequency_is_of_this_consent_and_its_rolling_window():

@@ -11,11 +11,13 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.ledger.engine.cometbft.consensus.validators import updates_between, validators_of
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.action import (
+    CEILING_BOUNDS,
     ActivateContract,
     ChangeFlags,
     HandOperator,
     PublishStandard,
     Reinstate,
+    SetCeiling,
     SetGoverning,
     SetQuorum,
     SetWitnesses,
@@ -299,6 +301,57 @@ def test_a_standard_version_is_published_once(world):
     world.pass_action(action)
     assert world.state.get("members/standard/filing@2") == {"digest": b"d" * 32, "height": world.height}
     assert world.propose(action)[0] == "members.standard_published"
+
+
+def a_ceiling(bound=12, **about):
+    fields = {"purpose": "underwriting", "recipient": "", "product": "", "record_type": ""}
+    bounds = dict.fromkeys(CEILING_BOUNDS, bound)
+    return SetCeiling(**fields | bounds | about)
+
+
+def test_a_ceiling_is_set_replaced_and_lifted_by_vote(world):
+    # Holds [MEMBER-27].
+    def held():
+        return [
+            (rule["recipient"], rule["max_validity_days"]) for rule in world.state.get("members/ceiling/underwriting")
+        ]
+
+    world.pass_action(a_ceiling(12))
+    world.pass_action(a_ceiling(24, recipient="bank-east"))
+    assert held() == [("", 12), ("bank-east", 24)]
+    world.pass_action(a_ceiling(13))
+    assert held() == [("", 13), ("bank-east", 24)]
+    assert world.propose(a_ceiling(13))[0] == "members.nothing_changes"
+    world.pass_action(a_ceiling(0))
+    assert held() == [("bank-east", 24)]
+    assert world.propose(a_ceiling(0))[0] == "members.nothing_changes"
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (a_ceiling(max_data_life_days=0), "members.ceiling_invalid"),
+        (a_ceiling(0, max_data_life_days=1), "members.ceiling_invalid"),
+        (a_ceiling(240), None),
+        (a_ceiling(241), "ledger.body_invalid"),
+        (a_ceiling(recipient="Bank"), "ledger.body_invalid"),
+        (a_ceiling(purpose=""), "ledger.body_invalid"),
+        (a_ceiling(product="p" * 65), "ledger.body_invalid"),
+    ],
+)
+def test_a_ceiling_has_four_bounds_or_none(world, action, code):
+    # Holds [MEMBER-27].
+    assert world.propose(action)[0] == code
+
+
+def test_a_purpose_has_so_many_ceilings_and_no_more(world):
+    # Holds [MEMBER-27].
+    rules = [
+        {"recipient": "", "product": f"p{number:02}", "record_type": "", **a_ceiling().bounds} for number in range(64)
+    ]
+    world.state.write({"members/ceiling/underwriting": encode_cbor(rules)})
+    assert world.propose(a_ceiling())[0] == "members.ceilings_full"
+    assert world.propose(a_ceiling(9, product="p07"))[0] is None
 
 
 def anchor_kind(version):

@@ -105,6 +105,20 @@ class PublishRecordType(Wire):
     standard: Name
 
 
+class SetFairUse(Wire):
+    """Say anew what fair use is for a purpose; of what is named, or of all. Four zeros lift that rule."""
+
+    action: Literal["set_ceiling"]
+    purpose: Annotated[str, Field(pattern=r"^(underwriting|loan_monitoring|model_development|one_time)$")]
+    recipient: Annotated[str, Field(max_length=32)] = ""
+    product: Annotated[str, Field(max_length=64)] = ""
+    record_type: Annotated[str, Field(max_length=48)] = ""
+    max_period_months: Annotated[int, Field(ge=0, le=240)]
+    max_answers_per_year: Annotated[int, Field(ge=0, le=1000)]
+    max_data_life_days: Annotated[int, Field(ge=0, le=3660)]
+    max_validity_days: Annotated[int, Field(ge=0, le=3660)]
+
+
 class ActivateKind(Wire):
     """From a height on, accept another version of a kind of transaction."""
 
@@ -125,6 +139,7 @@ DraftedAction = (
     | NameGoverning
     | HandOver
     | PublishRecordType
+    | SetFairUse
     | ActivateKind
 )
 

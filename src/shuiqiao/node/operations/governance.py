@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, assert_never
 
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.resources import governance as api
-from shuiqiao.members.action import ActivateContract, HandOperator, SetGoverning, SetQuorum, SetWitnesses, Suspend
+from shuiqiao.members.action import (
+    ActivateContract,
+    HandOperator,
+    SetCeiling,
+    SetGoverning,
+    SetQuorum,
+    SetWitnesses,
+    Suspend,
+)
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node import governance, rotation
 from shuiqiao.node.accounts.opening import require_no_users
@@ -41,7 +49,15 @@ def _action(institution: Institution, drafted: api.DraftedAction) -> Action:
             return _complete_action(drafted)
 
 
-_Complete = api.AdmitMember | api.ChangeQuorum | api.NameWitnesses | api.NameGoverning | api.HandOver | api.ActivateKind
+_Complete = (
+    api.AdmitMember
+    | api.ChangeQuorum
+    | api.NameWitnesses
+    | api.NameGoverning
+    | api.HandOver
+    | api.SetFairUse
+    | api.ActivateKind
+)
 
 
 def _complete_action(drafted: _Complete) -> Action:
@@ -51,16 +67,22 @@ def _complete_action(drafted: _Complete) -> Action:
             return decode_admission(drafted.member_file, governing=drafted.governing, witness=drafted.witness)
         case api.ChangeQuorum():
             return SetQuorum(quorum_count=drafted.quorum)
-        case api.NameWitnesses():
-            return SetWitnesses(witnesses=[*drafted.members])
-        case api.NameGoverning():
-            return SetGoverning(governing=[*drafted.members])
+        case api.NameWitnesses() | api.NameGoverning():
+            return _named(drafted)
         case api.HandOver():
             return HandOperator(member=drafted.member)
+        case api.SetFairUse():
+            return SetCeiling(**drafted.model_dump(exclude={"action"}))
         case api.ActivateKind():
             return ActivateContract(kind=drafted.kind, version=drafted.version, height=drafted.height)
         case _:  # pragma: no cover - the union is closed
             assert_never(drafted)
+
+
+def _named(drafted: api.NameWitnesses | api.NameGoverning) -> Action:
+    members = [*drafted.members]
+    is_witness = isinstance(drafted, api.NameWitnesses)
+    return SetWitnesses(witnesses=members) if is_witness else SetGoverning(governing=members)
 
 
 def _changed_flags(institution: Institution, drafted: api.ChangeMemberFlags) -> Action:
