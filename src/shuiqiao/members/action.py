@@ -420,7 +420,7 @@ def _verify_change(before: Epoch, after: Epoch, state: StateView, *, other_chang
 
 
 def _verify_ceiling(action: SetCeiling, state: StateView) -> None:
-    """[MEMBER-27]: all four bounds or none, something changes, and the rules stay few."""
+    """[MEMBER-31]: all four bounds or none, something changes, and the rules stay few."""
     given = [bound > 0 for bound in action.bounds.values()]
     if any(given) and not all(given):
         raise InvalidInput("members.ceiling_invalid", "a ceiling has four bounds from 1 on; four zeros lift it")

@@ -310,7 +310,7 @@ def a_ceiling(bound=12, **about):
 
 
 def test_a_ceiling_is_set_replaced_and_lifted_by_vote(world):
-    # Holds [MEMBER-27].
+    # Holds [MEMBER-31].
     def held():
         return [
             (rule["recipient"], rule["max_validity_days"]) for rule in world.state.get("members/ceiling/underwriting")
@@ -340,12 +340,12 @@ def test_a_ceiling_is_set_replaced_and_lifted_by_vote(world):
     ],
 )
 def test_a_ceiling_has_four_bounds_or_none(world, action, code):
-    # Holds [MEMBER-27].
+    # Holds [MEMBER-31].
     assert world.propose(action)[0] == code
 
 
 def test_a_purpose_has_so_many_ceilings_and_no_more(world):
-    # Holds [MEMBER-27].
+    # Holds [MEMBER-31].
     rules = [
         {"recipient": "", "product": f"p{number:02}", "record_type": "", **a_ceiling().bounds} for number in range(64)
     ]
