@@ -35,6 +35,7 @@ from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.models import models
 from shuiqiao.api.routes.oversight import oversight
 from shuiqiao.api.routes.own import own
+from shuiqiao.api.routes.presentations import presentations
 from shuiqiao.api.routes.products import products
 from shuiqiao.api.routes.records import records
 from shuiqiao.api.routes.requests import requests
@@ -76,6 +77,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     requests,
     disputes,
     own,
+    presentations,
     products,
     models,
     applications,

@@ -488,6 +488,36 @@ def credentials_list(*, key: Key, json: Json = False) -> None:
     show_list("credentials", [_credential_row(copy) for copy in wallet.copies()], as_json=json)
 
 
+@credentials_app.command("show")
+def credentials_show(
+    *,
+    product: Annotated[str, typer.Argument(help="The bank's product, e.g. tax-credit-loan 产品.")],
+    bank: Bank,
+    key: Key,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Show it; without this you only see what is asked for 确认出示.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """See what a product asks of a credential, and with --yes show that alone, from a fresh copy 出示凭证."""
+    from shuiqiao.client.enterprise import client_of
+
+    wallet, device = _open_wallet(key)
+    address = _address(bank)
+    with well_formed(), client_of(address) as door:
+        asked = wallet.asked(door, member=device.member_at(address), product=product)
+        result: dict[str, Any] = {
+            "bank": asked.body.bank,
+            "product": product,
+            "claims": list(asked.body.claims),
+            "is_shown": yes,
+        }
+        if yes:
+            told = wallet.show(door, asked)
+            result |= {"is_met": told.is_met, "unmet": list(told.unmet)}
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
 def _open_wallet(key: Path) -> tuple[CredentialWallet, EnterpriseDevice]:
     from shuiqiao.client.credentials import CredentialWallet
     from shuiqiao.client.enterprise import KeyPlace

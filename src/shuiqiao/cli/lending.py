@@ -272,6 +272,17 @@ def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False)
     show_list("products", rows, form=form, as_json=json)
 
 
+@products_app.command("shown")
+def products_shown(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
+    """List which credentials enterprises showed for products lately 近期出示的凭证."""
+    from shuiqiao.client.resources.presentations import LIST_SHOWN
+    from shuiqiao.client.wire import Nothing
+
+    with home_at_work(home) as bank:
+        rows = rows_of(bank, LIST_SHOWN, Nothing())
+    show_list("shown", rows, form=form, as_json=json)
+
+
 @products_app.command("show")
 def products_show(*, product: ProductName, home: Home, json: Json = False) -> None:
     """Show a product's rules that are in force 产品规则."""

@@ -7,6 +7,7 @@ crash shows none twice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,17 +15,26 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.encoding import decode_json, encode_json, typed
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.client.resources.own import ISSUE_OWN_CREDENTIALS, CredentialRequest, IssuedCopies
+from shuiqiao.client.resources.presentations import (
+    ASK_PRESENTATION,
+    SHOW_CREDENTIAL,
+    Presentation,
+    PresentationOutcome,
+    PresentationQuestion,
+)
 from shuiqiao.client.unanswered import perform_once
 from shuiqiao.privacy.credentials.model import BATCH, MEDIA_TYPE
-from shuiqiao.privacy.sd_jwt import MAX_BYTES, jose_profile, verify
+from shuiqiao.privacy.credentials.presentation import PresentationRequestBody, decode_request
+from shuiqiao.privacy.sd_jwt import MAX_BYTES, Challenge, jose_profile, present, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shuiqiao.base.ids import MemberId
     from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
     from shuiqiao.client.http import HttpClient
 
@@ -49,6 +59,14 @@ class KeptCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = 1
     copies: Annotated[list[KeptCopy], msgspec.Meta(max_length=MAX_COPIES)] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentationAsked:
+    """What a bank signed to be shown. raw: the bytes, by which it is answered."""
+
+    raw: bytes
+    body: PresentationRequestBody
 
 
 class CredentialWallet:
@@ -103,6 +121,42 @@ class CredentialWallet:
         kept = [copy for copy in self.copies() if copy.expires_ms > now_ms]
         self._save([*kept, *fresh][-MAX_COPIES:])
         return fresh
+
+    def asked(self, bank: HttpClient, *, member: MemberId, product: str) -> PresentationAsked:
+        """Return what a bank's product asks to be shown, and nothing is shown by that.
+
+        Raises Denied ``client.institution_differs`` for a request of another bank or product, what the bank refuses
+        with.
+        """
+        raw = bytes.fromhex(bank.perform(ASK_PRESENTATION, PresentationQuestion(product=product)).request)
+        body = decode_request(raw, network=bytes.fromhex(self._device.known.network), suite=self._device.suite).body
+        if (body.bank, body.product) != (member, product):
+            raise Denied(
+                "client.institution_differs", f"{bank.place} asks for {body.bank} and {body.product}, not for {product}"
+            )
+        return PresentationAsked(raw=raw, body=body)
+
+    def show(self, bank: HttpClient, asked: PresentationAsked) -> PresentationOutcome:
+        """Show a copy that nobody has seen, the claims that are asked for and no other; the copy is used up.
+
+        Raises Unavailable ``client.credentials_used_up``, what the bank refuses with.
+        """
+        now_ms, copies, body = self._device.now_ms(), self.copies(), asked.body
+        fresh = [at for at, copy in enumerate(copies) if not copy.shown_to and copy.expires_ms > now_ms]
+        if not fresh:
+            raise Unavailable("client.credentials_used_up", f"{self.path} holds no copy that was not shown yet")
+        copy = copies[fresh[0]]
+        presentation = present(
+            copy.credential,
+            names=body.claims,
+            challenge=Challenge(audience=body.bank, nonce=body.request.hex()),
+            now_s=now_ms // MS_PER_SECOND,
+            key=self._device.credential_key(bytes.fromhex(copy.request), number=copy.number),
+            profile=jose_profile(self._device.suite),
+        )
+        copies[fresh[0]] = msgspec.structs.replace(copy, shown_to=f"{body.bank}/{body.product}")
+        self._save(copies)
+        return bank.perform(SHOW_CREDENTIAL, Presentation(request=asked.raw.hex(), presentation=presentation))
 
     def _read(self, told: IssuedCopies, number: int) -> KeptCopy:
         """Return a copy that was issued, if the bureau bound it to this very key."""

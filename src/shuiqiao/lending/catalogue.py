@@ -24,6 +24,7 @@ from shuiqiao.credit.limit import LimitRules, RiskBand
 from shuiqiao.credit.pricing import PricingTerms
 from shuiqiao.lending.model import Product
 from shuiqiao.lending.openings import ProductId
+from shuiqiao.privacy.credentials.presentation import ProveRules
 from shuiqiao.standards.tax_credit_grade import Grade
 
 MAX_BANDS = 16
@@ -106,6 +107,7 @@ class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
     limit: _Limit
     price: _Price
     churn: _Churn
+    prove: ProveRules = ProveRules()
 
     def product(self) -> Product:
         """Return the product."""
@@ -119,6 +121,7 @@ class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
             refer_above=Decimal(self.refer_above),
             churn_bands=self.churn.by_grade,
             other_churn_band=self.churn.others,
+            prove=self.prove,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +14,7 @@ from shuiqiao.base.words import Words
 from shuiqiao.credit.limit import Limit, LimitRules
 from shuiqiao.credit.model import Reason, Score
 from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.privacy.credentials.presentation import ProveRules
 from shuiqiao.standards.tax_credit_grade import Grade
 
 
@@ -72,8 +73,8 @@ class Product:
 
     refer_above: probability of default from which a person decides; beyond the last risk band of ``limit`` the product
     refuses. max_days_without_sales: None where it does not matter. churn_bands, other_churn_band: which of the bank's
-    churn curves is that of a firm of a grade, and of any other firm. A bank names the product in the consent, so the
-    enterprise knows which rules apply.
+    churn curves is that of a firm of a grade, and of any other firm. prove: what it asks a credential to say. A bank
+    names the product in the consent, so the enterprise knows which rules apply.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Product:
     refer_above: Decimal
     churn_bands: Mapping[Grade, str]
     other_churn_band: str
+    prove: ProveRules = field(default_factory=ProveRules)
 
     def churn_band(self, grade: Grade | None) -> str:
         """Return the name of the churn curve for a firm of a grade, None for one without."""

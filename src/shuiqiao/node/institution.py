@@ -100,6 +100,8 @@ if TYPE_CHECKING:
     from shuiqiao.node.peers.service import PeerService
     from shuiqiao.node.validator import ValidatorNode
     from shuiqiao.privacy.credentials.issuer import CredentialIssuer
+    from shuiqiao.privacy.credentials.store import ShownStore
+    from shuiqiao.privacy.credentials.verifier import CredentialVerifier
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
 
@@ -436,6 +438,27 @@ class Institution:
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
         )
+
+    @cached_property
+    def presentations(self) -> CredentialVerifier:
+        """Where a bank asks for credentials and is shown them."""
+        from shuiqiao.privacy.credentials.verifier import CredentialVerifier
+
+        return CredentialVerifier(
+            submitter=self.outbox,
+            store=self.shown_credentials,
+            key=self._signing,
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
+        )
+
+    @cached_property
+    def shown_credentials(self) -> ShownStore:
+        """What a bank was shown."""
+        from shuiqiao.privacy.credentials.store import ShownStore
+
+        self._require(Role.BANK)
+        return ShownStore(self.database, cipher=self.cipher)
 
     def _enrolment_key(self, taxpayer: str) -> bytes | None:
         found = ConsentStore(self.database, cipher=self.cipher).enrolment(taxpayer)

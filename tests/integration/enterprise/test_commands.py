@@ -163,6 +163,32 @@ def test_credentials_are_obtained_kept_and_revoked(firm, here, world, key):
     assert institution.credentials.revoke(TAXPAYER) == 3
 
 
+def test_a_credential_is_shown_to_a_product_once_and_only_when_it_is_said(firm, here, world, key):
+    """[CREDENTIAL-9] [CREDENTIAL-10]"""
+    firm("credentials", "obtain", "--copies", "1")
+    wanted = ("credentials", "show", "tax-credit-loan", "--bank", world.bank_url)
+    asked = firm(*wanted)
+    assert asked == {
+        "bank": LEAD_BANK,
+        "product": "tax-credit-loan",
+        "claims": ["no_arrears", "registered_band", "tax_credit_grade", "tax_paid_12m_band"],
+        "is_shown": False,
+    }
+    shown = firm(*wanted, "--yes")
+    assert (shown["is_shown"], shown["is_met"], shown["unmet"]) == (True, False, asked["claims"])
+    assert firm("credentials", "list")["credentials"][0]["shown_to"] == f"{LEAD_BANK}/tax-credit-loan"
+    said = here("enterprise", *wanted, "--yes", "--key", key, "--json")
+    assert (said.code, said.json["error"]["code"]) == (3, "client.credentials_used_up")
+    assert (
+        "privacy.product_asks_nothing"
+        in here(
+            "enterprise", "credentials", "show", "invoice-loan", "--bank", world.bank_url, "--key", key, "--json"
+        ).out
+    )
+    (row,) = world.bank.running.institution.shown_credentials.newest(most=9)
+    assert set(row.claims) == set(asked["claims"])
+
+
 def test_copies_whose_answer_was_lost_are_the_same_copies(firm, here, world, key):
     """[API-9]"""
     with lossy_line(world.bureau_url) as line:

@@ -26,6 +26,7 @@ from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
+from shuiqiao.client.resources.presentations import LIST_SHOWN
 from shuiqiao.node.operations import (
     answers,
     applications,
@@ -38,6 +39,7 @@ from shuiqiao.node.operations import (
     journal,
     models,
     oversight,
+    presentations,
     products,
     records,
     requests,
@@ -120,6 +122,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(requested.READ_REQUEST, requests.read_request),
             _called(requested.LIST_USES, enterprises.list_uses),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
+            _performed(LIST_SHOWN, presentations.list_shown),
             _performed(offered.LIST_PRODUCTS, products.list_products),
             _performed(offered.READ_PRODUCT, products.read_product),
             _performed(offered.CHANGE_RULES, products.change_rules),

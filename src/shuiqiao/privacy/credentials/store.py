@@ -1,21 +1,36 @@
-"""Which copies a bureau issued, to revoke them by: places of status lists, and whose they are.
+"""Which copies a bureau issued, to revoke them by; and what a bank was shown, once for each of its requests.
 
-What a copy says is not kept. Durability is the injected engine's matter.
+A bureau does not keep what a copy says; of what a bank was shown the claims are encrypted. Durability is the injected
+engine's matter.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, Engine, Integer, LargeBinary, MetaData, Table, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
+from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Conflict
-from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, ColumnCipher
+from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, ColumnCipher, EncryptedColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 metadata = MetaData()
 
@@ -29,6 +44,21 @@ _copy = Table(
     Column("issued_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
 )
+
+
+_shown = Table(
+    "privacy_shown",
+    metadata,
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("product", String(32), nullable=False),
+    Column("issuer", String(32), nullable=False),
+    Column("claims", LargeBinary, nullable=False),
+    Column("is_met", Boolean, nullable=False),
+    Column("shown_ms", BigInteger, nullable=False, index=True),
+)
+_SHOWN_SECRETS = EncryptedColumns(table="privacy_shown", key="request", columns={"claims": bytes})
+
+_MAX_CLAIMS_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +108,45 @@ class CredentialStore:
             if found is None:
                 return None
             return found, frozenset(connection.scalars(select(_copy.c.place).where(_copy.c.status_list == found)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRow:
+    """What a bank was shown for one of its requests. is_met: whether the product's rules took it."""
+
+    request: bytes
+    product: str
+    issuer: str
+    claims: Mapping[str, Any]
+    is_met: bool
+    shown_ms: int
+
+
+class ShownStore:
+    """What one bank was shown."""
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+
+    def add(self, row: ShownRow) -> None:
+        """Keep what was shown; raises Conflict ``privacy.challenge_used`` for a second time under one request."""
+        plain = {name: getattr(row, name) for name in row.__slots__} | {"claims": encode_json(dict(row.claims))}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_shown), self._cipher.encrypt_row(_SHOWN_SECRETS, plain))
+        except AlreadyThere as error:
+            raise Conflict(
+                "privacy.challenge_used", f"something was shown already for request {row.request.hex()}"
+            ) from error
+
+    def newest(self, *, most: int) -> list[ShownRow]:
+        """Return what was shown lately, the newest first; raises IntegrityError ``crypto.column_damaged``."""
+        wanted = select(_shown).order_by(_shown.c.shown_ms.desc(), _shown.c.request).limit(most)
+        with self._engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(wanted).mappings()]
+        return [self._row(self._cipher.decrypt_row(_SHOWN_SECRETS, row)) for row in rows]
+
+    def _row(self, found: dict[str, Any]) -> ShownRow:
+        claims = decode_json(found["claims"], max_bytes=_MAX_CLAIMS_BYTES)
+        return ShownRow(**{name: found[name] for name in ShownRow.__slots__} | {"claims": claims})

@@ -1,0 +1,86 @@
+"""Credentials at a bank: what a product asks one to say, what an enterprise shows, and what was shown lately."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import StringConstraints
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page
+from shuiqiao.client.resources.consents import Message
+from shuiqiao.client.resources.own import CredentialText
+from shuiqiao.client.resources.products import ProductId
+from shuiqiao.client.wire import Id, Name, Nothing, TimeMs, Wire, example
+
+ClaimText = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+
+
+class PresentationQuestion(Wire):
+    """For which product."""
+
+    model_config = example(product="tax-credit-loan")
+
+    product: ProductId
+
+
+class PresentationRequest(Wire):
+    """What the bank signed: the claims that the product asks for, and a nonce."""
+
+    model_config = example(request="d284")
+
+    request: Message
+
+
+class Presentation(Wire):
+    """A credential as it is shown for a request of this bank, the holder's key binding behind it."""
+
+    model_config = example(request="d284", presentation="eyJh.eyJi.c2ln~WyJz~eyJr.eyJi.c2ln")
+
+    request: Message
+    presentation: CredentialText
+
+
+class PresentationOutcome(Wire):
+    """Whether what was shown is what the product asks for; no decision, and no promise of one."""
+
+    model_config = example(product="tax-credit-loan", is_met=False, unmet=["tax_paid_12m_band"])
+
+    product: ProductId
+    is_met: bool
+    unmet: tuple[ClaimText, ...]
+    """The claims whose values the product does not take."""
+
+
+_SHOWN = {
+    "request": "7e" * 16,
+    "product": "tax-credit-loan",
+    "issuer": "tax-bureau",
+    "claims": {"tax_credit_grade": "A", "tax_paid_12m_band": 4, "no_arrears": True},
+    "is_met": True,
+    "shown_ms": 1_767_225_600_000,
+}
+
+
+class ShownRecord(Wire):
+    """What this bank was shown."""
+
+    model_config = example(**_SHOWN)
+
+    request: Id
+    product: ProductId
+    issuer: Name
+    claims: dict[ClaimText, str | int | bool | None]
+    is_met: bool
+    shown_ms: TimeMs
+
+
+class ShownPage(Page[ShownRecord]):
+    """What was shown lately, the newest first."""
+
+    model_config = example(items=[_SHOWN], next=None)
+
+
+ASK_PRESENTATION: Final = Operation(path="/presentations/requests", sent=PresentationQuestion, told=PresentationRequest)
+SHOW_CREDENTIAL: Final = Operation(path="/presentations", sent=Presentation, told=PresentationOutcome)
+LIST_SHOWN: Final = Operation(method="GET", path="/presentations", sent=Nothing, told=ShownPage)

@@ -1,0 +1,90 @@
+"""What a bank's product asks a credential to say, and the bank's signed request for it [CREDENTIAL-9].
+
+A product names grades, lowest bands and flags; which claims it asks for follows from those, so a request can ask for
+nothing that its product does not need. Pure: no clock, no ledger, no storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName
+from shuiqiao.ledger.transactions.document import decode_document, sign_document
+from shuiqiao.standards.tax_credit_grade import Grade
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.transactions.document import Document
+
+REQUEST: Final = "privacy.presentation_request/1"
+_MAX_REQUEST_BYTES = 4_096
+
+GRADE_CLAIM: Final = "tax_credit_grade"
+BandName = Literal["tax_paid_12m_band", "sales_12m_band", "registered_band"]
+FlagName = Literal["no_arrears", "no_serious_violation_36m"]
+ClaimName = Literal[
+    "tax_credit_grade",
+    "tax_paid_12m_band",
+    "sales_12m_band",
+    "registered_band",
+    "no_arrears",
+    "no_serious_violation_36m",
+    "taxpayer",
+]
+Claims = Annotated[list[ClaimName], Meta(min_length=1, max_length=7)]
+
+
+class ProveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a product asks of a credential. least: the lowest band that will do. names_taxpayer: asks whose it is."""
+
+    grades: Annotated[tuple[Grade, ...], Meta(max_length=len(Grade))] = ()
+    least: Annotated[dict[BandName, Annotated[int, Meta(ge=1, le=16)]], Meta(max_length=3)] = {}
+    flags: Annotated[tuple[FlagName, ...], Meta(max_length=2)] = ()
+    names_taxpayer: bool = False
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims that are asked for, in order; empty where the product asks for none."""
+        named = {*self.least, *self.flags}
+        if self.grades:
+            named.add(GRADE_CLAIM)
+        if self.names_taxpayer:
+            named.add("taxpayer")
+        return tuple(sorted(named))
+
+    def unmet(self, shown: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the claims whose values will not do, null among them, in order."""
+        failed = {
+            name for name, least in self.least.items() if (shown[name] if shown[name] is not None else -1) < least
+        }
+        failed |= {name for name in self.flags if shown[name] is not True}
+        if self.grades and shown[GRADE_CLAIM] not in self.grades:
+            failed.add(GRADE_CLAIM)
+        return tuple(sorted(failed))
+
+
+class PresentationRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a bank signs. request: its nonce. rules: the digest of the product's rules as they are published."""
+
+    request: Id
+    bank: MemberName
+    product: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
+    rules: Digest
+    claims: Claims
+    made_ms: CalendarMs
+
+
+def encode_request(body: PresentationRequestBody, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
+    """Return a request signed by a bank."""
+    return sign_document(body, name=REQUEST, network=network, suite=suite, keys=(key,))
+
+
+def decode_request(raw: bytes, *, network: bytes, suite: CipherSuite) -> Document[PresentationRequestBody]:
+    """Return a request in outside bytes, its signature not verified; raises InvalidInput ``ledger.document_*``."""
+    return decode_document(
+        raw, PresentationRequestBody, name=REQUEST, network=network, suite=suite, max_bytes=_MAX_REQUEST_BYTES
+    )
