@@ -83,4 +83,11 @@ class ShownPage(Page[ShownRecord]):
 
 ASK_PRESENTATION: Final = Operation(path="/presentations/requests", sent=PresentationQuestion, told=PresentationRequest)
 SHOW_CREDENTIAL: Final = Operation(path="/presentations", sent=Presentation, told=PresentationOutcome)
-LIST_SHOWN: Final = Operation(method="GET", path="/presentations", sent=Nothing, told=ShownPage)
+LIST_SHOWN: Final = Operation(
+    method="GET",
+    path="/presentations",
+    sent=Nothing,
+    told=ShownPage,
+    act="presentations.list",
+    shows_taxpayer=True,
+)
