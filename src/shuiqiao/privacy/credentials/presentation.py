@@ -49,7 +49,7 @@ class ProveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     @property
     def claims(self) -> tuple[str, ...]:
         """The claims that are asked for, in order; empty where the product asks for none."""
-        named = {*self.least, *self.flags}
+        named: set[str] = {*self.least, *self.flags}
         if self.grades:
             named.add(GRADE_CLAIM)
         if self.names_taxpayer:
