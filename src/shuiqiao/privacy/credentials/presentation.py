@@ -58,7 +58,7 @@ class ProveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def unmet(self, shown: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the claims whose values will not do, null among them, in order."""
-        failed = {
+        failed: set[str] = {
             name for name, least in self.least.items() if (shown[name] if shown[name] is not None else -1) < least
         }
         failed |= {name for name in self.flags if shown[name] is not True}
