@@ -40,6 +40,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.models import contract as models_contract
+from shuiqiao.privacy import store as privacy_store
 from shuiqiao.privacy.credentials import contract as privacy_contract
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
@@ -148,6 +149,7 @@ class ConsentWorld:
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         consent_store.metadata.create_all(engine)
         exchange_store.metadata.create_all(engine)
+        privacy_store.metadata.create_all(engine)
         return engine
 
     def _consents(self) -> ConsentService:

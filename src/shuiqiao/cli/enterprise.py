@@ -7,7 +7,7 @@ Its bureau's counter has commands here too (``enterprise_counter``); ``used`` an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -31,7 +31,7 @@ from shuiqiao.cli.enterprise_counter import (
     show_uses,
     show_uses_at,
 )
-from shuiqiao.cli.home import well_formed
+from shuiqiao.cli.home import home_at_work, well_formed
 from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, OutputChoice, command_group
 from shuiqiao.cli.output import program, say, say_rows, show, show_list, warn
 from shuiqiao.cli.receipts import write_receipt
@@ -366,6 +366,41 @@ def _state(
 
 
 # Uses, records, disputes
+
+
+@enterprise_app.command("leakage")
+def enterprise_leakage(
+    *,
+    taxpayer: Annotated[str | None, typer.Argument(help="With --home: whose data 纳税人识别号.")] = None,
+    home: OptionalHome = None,
+    key: OptionalKey = None,
+    bureau: Bureau = None,
+    json: Json = False,
+) -> None:
+    """Show how much each recipient can know of you, in fields, bits and sums, and its budgets 泄露账户."""
+    from shuiqiao.client.resources.leakage import READ_LEAKAGE, READ_OWN_LEAKAGE, LeakageQuestion
+    from shuiqiao.client.wire import Nothing
+
+    if taxpayer is not None:
+        with well_formed(), home_at_work(_required(home, "--home")) as at_work:
+            found = at_work.perform(READ_LEAKAGE, LeakageQuestion(taxpayer=taxpayer))
+    elif key is not None:
+        with _open_device(key).at_bureau(_optional_address(bureau)) as session:
+            found = session.perform(READ_OWN_LEAKAGE, Nothing())
+    else:
+        raise typer.BadParameter("name TAXPAYER and --home for an institution's own account, or --key for yours")
+    show(found.model_dump(), as_json=json, speak=_speak_leakage)
+
+
+def _speak_leakage(found: Mapping[str, Any]) -> None:
+    for line in found["lines"]:
+        who, mode = line["recipient"] or "anyone 任何机构", line["mode"] or "credential 凭证"
+        counted = f"{line['answers']} answers, {line['fields']} fields, {line['bits']} bits, rank {line['rank']}"
+        say(f"{who}  {line['purpose'] or '-'}  {mode}: {counted}")
+    for use in found["budgets"]:
+        who = use["recipient"] or "all together 合计"
+        spent = f"{use['bits']} of {use['most_bits']} bits, rank {use['rank']} of {use['most_rank']}"
+        say(f"{who}  {use['purpose'] or '-'}  budget 预算: {spent}")
 
 
 @enterprise_app.command("used")

@@ -58,6 +58,7 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "api.failed": HTTPStatus.INTERNAL_SERVER_ERROR,
     "consent.ceiling_exceeded": HTTPStatus.PRECONDITION_FAILED,
     "exchange.frequency_exceeded": HTTPStatus.PRECONDITION_FAILED,
+    "privacy.budget_exceeded": HTTPStatus.PRECONDITION_FAILED,
     "consent.enrolment_unknown": HTTPStatus.NOT_FOUND,
     "exchange.request_unknown": HTTPStatus.NOT_FOUND,
     "jobs.name_unclear": HTTPStatus.NOT_FOUND,

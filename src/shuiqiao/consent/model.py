@@ -309,6 +309,7 @@ FIELD_CODES: Mapping[str, FieldCode] = {
     "exchange.recipient_suspended": FieldCode.FAILED,
     "consent.ceiling_exceeded": FieldCode.CEILING_EXCEEDED,
     "exchange.frequency_exceeded": FieldCode.CEILING_EXCEEDED,
+    "privacy.budget_exceeded": FieldCode.CEILING_EXCEEDED,
 }
 """Our stable error code to the field's return code; what is not listed is mapped by the class of the error
 [CONSENT-17]."""

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.consent.model import Output
 from shuiqiao.credit.binning import UNKNOWN
-from shuiqiao.credit.model_content import ModelContent, decode_content
+from shuiqiao.credit.model_content import ModelContent, decode_content, output_values
 from shuiqiao.credit.scorecard import definition_of, feature_values
 from shuiqiao.exchange.modes.score import MAX_REASONS, ModelRunner, ReasonCode, ScoreOutput
 from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.privacy.model import Revealed, millibits_of
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class ScorecardRunner(ModelRunner):
         earned = model.card.feature_points(values)[0]
         return output_of(model, points=earned, values=values[0], outputs=outputs)
 
+    def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
+        """Return what outputs of a card reveal at most; raises InvalidInput as ``decode_content``."""
+        return _reveals(content, tuple(sorted(set(outputs))), as_of)
+
     def verify(self, content: bytes, output: ScoreOutput) -> None:
         """Return if a card can give an output; raises IntegrityError ``exchange.output_wrong``."""
         problem = _problem(decode_kept_content(content), output)
@@ -89,6 +94,32 @@ class ScorecardRunner(ModelRunner):
             _, oldest = self._engines.popitem(last=False)
             oldest.close()
         return engine
+
+
+@lru_cache(maxsize=256)
+def _reveals(content: bytes, outputs: tuple[Output, ...], as_of: date) -> Revealed:
+    """Return the bits of some outputs, and the card as a sum over indicators [LEAK-2], [LEAK-3].
+
+    Band and yes-or-no follow from the points, so beside these they reveal nothing.
+    """
+    model = decode_kept_content(content)
+    implied = {Output.BAND, Output.YES_NO} if Output.POINTS in outputs else set[Output]()
+    millibits = sum(millibits_of(output_values(model, output)) for output in outputs if output not in implied)
+    return Revealed(millibits=millibits, row=_row_of(model.card, as_of=as_of))
+
+
+def _row_of(card: Scorecard, *, as_of: date) -> dict[str, int]:
+    """Return the weights of a card's indicators: that a feature is at or above a cut, and that it is not known.
+
+    Of one day: the same feature on another day is another number.
+    """
+    row: dict[str, int] = {}
+    for feature in card.features:
+        least = feature.points[0]
+        row[f"{feature.name}?@{as_of}"] = feature.unknown_points - least
+        for cut, below, above in zip(feature.cuts, feature.points, feature.points[1:], strict=False):
+            row[f"{feature.name}>={cut}@{as_of}"] = above - below
+    return {name: weight for name, weight in row.items() if weight}
 
 
 def output_of(model: ModelContent, *, points: Integers, values: Integers, outputs: Collection[Output]) -> ScoreOutput:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
+from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.ceilings import (
     period_months,
     verify_items_within,
@@ -22,12 +23,14 @@ from shuiqiao.consent.ceilings import (
     verify_period_within,
 )
 from shuiqiao.consent.model import Fetch
+from shuiqiao.privacy.model import Charge
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
     from shuiqiao.consent.ceilings import Ceiling
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.model import RequestMessage
+    from shuiqiao.privacy.model import Revealed
 
 
 YEAR_MS = 365 * MS_PER_DAY
@@ -159,6 +162,19 @@ def _months(period_from: date, period_to: date) -> range:
 
 def _day(moment_ms: int) -> date:
     return datetime.fromtimestamp(moment_ms // 1000, tz=UTC).date()
+
+
+def charge_of(message: RequestMessage, artefact: ConsentArtefact, *, charged_ms: int, revealed: Revealed) -> Charge:
+    """Return the entry of the leakage account that the answer to a request makes, at both of its ends."""
+    return Charge(
+        reference=message.name,
+        taxpayer=artefact.taxpayer,
+        recipient=MemberId(message.sender),
+        purpose=message.purpose,
+        mode=message.mode,
+        charged_ms=charged_ms,
+        revealed=revealed,
+    )
 
 
 def data_life_days(artefact: ConsentArtefact, *, ceiling: Ceiling) -> int:

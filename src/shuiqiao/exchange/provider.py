@@ -8,7 +8,8 @@
    (``consent.standing``), and the bank is not suspended;
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
 9. the purpose's ceilings allow it, and the mode can give it: a model may run here and reads what is asked for;
-10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left: it is taken;
+10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left, and the
+    leakage account allows what the answer reveals: both are taken in one act;
 11. take the checkpoint, then read the vault, and again if it had not noted what the ledger has by then;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
 
@@ -28,6 +29,7 @@ from shuiqiao.consent.ceilings import ceiling_of
 from shuiqiao.consent.model import FIELD_CODES, FieldCode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import (
+    charge_of,
     counted_from_ms,
     verify_answers_within,
     verify_covered,
@@ -234,7 +236,7 @@ class Provider:
         row = self._new_row(message, raw)
         try:
             artefact = self._authorise(message, row)
-            answered = self._read_and_seal(message, replace(row, taxpayer=artefact.taxpayer), artefact)
+            answered, shown = self._read_and_seal(message, replace(row, taxpayer=artefact.taxpayer), artefact)
         except (Denied, InvalidInput) as error:
             self._refuse(row, error)
             raise
@@ -242,7 +244,7 @@ class Provider:
             # Nobody was refused and nothing was answered: the place in the frequency is free again.
             self._store.release(row)
             raise
-        self._store.keep_answer(answered)
+        self._store.keep_answer(answered, shown_millibits=shown)
         return answered
 
     def _authorise(self, message: RequestMessage, row: AskedRow) -> ConsentArtefact:
@@ -254,6 +256,7 @@ class Provider:
             replace(row, taxpayer=artefact.taxpayer),
             since_ms=counted_from_ms(artefact, now_ms=now_ms, ceiling=ceiling),
             verify=lambda past: verify_answers_within(message, artefact, now_ms=now_ms, past=past, ceiling=ceiling),
+            charge=charge_of(message, artefact, charged_ms=now_ms, revealed=self._modes[message.mode].reveals(message)),
         )
         return artefact
 
@@ -271,10 +274,13 @@ class Provider:
         self._modes[message.mode].verify_asked(message)
         return artefact
 
-    def _read_and_seal(self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact) -> AskedRow:
-        """Steps 11 and 12: the checkpoint comes first, so that all that was anchored before it is counted.
+    def _read_and_seal(
+        self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact
+    ) -> tuple[AskedRow, int | None]:
+        """Steps 11 and 12, and how much the answer shows.
 
-        [EXCHANGE-9]: else a batch that is anchored and not yet noted in the vault would make an honest count false.
+        The checkpoint comes first, so that all that was anchored before it is counted [EXCHANGE-9]: else a batch that
+        is anchored and not yet noted in the vault would make an honest count false.
         """
         as_of = self._submitter.checkpoint()
         read, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
@@ -294,7 +300,7 @@ class Provider:
         signed_manifest = encode_manifest(manifest, network=self._network, suite=self._suite, key=self._key)
         content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(read.content))
         answer, digest = self._seal(content, message)
-        return replace(
+        kept = replace(
             row,
             counts=read.counts,
             leaves=encode_leaves(read.leaves),
@@ -303,6 +309,7 @@ class Provider:
             manifest_digest=self._suite.digest(signed_manifest),
             opening=None if computed is None else encode_opening(computed.salt, inventories),
         )
+        return kept, read.shown_millibits
 
     def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Answer, dict[str, Inventory]]:
         """Return records and inventory of one moment: read again if an ingest or erasure came in between.

@@ -26,7 +26,7 @@ from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoE
 from shuiqiao.base.ids import MemberId, OwnedId, new_id, owned_id
 from shuiqiao.consent.ceilings import ceiling_of
 from shuiqiao.consent.model import Mode
-from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
+from shuiqiao.exchange.ceilings import charge_of, data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import (
     ACKNOWLEDGE,
@@ -515,6 +515,11 @@ class Recipient:
     def _keep(
         self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact, *, erase_after_ms: int
     ) -> None:
+        mode = self._mode(message.mode)
+        revealed = mode.reveals(message)
+        shown = mode.shown_millibits(content.disclosure)
+        if shown is not None:
+            revealed = replace(revealed, millibits=shown)
         self._store.save_received(
             ReceivedRow(
                 request=message.request,
@@ -524,8 +529,9 @@ class Recipient:
                 disclosure=content.disclosure,
                 received_ms=self._submitter.now_ms(),
                 erase_after_ms=erase_after_ms,
-                leaves=encode_leaves(self._modes[message.mode].leaves(content.disclosure)),
-            )
+                leaves=encode_leaves(mode.leaves(content.disclosure)),
+            ),
+            charge=charge_of(message, artefact, charged_ms=self._submitter.now_ms(), revealed=revealed),
         )
 
 

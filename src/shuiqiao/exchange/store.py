@@ -45,6 +45,7 @@ from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, VALUE_OVERHEAD_BYTES, EncryptedColumns
 from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import AnswerStatus
+from shuiqiao.privacy.store import ChargeStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, RowMapping, Update
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
+    from shuiqiao.privacy.model import Charge
 
 metadata = MetaData()
 
@@ -424,6 +426,7 @@ class ProviderStore:
     def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
         self._cipher = cipher
+        self._charges = ChargeStore(engine, cipher=cipher)
 
     def asked(self, request: OwnedId) -> AskedRow | None:
         """Return a request, or None."""
@@ -437,8 +440,17 @@ class ProviderStore:
             rows = connection.execute(_ASKED_OF, {"of_tag": self._cipher.tag(taxpayer)}).mappings()
             return [self._row(row) for row in rows]
 
-    def reserve(self, row: AskedRow, *, since_ms: int, verify: Callable[[Sequence[PastAnswer]], None]) -> None:
+    def reserve(
+        self,
+        row: AskedRow,
+        *,
+        since_ms: int,
+        verify: Callable[[Sequence[PastAnswer]], None],
+        charge: Charge | None = None,
+    ) -> None:
         """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
+
+        charge: what the answer will reveal, taken in the same act [LEAK-4].
 
         verify: told the answers after ``since_ms`` about the same taxpayer to the same recipient for the same purpose,
         raises where there may be no more. Any number of threads and processes may do this on one database. An attempt
@@ -453,15 +465,24 @@ class ProviderStore:
             connection.execute(_TAKE_UNANSWERED, {"of_request": row.request})
             _add(connection, values)
             verify(self._past_answers(connection, row, since_ms=since_ms))
+            if charge is not None:
+                self._charges.take(connection, charge)
 
-    def keep_answer(self, row: AskedRow) -> None:
-        """Keep the answer of the attempt that has the place; raises ``exchange.request_in_progress`` for another."""
+    def keep_answer(self, row: AskedRow, *, shown_millibits: int | None = None) -> None:
+        """Keep the answer of the attempt that has the place; raises ``exchange.request_in_progress`` for another.
+
+        shown_millibits: how much is in the fields that it shows, for the leakage account.
+        """
         values = self._values(row)
-        self._change(row, _KEEP_ANSWER, {f"new_{name}": values[name] for name in _ANSWER_COLUMNS})
+        with self._engine.begin() as connection:
+            self._change(connection, row, _KEEP_ANSWER, {f"new_{name}": values[name] for name in _ANSWER_COLUMNS})
+            if shown_millibits is not None:
+                self._charges.note_bits(connection, row.request, millibits=shown_millibits)
 
     def mark_delivered(self, row: AskedRow) -> None:
         """Note that the ledger holds the delivery of a kept answer; raises as ``keep_answer`` does."""
-        self._change(row, _MARK_DELIVERED, {})
+        with self._engine.begin() as connection:
+            self._change(connection, row, _MARK_DELIVERED, {})
 
     def refuse(self, row: AskedRow, *, attempt: bytes) -> None:
         """Keep a refusal in the place of an attempt that may not answer, its kept answer included.
@@ -475,17 +496,19 @@ class ProviderStore:
                 connection.execute(_LOCK_ASKED)
             connection.execute(_TAKE_TO_REFUSE, {"of_request": row.request, "of_attempt": attempt})
             _add(connection, values)
+            self._charges.withdraw(connection, row.request)
 
     def release(self, row: AskedRow) -> None:
         """Give back the place that an attempt took, because no answer was made."""
         with self._engine.begin() as connection:
-            connection.execute(_RELEASE_ASKED, {"of_request": row.request, "of_attempt": row.attempt})
+            done = connection.execute(_RELEASE_ASKED, {"of_request": row.request, "of_attempt": row.attempt})
+            if done.rowcount:
+                self._charges.withdraw(connection, row.request)
 
-    def _change(self, row: AskedRow, statement: Update, values: Mapping[str, Any]) -> None:
-        with self._engine.begin() as connection:
-            done = connection.execute(statement, {"of_request": row.request, "of_attempt": row.attempt, **values})
-            if done.rowcount != 1:
-                raise request_in_progress(row.request)
+    def _change(self, connection: Connection, row: AskedRow, statement: Update, values: Mapping[str, Any]) -> None:
+        done = connection.execute(statement, {"of_request": row.request, "of_attempt": row.attempt, **values})
+        if done.rowcount != 1:
+            raise request_in_progress(row.request)
 
     def handled(self, *, after: str, most: int) -> list[HandledRequest]:
         """Return what became of requests, by id, from the one after another on."""
@@ -565,6 +588,7 @@ class RecipientStore:
     def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
         self._cipher = cipher
+        self._charges = ChargeStore(engine, cipher=cipher)
         self._flushing = threading.Lock()
         self._has_flushed = False
 
@@ -598,12 +622,14 @@ class RecipientStore:
         with self._engine.connect() as connection:
             return [SentRow(**row) for row in connection.execute(_SENT, {"after": after, "most": most}).mappings()]
 
-    def save_received(self, row: ReceivedRow) -> None:
-        """Keep an answer; one that is kept already stays as it is, its data life with it."""
+    def save_received(self, row: ReceivedRow, *, charge: Charge | None = None) -> None:
+        """Keep an answer and what it revealed; one that is kept already stays as it is, its data life with it."""
         plain = asdict(row) | {"taxpayer_tag": self._cipher.tag(row.taxpayer)}
         values = self._cipher.encrypt_row(_RECEIVED_SECRETS, plain)
         with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(_ADD_RECEIVED, values)
+            if charge is not None:
+                self._charges.note(connection, charge)
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""

@@ -73,6 +73,8 @@ from shuiqiao.node.published.publication import open_publisher
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.service import AlarmService, StatisticsService
 from shuiqiao.oversight.store import ReleaseStore
+from shuiqiao.privacy.service import LeakageAccounts
+from shuiqiao.privacy.store import ChargeStore
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
@@ -500,6 +502,16 @@ class Institution:
         from shuiqiao.credit.model_runner import ScorecardRunner
 
         return ScorecardRunner()
+
+    @cached_property
+    def leakage(self) -> LeakageAccounts:
+        """What is known of each taxpayer by what this institution gave, or received."""
+        return LeakageAccounts(
+            ChargeStore(self.database, cipher=self.cipher),
+            member=self.member,
+            now_ms=self.outbox.now_ms,
+            entropy=self.dependencies.entropy,
+        )
 
     @cached_property
     def consent_file(self) -> ConsentFile:

@@ -8,11 +8,12 @@ from datetime import date
 import msgspec
 import pytest
 
-from exchange_world import BANK_A, BANK_B, BUREAU, NAME, TAXPAYER
+from exchange_world import BANK_A, BANK_B, BUREAU, NAME, NEIGHBOUR, TAXPAYER
 from models_world import BANDS, a_content
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.consent.model import Mode, Output
+from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Output, field_code
 from shuiqiao.exchange import provider as provider_module
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
@@ -23,6 +24,9 @@ from shuiqiao.exchange.modes.score import MAX_SCORE_BYTES, ReasonCode, ScoreCont
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.models.contract import RETIRE, ModelRetireBody
 from shuiqiao.models.model import RetireReason
+from shuiqiao.privacy.budgets import WINDOW_MS
+from shuiqiao.privacy.service import LeakageAccounts
+from shuiqiao.privacy.store import ChargeStore
 
 ISSUED = "invoice_issued@2"
 ALL = {**BANDS, "points": True, "reasons": True}
@@ -43,6 +47,12 @@ def asked(world, consent, model, *outputs, bank=BANK_A):
 def scored(world, consent, model, *outputs):
     sent = asked(world, consent, model, *outputs)
     return world.banks[BANK_A].receive(sent.request, world.provider.answer(sent.message))
+
+
+@pytest.fixture(autouse=True)
+def _a_year_later(world):
+    """Each test begins with accounts in which nothing counts any more [LEAK-4]."""
+    world.clock.advance(WINDOW_MS + MS_PER_DAY)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +208,52 @@ def test_the_enterprise_reads_which_model_was_run_and_what_left(world, model):
     received = scored(world, consented(world), model, Output.BAND)
     (use,) = [use for use in world.provider.usage_account(TAXPAYER) if use.request == _name(received)]
     assert (use.mode, use.model, use.outputs, use.records) == (Mode.SCORE, model, (Output.BAND,), {ISSUED: 60})
+
+
+def test_the_account_stops_a_bank_at_its_budget_and_enterprise_and_bank_read_the_same(world, model):
+    """[LEAK-1] [LEAK-4] [LEAK-6]"""
+    consent = consented(
+        world,
+        enterprise=world.enterprise(2),
+        taxpayer=NEIGHBOUR,
+        frequency=Frequency(count=20, unit=FrequencyUnit.YEAR),
+    )
+    answered = [scored(world, consent, model, *EVERY) for _ in range(13)]
+    assert len({received.score.output.points for received in answered}) == 1
+    sent = asked(world, consent, model, *EVERY)
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*bank-a would know 50\.190 bits") as refusal:
+        world.provider.answer(sent.message)
+    assert field_code(refusal.value) is FieldCode.CEILING_EXCEEDED
+    assert world.entry(sent.request)["status"] == "refused"
+    assert world.provider_store.asked(f"{BANK_A}/{sent.request.hex()}").field_code == "412"
+    at_bureau, at_bank = (
+        LeakageAccounts(
+            ChargeStore(world.databases[member], cipher=world.cipher),
+            member=member,
+            now_ms=world.clock.now_ms,
+            entropy=world.entropy,
+        ).of(NEIGHBOUR)
+        for member in (BUREAU, BANK_A)
+    )
+    # Four scores are two bits, three lists of reasons 1.585; band and yes or no follow from the points.
+    (line,) = at_bureau.lines
+    assert (line.recipient, line.mode, line.answers, line.millibits, line.rank) == (
+        BANK_A,
+        Mode.SCORE,
+        13,
+        13 * 3585,
+        1,
+    )
+    assert at_bank == at_bureau
+
+    # What is disclosed is counted too, by field, and bounded by the consent alone.
+    disclosed = world.asked(consent, items={ISSUED: ["core"]})
+    world.provider.answer(disclosed.message)
+    row = ChargeStore(world.databases[BUREAU], cipher=world.cipher).of_taxpayer(NEIGHBOUR, now_ms=world.clock.now_ms())[
+        -1
+    ]
+    assert row.revealed.fields >= {"invoice_issued.uscc", "invoice_issued.issue_date"}
+    assert row.revealed.millibits > 60 * 8 * 20 * 1000
 
 
 # What is refused, by the bank before it asks and by the bureau whatever the bank does

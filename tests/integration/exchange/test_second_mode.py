@@ -9,6 +9,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import Mode
 from shuiqiao.exchange import provider, recipient
 from shuiqiao.exchange.modes.port import Answer
+from shuiqiao.privacy.model import Revealed
 from shuiqiao.vault.model import ErasureReason
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
@@ -19,6 +20,12 @@ class Counted:
 
     def verify_asked(self, message):
         pass
+
+    def reveals(self, message):
+        return Revealed(millibits=6000)
+
+    def shown_millibits(self, content):
+        return None
 
     def answer(self, message, *, uscc, source):
         scope = {"period_from": message.period_from, "period_to": message.period_to}

@@ -32,9 +32,11 @@ from shuiqiao.client.resources.disputes import (
     DisputeStatement,
 )
 from shuiqiao.client.resources.enrolments import KEEP_KEY_BACKUP, READ_OWN_ENROLMENT, EnrolmentRecord, KeyBackup
+from shuiqiao.client.resources.leakage import READ_OWN_LEAKAGE, LeakageRecord
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.node.accounts.model import PrincipalKind
+from shuiqiao.node.operations import leakage
 from shuiqiao.node.operations import own as acts
 from shuiqiao.node.operations.ledger import entries_from
 from shuiqiao.node.operations.own import OwnScope
@@ -163,6 +165,12 @@ def list_own_uses(
     """List who used the enterprise's data, when, for what, how much, oldest first."""
     asked = PastQuery(limit=limit, cursor=cursor, day=day, size=size, proof=proof)
     return acts.list_uses(running.institution, scope, asked, past=running.past)
+
+
+@own.get(READ_OWN_LEAKAGE.path, permission="own.read", codes=_WRONG_ROLE)
+def read_own_leakage(running: Running, scope: Own) -> LeakageRecord:
+    """Tell what each recipient can know of the enterprise by what was answered, and how much more it may."""
+    return leakage.read_own_leakage(running.institution, scope)
 
 
 @own.post(

@@ -12,6 +12,7 @@ from shuiqiao.api.routes.consents import Owner, OwnId
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
+from shuiqiao.client.resources.leakage import READ_LEAKAGE, LeakageQuestion, LeakageRecord
 from shuiqiao.client.resources.requests import (
     DAY_FORM,
     LIST_REQUESTS,
@@ -69,6 +70,12 @@ def ask_provider(asked: ConsentRequest, running: Running, caller: Caller) -> Pro
 def read_request(sender: Owner, request: OwnId, running: Running, caller: Caller) -> RequestRecord:
     """Tell what became of one request."""
     return performed(running, caller, READ_REQUEST, RequestChoice(sender=sender, request=request))
+
+
+@requests.perform(READ_LEAKAGE, permission="requests.read")
+def read_leakage(asked: LeakageQuestion, running: Running, caller: Caller) -> LeakageRecord:
+    """Tell what is known of a taxpayer by what was answered: fields, bits, independent sums, and the budgets."""
+    return performed(running, caller, READ_LEAKAGE, asked)
 
 
 @requests.perform(LIST_USES, permission="requests.read", codes=PROVEN_CODES, problems=(404,))

@@ -12,6 +12,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.exchange.changes import leaves_of
 from shuiqiao.exchange.manifest import first_out_of_scope, inventories_of, verify_complete
 from shuiqiao.exchange.modes.port import Answer, AnswerMode, RecordSource
+from shuiqiao.privacy.model import MILLI, Revealed
 from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure, verify_disclosure
 
 if TYPE_CHECKING:
@@ -44,7 +45,18 @@ class Disclose(AnswerMode):
             content=encode_disclosure(disclosure),
             counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
             leaves=leaves_of(disclosure),
+            shown_millibits=_millibits(disclosure),
         )
+
+    def reveals(self, message: RequestMessage) -> Revealed:
+        """Return every field of the groups asked for."""
+        kinds = [(self._catalogue.get(type_id), groups) for type_id, groups in message.items.items()]
+        shown = [(kind, kind.group(group)) for kind, groups in kinds for group in groups]
+        return Revealed(fields=frozenset(f"{kind.id}.{field}" for kind, group in shown for field in group.fields))
+
+    def shown_millibits(self, content: bytes) -> int:
+        """Return how much is in the records."""
+        return _millibits(decode_disclosure(content, catalogue=self._catalogue))
 
     def prove(
         self,
@@ -87,6 +99,20 @@ class Disclose(AnswerMode):
                     f"a record of {entry.standard} is of {outside}; "
                     f"{message.period_from} to {message.period_to} was asked for",
                 )
+
+
+def _millibits(disclosure: Disclosure) -> int:
+    """Return the size of all values: text by its bytes, others by the width of their column; what is null has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    bits = 0
+    for column in (column for entry in disclosure.types for column in entry.rows.columns):
+        if pa.types.is_string(column.type):
+            bits += 8 * (pc.call_function("sum", [pc.call_function("binary_length", [column])]).as_py() or 0)
+        else:
+            bits += column.type.bit_width * (len(column) - column.null_count)
+    return bits * MILLI
 
 
 def _expect_groups(disclosure: Disclosure, message: RequestMessage) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.changes import Leaves
     from shuiqiao.exchange.model import AnswerManifest, RequestMessage
+    from shuiqiao.privacy.model import Revealed
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.model import Anchor, BatchLookup, LeafLookup, LeafRef
 
@@ -54,13 +55,14 @@ class Answer:
 
     content: what is sealed, in the mode's own form. counts: of the records it rests on, by standard id. leaves: which
     of them it gives. is_computed: it was computed from records and shows none, so that its manifest tells nothing of
-    them, and holds what came out.
+    them, and holds what came out. shown_millibits: how much is in the fields that it shows.
     """
 
     content: bytes
     counts: Mapping[str, int]
     leaves: Leaves
     is_computed: bool = False
+    shown_millibits: int | None = None
 
 
 class AnswerMode(Protocol):
@@ -71,6 +73,14 @@ class AnswerMode(Protocol):
 
         Both ends call it: a recipient before it asks, a provider each time an answer is to leave.
         """
+        ...
+
+    def reveals(self, message: RequestMessage) -> Revealed:
+        """Return what the answer to a request reveals at most, for the leakage account; raises as ``verify_asked``."""
+        ...
+
+    def shown_millibits(self, content: bytes) -> int | None:
+        """Return how much is in the fields that an answer shows; None for one that was computed."""
         ...
 
     def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.modes.port import RecordSource
     from shuiqiao.models.model import RegisteredModel
     from shuiqiao.models.service import ModelRegistry
+    from shuiqiao.privacy.model import Revealed
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.model import BatchLookup, LeafLookup
 
@@ -95,6 +96,10 @@ class ModelRunner(Protocol):
         self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
     ) -> ScoreOutput:
         """Return the outputs of a model on a taxpayer's records by type; nothing dated after ``as_of`` counts."""
+        ...
+
+    def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
+        """Return what outputs of a model reveal at most of a taxpayer as it was on a day."""
         ...
 
     def verify(self, content: bytes, output: ScoreOutput) -> None:
@@ -170,6 +175,16 @@ class Score(AnswerMode):
                 "exchange.model_items_wrong",
                 f"model {asked.model} reads exactly {inputs}, asked for is {message.items}",
             )
+
+    def reveals(self, message: RequestMessage) -> Revealed:
+        """Return the bits of the outputs asked for, and the sum that the model's points are [LEAK-2]."""
+        asked = _model_of(message)
+        _, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
+        return self._runner().reveals(content, outputs=asked.outputs, as_of=message.period_to)
+
+    def shown_millibits(self, content: bytes) -> None:
+        """Show nothing."""
+        del content
 
     def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
         """Return what the model gives on the records asked for, as of the last day of their period."""

@@ -27,6 +27,7 @@ from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
 from shuiqiao.client.resources.presentations import LIST_SHOWN
+from shuiqiao.client.resources.leakage import READ_LEAKAGE
 from shuiqiao.node.operations import (
     answers,
     applications,
@@ -37,6 +38,7 @@ from shuiqiao.node.operations import (
     governance,
     jobs,
     journal,
+    leakage,
     models,
     oversight,
     presentations,
@@ -121,6 +123,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(requested.LIST_REQUESTS, requests.list_requests),
             _performed(requested.READ_REQUEST, requests.read_request),
             _called(requested.LIST_USES, enterprises.list_uses),
+            _performed(READ_LEAKAGE, leakage.read_leakage),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
             _performed(LIST_SHOWN, presentations.list_shown),
             _performed(offered.LIST_PRODUCTS, products.list_products),

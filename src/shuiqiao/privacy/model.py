@@ -1,0 +1,95 @@
+"""The frozen types of the leakage account 泄露账户: what one answer reveals of a taxpayer, and what a recipient knows.
+
+Bits are counted in thousandths, rounded up, so that sums are whole numbers and the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import Mode, Purpose
+
+MILLI = 1_000
+
+Row = Mapping[str, int]
+"""A linear form with whole coefficients, by coordinate: what a score is a sum of. Coordinates without one are zero."""
+
+
+def millibits_of(values: int) -> int:
+    """Return what one of so many values reveals at most, in thousandths of a bit, rounded up."""
+    return math.ceil(math.log2(values) * MILLI) if values > 1 else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealed:
+    """What an answer reveals at most, known before it is made.
+
+    fields: shown in the clear, ``invoice_issued.total_fen``; how much is in them is known afterwards. millibits, row:
+    of what was computed.
+    """
+
+    fields: frozenset[str] = frozenset()
+    millibits: int = 0
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One entry of an account: what was revealed of a taxpayer, to whom, for what.
+
+    reference: what it was for, by name: a request, an issue of credentials. recipient, purpose: None for every one that
+    there is. mode: None for credentials. A charge in the mode *disclose* is counted and bounded by no budget: what may
+    be disclosed the consent and the ceilings of its purpose say, field by field.
+    """
+
+    reference: str
+    taxpayer: str
+    recipient: MemberId | None
+    purpose: Purpose | None
+    mode: Mode | None
+    charged_ms: int
+    revealed: Revealed
+
+    @property
+    def is_budgeted(self) -> bool:
+        """Whether a budget bounds it."""
+        return self.mode is not Mode.DISCLOSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLine:
+    """What one recipient learned of a taxpayer in one mode for one purpose in the last 365 days.
+
+    fields: how many different ones were shown. rank: how many independent sums of what the models read.
+    """
+
+    recipient: MemberId | None
+    purpose: Purpose | None
+    mode: Mode | None
+    answers: int
+    fields: int
+    millibits: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse:
+    """How much of a budget is used up. recipient: None for all of them together, who may share what they know."""
+
+    recipient: MemberId | None
+    purpose: Purpose | None
+    millibits: int
+    most_millibits: int
+    rank: int
+    most_rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What is known of a taxpayer, by recipient, purpose and mode, and how much more may be."""
+
+    lines: tuple[AccountLine, ...]
+    budgets: tuple[BudgetUse, ...]

@@ -1,0 +1,123 @@
+"""[LEAK-4] [LEAK-5]: what is counted against which budget, and that one thousandth of a bit too much is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shuiqiao.base.errors import Denied
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import FieldCode, Mode, Purpose, field_code
+from shuiqiao.privacy.account import account_of, bits_text, verify_within
+from shuiqiao.privacy.budgets import BUDGETS
+from shuiqiao.privacy.model import MILLI, Charge, Revealed, millibits_of
+
+BANK, OTHER, THIRD = (MemberId(name) for name in ("bank-a", "bank-b", "bank-c"))
+UNDERWRITING = BUDGETS[Purpose.UNDERWRITING]
+
+
+def charge(bits=0, *, number=0, row=None, **changes):
+    fields = {
+        "reference": f"bank-a/{number:032x}",
+        "taxpayer": "E1",
+        "recipient": BANK,
+        "purpose": Purpose.UNDERWRITING,
+        "mode": Mode.SCORE,
+        "charged_ms": 1,
+        "revealed": Revealed(millibits=round(bits * MILLI), row=row),
+    }
+    return Charge(**(fields | changes))
+
+
+@pytest.mark.parametrize(("values", "millibits"), [(1, 0), (2, 1000), (3, 1585), (8, 3000), (4096, 12000)])
+def test_a_value_among_so_many_has_that_many_bits_rounded_up(values, millibits):
+    """[LEAK-2]"""
+    assert millibits_of(values) == millibits
+
+
+def test_bits_are_counted_up_to_the_budget_and_not_a_thousandth_further():
+    past = [charge(UNDERWRITING.bits - 12)]
+    assert verify_within(charge(12), past=past) is None
+    with pytest.raises(
+        Denied, match=r"^privacy\.budget_exceeded: with this answer bank-a would know 48\.001 bits"
+    ) as refusal:
+        verify_within(charge(12.001), past=past)
+    assert field_code(refusal.value) is FieldCode.CEILING_EXCEEDED
+
+
+def test_independent_sums_are_counted_and_the_same_again_is_free():
+    past = [charge(number=number, row={f"f{number}": 1}) for number in range(UNDERWRITING.rank)]
+    assert verify_within(charge(row={"f0": 5, "f1": -7}), past=past) is None
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*9 independent sums"):
+        verify_within(charge(row={"g": 1}), past=past)
+
+
+def test_two_banks_together_know_no_more_than_all_together_may():
+    """What each of them may know still is refused to the one that would make it too much together."""
+    past = [charge(UNDERWRITING.bits, recipient=bank, number=at) for at, bank in enumerate((BANK, OTHER))]
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together would know 97\.000 bits"):
+        verify_within(charge(1, recipient=THIRD), past=past)
+
+
+def test_a_credential_counts_against_every_recipient_and_for_itself():
+    """[LEAK-5]"""
+    issued = charge(20, recipient=None, purpose=None, mode=None)
+    assert verify_within(charge(28), past=[issued]) is None
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded"):
+        verify_within(charge(28.001), past=[issued])
+    assert verify_within(replace(issued, reference="2"), past=[issued] * 3) is None
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*credentials allow at most 96\.000 bits"):
+        verify_within(replace(issued, reference="2"), past=[issued] * 4)
+
+
+def test_what_is_disclosed_is_counted_and_not_bounded():
+    """[LEAK-1]"""
+    shown = charge(10**6, mode=Mode.DISCLOSE, number=1)
+    assert verify_within(shown, past=[]) is None
+    assert verify_within(charge(UNDERWRITING.bits), past=[shown]) is None
+
+
+def test_other_purposes_have_budgets_of_their_own():
+    past = [charge(UNDERWRITING.bits)]
+    monitoring = charge(1, purpose=Purpose.LOAN_MONITORING)
+    assert verify_within(monitoring, past=past) is None
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded"):
+        verify_within(charge(0.001, purpose=Purpose.MODEL_DEVELOPMENT), past=[])
+
+
+def test_an_account_tells_each_recipient_purpose_and_mode_and_what_is_left():
+    fields = frozenset({"filing.uscc", "filing.due_on"})
+    account = account_of(
+        [
+            charge(3, number=1, row={"a": 1}),
+            charge(3, number=2, row={"a": 2}),
+            charge(5, number=3, recipient=OTHER, row={"b": 1}),
+            charge(900, number=4, mode=Mode.DISCLOSE, revealed=Revealed(fields=fields, millibits=900_000)),
+            charge(20, number=5, recipient=None, purpose=None, mode=None),
+        ]
+    )
+    told = [
+        (line.recipient, line.mode, line.answers, line.fields, bits_text(line.millibits), line.rank)
+        for line in account.lines
+    ]
+    assert told == [
+        (None, None, 1, 0, "20.000", 0),
+        (BANK, Mode.DISCLOSE, 1, 2, "900.000", 0),
+        (BANK, Mode.SCORE, 2, 0, "6.000", 1),
+        (OTHER, Mode.SCORE, 1, 0, "5.000", 1),
+    ]
+    used = {(use.recipient, use.purpose): (use.millibits, use.rank) for use in account.budgets}
+    assert used == {
+        (None, None): (20_000, 0),
+        (None, Purpose.UNDERWRITING): (31_000, 2),
+        (BANK, Purpose.UNDERWRITING): (26_000, 1),
+        (OTHER, Purpose.UNDERWRITING): (25_000, 1),
+    }
+
+
+def test_every_purpose_has_a_budget_that_no_recipient_has_more_of_than_all():
+    assert BUDGETS.keys() == {*Purpose, None}
+    for budget in BUDGETS.values():
+        assert budget.bits <= budget.all_bits
+        assert budget.rank <= budget.all_rank
