@@ -629,7 +629,7 @@ class RecipientStore:
         with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(_ADD_RECEIVED, values)
             if charge is not None:
-                self._charges.note(connection, charge)
+                self._charges.note(connection, [charge])
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""

@@ -439,6 +439,7 @@ class Institution:
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
+            account=self.leakage,
         )
 
     @cached_property

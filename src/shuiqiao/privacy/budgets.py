@@ -27,9 +27,9 @@ class Budget:
 
 
 BUDGETS: Mapping[Purpose | None, Budget] = {
-    # A file is judged a few times: a credential is 16 to 20 bits, a band of eight 3, a score at most 12. A year of
-    # invoices holds tens of thousands. Three banks ask at the most.
-    Purpose.UNDERWRITING: Budget(bits=48, rank=8, all_bits=96, all_rank=24),
+    # A file is judged a few times: a band of eight is 3 bits, a score at most 12; three issues of credentials are 54.
+    # A year of invoices holds tens of thousands. Three banks ask at the most.
+    Purpose.UNDERWRITING: Budget(bits=72, rank=8, all_bits=144, all_rank=24),
     # One look a month by one model: a band of eight each time, and one look more.
     Purpose.LOAN_MONITORING: Budget(bits=48, rank=13, all_bits=96, all_rank=39),
     # A model that is developed elsewhere learns from records or jointly; nobody is scored for it.

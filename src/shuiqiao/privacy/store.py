@@ -33,6 +33,8 @@ from shuiqiao.privacy.budgets import WINDOW_MS
 from shuiqiao.privacy.model import Charge, Revealed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Engine, RowMapping
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
@@ -97,10 +99,10 @@ class ChargeStore:
         with self._engine.begin() as connection:
             self.take(connection, charge)
 
-    def note(self, connection: Connection, charge: Charge) -> None:
+    def note(self, connection: Connection, charges: Sequence[Charge]) -> None:
         """Enter what was received, which nobody asks to be allowed; the same reference once."""
-        connection.execute(_REMOVE, {"of_reference": charge.reference})
-        connection.execute(_ADD, self._values(charge))
+        connection.execute(_REMOVE, [{"of_reference": charge.reference} for charge in charges])
+        connection.execute(_ADD, [self._values(charge) for charge in charges])
 
     def note_bits(self, connection: Connection, reference: str, *, millibits: int) -> None:
         """Set how much was in the fields that were shown."""

@@ -216,12 +216,12 @@ def test_the_account_stops_a_bank_at_its_budget_and_enterprise_and_bank_read_the
         world,
         enterprise=world.enterprise(2),
         taxpayer=NEIGHBOUR,
-        frequency=Frequency(count=20, unit=FrequencyUnit.YEAR),
+        frequency=Frequency(count=25, unit=FrequencyUnit.YEAR),
     )
-    answered = [scored(world, consent, model, *EVERY) for _ in range(13)]
+    answered = [scored(world, consent, model, *EVERY) for _ in range(20)]
     assert len({received.score.output.points for received in answered}) == 1
     sent = asked(world, consent, model, *EVERY)
-    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*bank-a would know 50\.190 bits") as refusal:
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*bank-a would know 75\.285 bits") as refusal:
         world.provider.answer(sent.message)
     assert field_code(refusal.value) is FieldCode.CEILING_EXCEEDED
     assert world.entry(sent.request)["status"] == "refused"
@@ -240,8 +240,8 @@ def test_the_account_stops_a_bank_at_its_budget_and_enterprise_and_bank_read_the
     assert (line.recipient, line.mode, line.answers, line.millibits, line.rank) == (
         BANK_A,
         Mode.SCORE,
-        13,
-        13 * 3585,
+        20,
+        20 * 3585,
         1,
     )
     assert at_bank == at_bureau

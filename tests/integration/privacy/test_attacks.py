@@ -146,7 +146,7 @@ def small_models(oracle, found):
 def powers_of_eight(oracle, found):
     """One card: each feature's bin is one digit of the score to the base eight. Asked again for every day."""
     weights = {name: [place * BINS**at for place in range(BINS)] for at, name in enumerate(FEATURES)}
-    for shift in range(5):
+    for shift in range(7):
         points = oracle(content(weights, {"points": True}, base=shift), Output.POINTS).points - shift
         found.update({name: points // BINS**at % BINS for at, name in enumerate(FEATURES)})
 
@@ -165,7 +165,7 @@ def bisection(oracle, found):
 
 def bands(oracle, found):
     """The same by bands with moved cuts, over and over: more than any bank needs of one firm."""
-    for name in FEATURES * 2:
+    for name in FEATURES * 3:
         for cut in range(1, BINS):
             declared = {"bands": ["C", "B"], "cuts": [cut]}
             if oracle(content({name: range(BINS)}, declared), Output.BAND).band == "B":
