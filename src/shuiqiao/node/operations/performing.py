@@ -26,8 +26,8 @@ from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
-from shuiqiao.client.resources.presentations import LIST_SHOWN
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
+from shuiqiao.client.resources.presentations import LIST_SHOWN
 from shuiqiao.node.operations import (
     answers,
     applications,
