@@ -49,9 +49,11 @@ TRANSFER_WORDS = frozenset(
 """
 
 INTEGER_MEANINGS = re.compile(
-    r"(.*_ms|day|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
+    r"(.*_ms|day|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|.*_months|.*_per_year"
+    r"|size|height|revoked)"
 )
-"""What an integer in a body may mean: a moment, a number of records, a position. Nothing that adds up to wealth."""
+"""What an integer in a body may mean: a moment or a length of time, a number of records, how often something may be
+asked, a position (revoked: positions in a list of statuses). Nothing that adds up to wealth."""
 
 _CLOSED_TYPES = (
     inspect.IntType,
