@@ -332,6 +332,8 @@ def _commands(commands: Mapping[str, Any], *, path: tuple[str, ...]) -> Iterator
     for name, command in commands.items():
         inner = getattr(command, "commands", None)
         if inner:
+            if command.invoke_without_command:
+                yield _command(command, path=(*path, name))
             yield from _commands(inner, path=(*path, name))
         else:
             yield _command(command, path=(*path, name))
@@ -407,7 +409,7 @@ then `{{"error": {{"code", "message", "next_step", "next_step_zh"}}}}` with a co
 | --- | --- | --- |
 | 0 | done | 完成 |
 | 1 | refused, or a check failed | 被拒绝或检查未通过 |
-| 2 | bad usage | 用法错误 |
+| 2 | bad usage, also a value typed in a wrong form | 用法错误,包括输入值的格式不对 |
 | 3 | something needed is unavailable | 所需资源暂不可用 |
 | 130, 143 | interrupted: Ctrl-C, SIGTERM | 被中断 |
 

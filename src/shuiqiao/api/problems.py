@@ -17,10 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.forms import full_width_words, in_words
 from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client import request_id, tracing
 from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, not_found, problem_of, status_of
+from shuiqiao.client.wire import holds_secret
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -111,10 +113,16 @@ async def _refuse_form(_request: Request, error: Exception) -> Response:
 
 def _field(found: Mapping[str, Any]) -> FieldProblem:
     # A validation error shows the whole object where a field of it is missing; that is not shown again.
-    value = "nothing" if found.get("type") == "missing" else repr(found.get("input"))
+    given = found.get("input")
+    value = "nothing" if found.get("type") == "missing" else repr(given)
+    words = in_words(str(found.get("msg", "")))
+    if holds_secret(found.get("loc", ())):
+        value = "not shown again"
+    elif isinstance(given, str):
+        words += full_width_words(given)
     return FieldProblem(
         field=visible_line(".".join(str(part) for part in found.get("loc", ())))[:MAX_VALUE],
-        message=visible_line(str(found.get("msg", "")))[:300],
+        message=visible_line(words)[:300],
         value=visible_line(value[:MAX_VALUE]),
     )
 

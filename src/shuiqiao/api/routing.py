@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -21,6 +21,7 @@ from shuiqiao.api.acts import KEY_PARAMETER, require_key
 from shuiqiao.api.forms import CSV, WireResponse, csv_of, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
 from shuiqiao.api.problems import RefusedValue
+from shuiqiao.base.forms import is_whole_number
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
 from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
@@ -77,12 +78,18 @@ class GuardedRoute(APIRoute):
         is_streamed = bool((self.openapi_extra or {}).get(STREAMED_FIELD))
         is_secret = bool((self.openapi_extra or {}).get(TOLD_ONCE_FIELD))
         names = {parameter.alias for parameter in self.dependant.query_params}
+        numbers = {
+            parameter.alias
+            for parameter in (*self.dependant.query_params, *self.dependant.path_params)
+            if _is_whole(parameter.field_info.annotation)
+        }
 
         async def handle(request: Request) -> Response:
             door: Door = request.app.state.door
             caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
             request.state.caller = caller
             _require_known(request, names)
+            _require_whole_numbers(request, numbers)
             async with door.shares.of(_asker_of(request, caller)):
                 # Who logs in is nobody yet, and a token that was lost is not given again.
                 if is_streamed:
@@ -213,6 +220,25 @@ def _require_known(request: Request, names: AbstractSet[str]) -> None:
             field=f"query.{unknown[0]}",
             value=request.query_params[unknown[0]],
         )
+
+
+def _is_whole(annotation: Any) -> bool:
+    return annotation is int or any(map(_is_whole, get_args(annotation)))
+
+
+def _require_whole_numbers(request: Request, names: AbstractSet[str]) -> None:
+    """Return if the numbers in an address are such to every reader; Python alone takes ``1_0`` for ten."""
+    in_query = [(f"query.{name}", text) for name, text in request.query_params.multi_items() if name in names]
+    in_path = [(f"path.{name}", str(text)) for name, text in request.path_params.items() if name in names]
+    for field, text in (*in_query, *in_path):
+        # To JSON Schema, by which callers check what they send, 3.0 is a whole number.
+        if not is_whole_number(text.removesuffix(".0")):
+            raise RefusedValue(
+                "api.request_invalid",
+                f"the request is not well formed: {field}: {visible_line(text[:60])!r} is no whole number",
+                field=field,
+                value=text,
+            )
 
 
 def _admit(request: Request, *, door: Door, permission: str) -> Principal | None:

@@ -16,6 +16,8 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final, Self
 
+from shuiqiao.base.forms import in_words
+
 MACHINE_FAILURES: Final = (MemoryError, RecursionError, OSError)
 """What a machine lacks for a moment (memory, stack, open files), whatever the bytes are that it reads just then.
 
@@ -35,9 +37,9 @@ class ShuiqiaoError(Exception):
     __slots__ = ("code", "message", "next_step")
 
     def __init__(self, code: str, message: str, *, next_step: str = "") -> None:
-        super().__init__(f"{code}: {message}")
         self.code = code
-        self.message = message
+        self.message = in_words(message)
+        super().__init__(f"{code}: {self.message}")
         self.next_step = next_step
 
     def __reduce__(self) -> tuple[Any, ...]:

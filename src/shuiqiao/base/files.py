@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -62,6 +63,15 @@ SHARED_FOLDER: Final = 0o755
 _OWNER_ONLY_UMASK: Final = 0o077
 OTHERS: Final = 0o077
 """The bits of a mode that let anybody but the owner in."""
+
+
+def warning_of_readers(path: Path, *, what: str) -> str:
+    """Return how to shut a file that holds a secret where others than its owner are let in, empty where they are not.
+
+    what: the file in words, e.g. "the passphrase file".
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return f"others can read {what} {path} (mode {mode:o}): chmod 600 {shlex.quote(str(path))}" if mode & OTHERS else ""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ class _WithoutPandas(MetaPathFinder):
     def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
         """Return None for every module but one."""
         if fullname == "pandas":
-            raise ModuleNotFoundError("shuiqiao does without pandas", name=fullname)
+            raise ModuleNotFoundError("this program does without pandas", name=fullname)
 
 
 def do_without_pandas() -> None:

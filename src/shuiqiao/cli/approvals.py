@@ -26,7 +26,7 @@ approvals_app = command_group("Acts that one person proposes and another approve
 propose_app = command_group("Propose an act to a second person 制单.")
 approvals_app.add_typer(propose_app, name="propose")
 
-ApprovalId = Annotated[str, typer.Argument(help="Its id, as list shows it 编号.")]
+ApprovalId = Annotated[str, typer.Argument(help="Its id, as list shows it, or enough of its beginning 编号.")]
 Days = Annotated[int, typer.Option(min=1, max=7, help="For how long, in days 天数.")]
 
 
@@ -201,10 +201,11 @@ def propose_emergency(
     json: Json = False,
 ) -> None:
     """Suspend a member for some days, as a regulator 紧急停权."""
-    from shuiqiao.client.resources.approvals import PROPOSE_EMERGENCY, EmergencyProposal
+    from shuiqiao.client.resources.approvals import MAX_TEXT, PROPOSE_EMERGENCY, EmergencyProposal
 
     def message() -> EmergencyProposal:
-        return EmergencyProposal(member=member, days=days, evidence_digest=digest_of(evidence, home=home))
+        digest, words = digest_of(evidence, home=home), _text_of(evidence, at_most=MAX_TEXT)
+        return EmergencyProposal(member=member, days=days, evidence_digest=digest, evidence=words)
 
     _perform(home, token_file, PROPOSE_EMERGENCY, message, as_json=json)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,16 +16,18 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.visible import visible_line
-from shuiqiao.cli.home import home_to_read
-from shuiqiao.cli.options import Json, OptionalHome
+from shuiqiao.cli.home import all_items, home_at_work, home_to_read
+from shuiqiao.cli.options import Home, Json, OptionalHome
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
+    dated,
     print_json,
     progress_on_stderr,
     say,
     say_next,
     show,
+    show_list,
     warn,
 )
 
@@ -35,13 +38,25 @@ if TYPE_CHECKING:
     from shuiqiao.node.published.standing_audit import StandingAudit
     from shuiqiao.oversight.as_of import PastRow
 
+audit_app = typer.Typer(help="Replay and check; statistics and alarms 审计与监管.", rich_markup_mode=None)
+
 DEFAULT_FOLDER = Path("audit")
 DEFAULT_INTERVAL_S = 60
 _MAX_DAY_S = 86_400
 
 
+class AttributeChoice(StrEnum):
+    """By what published decisions are counted."""
+
+    GRADE = "grade"
+    INDUSTRY = "industry"
+    PROVINCE = "province"
+
+
+@audit_app.callback(invoke_without_command=True)
 def audit(
     *,
+    context: typer.Context,
     home: OptionalHome = None,
     follow: Annotated[
         str | None,
@@ -75,6 +90,8 @@ def audit(
     json: Json = False,
 ) -> int:
     """Replay the ledger from genesis and check everything 重放审计."""
+    if context.invoked_subcommand is not None:
+        return EXIT_DONE
     if as_of is not None:
         return _audit_past(as_of, home=home, genesis=genesis, folder=folder, about=about, proofs=proofs, as_json=json)
     if follow is None:
@@ -98,6 +115,60 @@ def audit(
     if json:
         print_json(result)
     return EXIT_DONE
+
+
+@audit_app.command("statistics")
+def audit_statistics(
+    *,
+    home: Home,
+    by: Annotated[AttributeChoice | None, typer.Option("--by", help="By this attribute alone 统计维度.")] = None,
+    json: Json = False,
+) -> None:
+    """List what this regulator published of decisions, cell by cell; each holds enough firms to hide one 统计."""
+    from shuiqiao.client.resources.oversight import LIST_STATISTICS, StatisticsQuestion
+
+    with home_at_work(home) as at_work:
+        asked = StatisticsQuestion(attribute=None if by is None else by.value)
+        rows = [cell.model_dump(mode="json") for cell in all_items(at_work, LIST_STATISTICS, asked)]
+    show_list("cells", [dated(row, "published_ms") for row in rows], as_json=json)
+
+
+@audit_app.command("publish")
+def audit_publish(
+    *,
+    home: Home,
+    least_firms: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Firms that every cell holds at least 单元格最少企业数.")
+    ] = 5,
+    json: Json = False,
+) -> None:
+    """Publish statistics of the decisions that no release counted yet, as a regulator 发布统计."""
+    from shuiqiao.client.resources.oversight import PUBLISH_STATISTICS, NewRelease
+
+    with home_at_work(home) as at_work:
+        told = at_work.perform(PUBLISH_STATISTICS, NewRelease(least_firms=least_firms))
+    result = dated(told.model_dump(mode="json"), "published_ms")
+    spoken = {**result, "tables": [table.attribute for table in told.tables]}
+    show(result if json else spoken, as_json=json)
+
+
+@audit_app.command("alarms")
+def audit_alarms(*, home: Home, json: Json = False) -> None:
+    """List what this node found wrong and is so still, and the alarms that members raised on the ledger 告警."""
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.oversight import LIST_ALARMS, LIST_STANDING_ALARMS, AlarmQuestion
+
+    with home_at_work(home) as at_work:
+        standing = [each.model_dump(mode="json") for each in all_items(at_work, LIST_STANDING_ALARMS, PageQuery())]
+        raised = [each.model_dump(mode="json") for each in all_items(at_work, LIST_ALARMS, AlarmQuestion())]
+    standing = [dated(row, "since_ms") for row in standing]
+    raised = [dated(row, "time_ms") for row in raised]
+    if json:
+        print_json({"standing": standing, "raised": raised})
+        return
+    for row in standing:
+        say(f"{row['since']}  {row['kind']}  {row['says']} {row['says_zh']}")
+    show_list("alarms on the ledger 账本告警", raised, as_json=False)
 
 
 def _open_standing(

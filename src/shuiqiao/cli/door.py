@@ -17,7 +17,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -164,18 +164,20 @@ def interruptible() -> Generator[None]:
 
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: insist}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    notes: tuple[str, ...] = ()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         # What comes out may be an error that a library made of the interruption.
         if not asked:
             raise
+        notes = tuple(getattr(error, "__notes__", ()))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
     if asked:
-        _say_interrupted()
+        _say_interrupted(notes)
         sys.exit(128 + asked[0])
 
 
@@ -187,10 +189,12 @@ def _is_unwinding() -> bool:
     return found is not None
 
 
-def _say_interrupted() -> None:
+def _say_interrupted(notes: Iterable[str]) -> None:
+    """Say so, with what the act that was interrupted noted of how far it came."""
+    said = "the command was interrupted; what it had reported as done is done 命令已中断,已确认的结果不受影响"
     error = Unavailable(
         "cli.interrupted",
-        "the command was interrupted; what it had reported as done is done 命令已中断,已确认的结果不受影响",
+        "; ".join((said, *notes)),
         next_step="run the same command again to go on; a demo begins anew in a free folder",
     )
     show_error(error, as_json="--json" in sys.argv[1:])

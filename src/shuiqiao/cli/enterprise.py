@@ -9,17 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from shuiqiao.base.environment import ENTERPRISE_KEY_VARIABLE
-from shuiqiao.base.errors import Denied
+from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.forms import in_words
 from shuiqiao.cli.enterprise_counter import (
     dispute_row,
     enterprise_answer,
@@ -33,8 +35,9 @@ from shuiqiao.cli.enterprise_counter import (
 )
 from shuiqiao.cli.home import home_at_work, well_formed
 from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, OutputChoice, command_group
-from shuiqiao.cli.output import program, say, say_rows, show, show_list, warn
+from shuiqiao.cli.output import dated, program, say, say_rows, show, show_list, warn
 from shuiqiao.cli.receipts import write_receipt
+from shuiqiao.cli.secret import one_time_code
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
+    from shuiqiao.client.resources.products import OfferedProduct
     from shuiqiao.consent.enterprise import ControlStatement
     from shuiqiao.consent.model import ConsentArtefact, JointConsent
     from shuiqiao.members.endpoint import Endpoint
@@ -73,11 +77,17 @@ OptionalBank = Annotated[
     str | None, typer.Option("--bank", help="URL of the bank, #PIN behind it; left out, the bureau 银行地址.")
 ]
 Taxpayer = Annotated[str, typer.Argument(help="Your taxpayer number 纳税人识别号.")]
-Code = Annotated[str, typer.Argument(help="The one-time code from the bureau's counter 一次性登记码.")]
 Renews = Annotated[str | None, typer.Option(help="The consent whose place it takes from its start on, BUREAU/ID 续期.")]
 Joint = Annotated[
     str | None,
     typer.Option(help="Good only with another's: borrower:new, guarantor:JOINT-ID, ...@BUREAU of the other 共同授权."),
+]
+CodeFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file that holds the one-time code of the bureau's counter, - for standard input; left out, the code "
+        "is typed 一次性登记码文件."
+    ),
 ]
 ConsentName = Annotated[str, typer.Argument(help="The consent's name, BUREAU/ID 授权书.")]
 
@@ -115,9 +125,9 @@ class UnitChoice(StrEnum):
 def enterprise_enrol(
     *,
     taxpayer: Taxpayer,
-    code: Code,
     bureau: NewBureau,
     key: Key,
+    code_file: CodeFile = None,
     backup: Annotated[
         bool, typer.Option("--backup", help="Let the bureau keep the key file, encrypted as it is 托管加密备份.")
     ] = False,
@@ -126,13 +136,13 @@ def enterprise_enrol(
     """Make your key on this device, unless it is there, and enrol with a one-time code 企业登记."""
     from shuiqiao.client.enterprise import KeyPlace, enrol, leave_backup
 
-    place = KeyPlace(key)
+    place, address = KeyPlace(key), _address(bureau)
     with well_formed():
         device, record = enrol(
             place,
             taxpayer=taxpayer,
-            code=code,
-            address=_address(bureau),
+            code=_code(code_file, taxpayer=taxpayer),
+            address=address,
             passphrase=partial(_passphrase, is_new=not key.exists()),
         )
         if backup:
@@ -152,18 +162,38 @@ def enterprise_enrol(
 
 
 @enterprise_app.command("recover")
-def enterprise_recover(*, taxpayer: Taxpayer, code: Code, bureau: NewBureau, key: Key, json: Json = False) -> None:
+def enterprise_recover(
+    *, taxpayer: Taxpayer, bureau: NewBureau, key: Key, code_file: CodeFile = None, json: Json = False
+) -> None:
     """Get back the encrypted key file that you left with your bureau; your passphrase opens it 找回密钥."""
     from shuiqiao.client.enterprise import KeyPlace, load_keys, recover
 
+    address = _address(bureau)
     with well_formed():
-        known = recover(KeyPlace(key), taxpayer=taxpayer, code=code, address=_address(bureau))
+        code = _code(code_file, taxpayer=taxpayer)
+        known = recover(KeyPlace(key), taxpayer=taxpayer, code=code, address=address)
     load_keys(key, passphrase=_passphrase())
     result = {"taxpayer": known.taxpayer, "bureau": known.bureau, "key": str(key)}
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
 # Consents
+
+
+@enterprise_app.command("products")
+def enterprise_products(*, bank: Bank, json: Json = False) -> None:
+    """List what a bank offers, by the name that a consent gives it 银行产品."""
+    rows = [product.model_dump(mode="json") for product in _offered(_address(bank))]
+    show_list("products", rows, as_json=json)
+
+
+def _offered(address: Endpoint) -> tuple[OfferedProduct, ...]:
+    from shuiqiao.client.enterprise import client_of
+    from shuiqiao.client.resources.products import LIST_OFFERED
+    from shuiqiao.client.wire import Nothing
+
+    with client_of(address) as door:
+        return door.perform(LIST_OFFERED, Nothing()).items
 
 
 @enterprise_app.command("consent")
@@ -179,6 +209,10 @@ def enterprise_consent(
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the data 数据截止日.")],
     key: Key,
     bureau: Bureau = None,
+    bank_url: Annotated[
+        str | None,
+        typer.Option("--bank", help="URL of the bank, #PIN behind it: is the product one that it offers 银行地址."),
+    ] = None,
     purpose: Annotated[PurposeChoice, typer.Option(help="What for 用途.")] = PurposeChoice.UNDERWRITING,
     mode: Annotated[
         list[ModeChoice] | None, typer.Option("--mode", help="How the bank is answered; by default disclose 方式.")
@@ -200,14 +234,15 @@ def enterprise_consent(
 ) -> None:
     """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
 
-    The text that you sign is shown first, and at a terminal you are asked. Where no answer came, the same command again
-    hands in the same consent.
+    The text that you sign is shown first, and at a terminal you are asked. With --bank its products are looked at before
+    anything is signed. Where no answer came, the same command again hands in the same consent.
     """
     from shuiqiao.base.ids import MemberId, split_owned_id
     from shuiqiao.client.enterprise import KeyPlace
+    from shuiqiao.client.resources.products import ProductQuestion
     from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, Mode, Output, Purpose
+    from shuiqiao.members.model import MEMBER_ID
 
-    device = _open_device(key)
     chosen = {
         "recipient": MemberId(bank),
         "purpose": Purpose(purpose.value),
@@ -222,7 +257,14 @@ def enterprise_consent(
         "fetch": Fetch.ONE_TIME if once else None,
         "renews": None if renews is None else split_owned_id(_consent_name(renews))[1],
     }
-    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+    address = _optional_address(bureau)
+    with well_formed():
+        ProductQuestion(product=product)
+    if not MEMBER_ID.match(bank):
+        raise typer.BadParameter(f"{bank[:60]!r} is no member's id, such as first-bank")
+    device = _open_device(key)
+    _require_offered(device, bank, product, url=bank_url)
+    with well_formed(), device.at_bureau(address) as session:
         granted = _grant(device, KeyPlace(key), session, chosen, joint=joint, days=days, ask=not yes)
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
     show(_consent_row(granted) | texts, as_json=json, speak=partial(say_rows, width=_WIDTH))
@@ -241,7 +283,29 @@ def _joint(said: str, *, bureau: str) -> JointConsent:
     try:
         return typed(fields, JointConsent, builtin_types=(bytes,))
     except ValueError as error:
-        raise typer.BadParameter(f"{said[:60]!r} is no ROLE:ID@BUREAU: {error}") from error
+        raise typer.BadParameter(f"{said[:60]!r} is no ROLE:ID@BUREAU: {in_words(str(error))}") from error
+
+
+def _require_offered(device: EnterpriseDevice, bank: str, product: str, *, url: str | None) -> None:
+    """Return if a bank offers a product; where its address is not named, say that nobody looked.
+
+    Raises Denied ``client.institution_differs``, InvalidInput ``client.product_not_offered``.
+    """
+    if url is None:
+        warn(
+            f"nobody looked whether {bank} offers {product}: name its address with --bank, and it is looked at "
+            "未核对该银行是否有此产品,可用 --bank 指定银行地址"
+        )
+        return
+    address = _address(url)
+    member = device.member_at(address)
+    if member != bank:
+        raise Denied("client.institution_differs", f"{url} is {member} and not {bank}, whom the consent is for")
+    offered = [each.product for each in _offered(address)]
+    if product not in offered:
+        raise InvalidInput(
+            "client.product_not_offered", f"{bank} offers {', '.join(offered) or 'nothing'}, and not {product[:60]!r}"
+        )
 
 
 def _grant(
@@ -302,7 +366,8 @@ def _read(draft: ConsentArtefact, *, ask: bool) -> None:
 @enterprise_app.command("consents")
 def enterprise_consents(*, key: Key, bureau: Bureau = None, json: Json = False) -> None:
     """List your consents at your bureau, and where each stands 我的授权."""
-    with _open_device(key).at_bureau(_optional_address(bureau)) as session:
+    address = _optional_address(bureau)
+    with _open_device(key).at_bureau(address) as session:
         rows = [_consent_row(consent) for consent in _own_consents(session)]
     show_list("consents", rows, as_json=json)
 
@@ -357,8 +422,9 @@ def _state(
     from shuiqiao.client.resources.consents import ConsentStatement
     from shuiqiao.client.resources.own import RELAY_OWN_STATEMENT
 
-    device, name = _open_device(key), _consent_name(consent)
-    with _session(device, bureau=bureau, bank=bank, consent=name) as session:
+    name, addresses = _consent_name(consent), _Addresses.of(bureau=bureau, bank=bank)
+    device = _open_device(key)
+    with _session(device, addresses, consent=name) as session:
         signed = statement(device, name, session)
         placed = session.perform(RELAY_OWN_STATEMENT, ConsentStatement(transaction=signed.raw.hex()))
     result = {"consent": name, "entry": placed.index, "height": placed.height}
@@ -433,8 +499,9 @@ def enterprise_used(
         return
     if key is None:
         raise typer.BadParameter("name TAXPAYER and --home for a bureau's own list, or --key for yours")
+    address = _optional_address(bureau)
     device = _open_device(key)
-    with device.at_bureau(_optional_address(bureau)) as session:
+    with device.at_bureau(address) as session:
         uses = [use for page in read_pages(session, LIST_OWN_USES, asked) for use in page.items]
     show_uses(uses, proofs=proofs, hash_name=device.suite.hash_name, as_json=json)
 
@@ -453,8 +520,11 @@ def enterprise_records(
     """List what your bureau holds of you, each record by its place on the ledger 税务局留存的我的记录."""
     from shuiqiao.client.resources.own import SEARCH_OWN_RECORDS, OwnRecordSearch
 
-    with well_formed(), _open_device(key).at_bureau(_optional_address(bureau)) as session:
-        found = session.perform(SEARCH_OWN_RECORDS, OwnRecordSearch(record_type=record_type, number=number))
+    address = _optional_address(bureau)
+    with well_formed():
+        asked = OwnRecordSearch(record_type=record_type, number=number)
+    with _open_device(key).at_bureau(address) as session:
+        found = session.perform(SEARCH_OWN_RECORDS, asked)
     show_list("records", [row.model_dump(mode="json") for row in found.records], as_json=json)
 
 
@@ -471,9 +541,10 @@ def enterprise_dispute(
     """Dispute a record that was given to a bank 对记录提出异议."""
     from shuiqiao.client.resources.disputes import RAISE_DISPUTE, DisputeStatement
 
+    identifier, address = bytes.fromhex(require_hex(batch)), _optional_address(bureau)
     device = _open_device(key)
-    signed = device.dispute(bytes.fromhex(require_hex(batch)), leaf, reason=reason)
-    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+    signed = device.dispute(identifier, leaf, reason=reason)
+    with well_formed(), device.at_bureau(address) as session:
         result = dispute_row(session.perform(RAISE_DISPUTE, DisputeStatement(dispute=signed.hex())))
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
@@ -489,7 +560,8 @@ def enterprise_disputes(
     if home is not None:
         show_disputes_at(home, as_json=json)
         return
-    with _open_device(_required(key, "--key")).at_bureau(_optional_address(bureau)) as session:
+    address = _optional_address(bureau)
+    with _open_device(_required(key, "--key")).at_bureau(address) as session:
         pages = [*read_pages(session, LIST_OWN_DISPUTES, PageQuery())]
     show_list("disputes", [dispute_row(row) for page in pages for row in page.items], as_json=json)
 
@@ -509,8 +581,9 @@ def credentials_obtain(
 
     Where no answer came, the same command again asks for the same copies.
     """
+    address = _optional_address(bureau)
     wallet, device = _open_wallet(key)
-    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+    with well_formed(), device.at_bureau(address) as session:
         fresh = wallet.obtain(session, count=copies)
     result = {"copies": len(fresh), "file": str(wallet.path), **_credential_row(fresh[0])}
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
@@ -597,10 +670,12 @@ def enterprise_apply(
     from shuiqiao.client.resources.own import APPLY, OwnApplying
     from shuiqiao.client.unanswered import perform_once
 
-    device, name = _open_device(key), _consent_name(consent)
-    with well_formed(), device.at_bank(_address(bank), consent=name) as session:
+    name, addresses = _consent_name(consent), _Addresses.of(bureau=bureau, bank=bank)
+    with well_formed():
         wanted = OwnApplying(amount_fen=amount_fen, other_debt_fen=other_debt_fen, industry=industry, province=province)
-        _hand_artefact(device, name, session, bureau=bureau)
+    device = _open_device(key)
+    with well_formed(), _session(device, addresses, consent=name) as session:
+        _hand_artefact(device, name, session, bureau=addresses.bureau)
         file = perform_once(
             KeyPlace(key),
             session,
@@ -613,14 +688,14 @@ def enterprise_apply(
     show(result, as_json=json, speak=_speak_application)
 
 
-def _hand_artefact(device: EnterpriseDevice, consent: OwnedId, session: HttpClient, *, bureau: str | None) -> None:
+def _hand_artefact(device: EnterpriseDevice, consent: OwnedId, session: HttpClient, *, bureau: Endpoint | None) -> None:
     """Hand the artefact to the bank, unless it has it: the bureau does so too, and may not have reached it."""
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.resources.own import HAND_OWN_ARTEFACT, LIST_OWN_CONSENTS, READ_OWN_ARTEFACT, ConsentChoice
 
     if session.perform(LIST_OWN_CONSENTS, PageQuery(limit=1)).items:
         return
-    with device.at_bureau(_optional_address(bureau)) as at_bureau:
+    with device.at_bureau(bureau) as at_bureau:
         artefact = at_bureau.perform(READ_OWN_ARTEFACT, ConsentChoice.of(consent))
     session.perform(HAND_OWN_ARTEFACT, artefact)
 
@@ -641,9 +716,10 @@ def enterprise_applications(
     from shuiqiao.client.pages import PageQuery, read_pages
     from shuiqiao.client.resources.own import LIST_OWN_APPLICATIONS, READ_OWN_APPLICATION, ApplicationChoice
 
+    addresses, named = _Addresses.of(bureau=bureau, bank=bank), None if consent is None else _consent_name(consent)
     device, address = _open_device(key), _address(bank)
     rows: list[dict[str, Any]] = []
-    for name in _consents_at(device, address, consent=consent, bureau=bureau):
+    for name in _consents_at(device, addresses, consent=named):
         try:
             with well_formed(), device.at_bank(address, consent=name, patience_s=0) as session:
                 pages = [*read_pages(session, LIST_OWN_APPLICATIONS, PageQuery())]
@@ -657,7 +733,7 @@ def enterprise_applications(
                 raise
             warn(f"{bank} does not know consent {name} yet, or another key made it: nothing of it is shown")
             continue
-        rows += [_dated(row.model_dump(mode="json"), "submitted_ms") for row in found]
+        rows += [dated(row.model_dump(mode="json"), "submitted_ms") for row in found]
     if application is not None:
         raise typer.BadParameter(f"{application[:60]!r} is no application of yours at {bank}")
     show_list("applications", rows, as_json=json)
@@ -680,9 +756,10 @@ def enterprise_receipts(
     json: Json = False,
 ) -> None:
     """List what the ledger has under your consents, or save the receipt of one entry 我的回执."""
-    device = _open_device(key)
     name = None if consent is None else _consent_name(consent)
-    with _session(device, bureau=bureau, bank=bank, consent=name) as session:
+    addresses = _Addresses.of(bureau=bureau, bank=bank)
+    device = _open_device(key)
+    with _session(device, addresses, consent=name) as session:
         if index is None:
             show_list("entries", _own_entries(session), as_json=json)
             return
@@ -703,7 +780,7 @@ def _own_entries(session: HttpClient) -> list[dict[str, Any]]:
     from shuiqiao.client.resources.own import LIST_OWN_ENTRIES
 
     pages = read_pages(session, LIST_OWN_ENTRIES, PageQuery())
-    return [_dated(row.model_dump(mode="json"), "time_ms") for page in pages for row in page.items]
+    return [dated(row.model_dump(mode="json"), "time_ms") for page in pages for row in page.items]
 
 
 # What the commands share
@@ -736,29 +813,39 @@ def _passphrase(*, is_new: bool = False) -> bytes:
     return typed.encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Addresses:
+    """Where a command goes; known to be addresses before a key is opened. bureau: None for where one enrolled."""
+
+    bureau: Endpoint | None
+    bank: Endpoint | None
+
+    @classmethod
+    def of(cls, *, bureau: str | None, bank: str | None) -> Self:
+        """Read what was typed; raises InvalidInput ``members.endpoint_invalid``."""
+        return cls(bureau=_optional_address(bureau), bank=_optional_address(bank))
+
+
 @contextmanager
-def _session(
-    device: EnterpriseDevice, *, bureau: str | None, bank: str | None, consent: OwnedId | None
-) -> Generator[HttpClient]:
+def _session(device: EnterpriseDevice, at: _Addresses, *, consent: OwnedId | None) -> Generator[HttpClient]:
     """Give a session at the bureau, or at a bank by the key of a consent."""
-    if bank is None:
-        with device.at_bureau(_optional_address(bureau)) as session:
+    if at.bank is None:
+        with device.at_bureau(at.bureau) as session:
             yield session
         return
     if consent is None:
         raise typer.BadParameter("at a bank you prove a consent: name it with --consent")
-    with device.at_bank(_address(bank), consent=consent) as session:
+    with device.at_bank(at.bank, consent=consent) as session:
         yield session
 
 
-def _consents_at(
-    device: EnterpriseDevice, address: Endpoint, *, consent: str | None, bureau: str | None
-) -> list[OwnedId]:
+def _consents_at(device: EnterpriseDevice, at: _Addresses, *, consent: OwnedId | None) -> list[OwnedId]:
     """Return the consents to prove at a bank: the one that is named, or all that were given to it."""
     if consent is not None:
-        return [_consent_name(consent)]
-    member = device.member_at(address)
-    with device.at_bureau(_optional_address(bureau)) as session:
+        return [consent]
+    assert at.bank is not None
+    member = device.member_at(at.bank)
+    with device.at_bureau(at.bureau) as session:
         given = [each for each in _own_consents(session) if each.recipient == member and each.status != "pending"]
     return [_consent_name(each.consent) for each in given]
 
@@ -794,6 +881,14 @@ def _required(value: Path | None, option: str) -> Path:
     return value
 
 
+def _code(file: Path | None, *, taxpayer: str) -> str:
+    """Return the one-time code that a person gives, once the taxpayer's number is one; raises as ``one_time_code``."""
+    from shuiqiao.client.resources.enrolments import EnrolmentQuestion
+
+    EnrolmentQuestion(taxpayer=taxpayer)
+    return one_time_code(file)
+
+
 def _item(text: str) -> tuple[str, list[str]]:
     type_id, _, groups = text.partition("=")
     if not type_id or not groups:
@@ -803,22 +898,12 @@ def _item(text: str) -> tuple[str, list[str]]:
 
 def _consent_row(consent: OwnConsent) -> dict[str, Any]:
     row = consent.model_dump(mode="json", exclude={"text_en", "text_zh"})
-    return _dated(row, "valid_from_ms", "valid_to_ms")
+    return dated(row, "valid_from_ms", "valid_to_ms")
 
 
 def _application_row(file: OwnApplicationFile) -> dict[str, Any]:
-    row = _dated(file.model_dump(mode="json"), "submitted_ms")
-    return {**row, "timeline": [_dated(step, "time_ms") for step in row["timeline"]]}
-
-
-def _dated(row: dict[str, Any], *fields: str) -> dict[str, Any]:
-    """Return a row whose moments are texts, under their names without the unit."""
-    from shuiqiao.base.clock import iso_from_ms
-
-    return {
-        name.removesuffix("_ms") if name in fields else name: iso_from_ms(value) if name in fields else value
-        for name, value in row.items()
-    }
+    row = dated(file.model_dump(mode="json"), "submitted_ms")
+    return {**row, "timeline": [dated(step, "time_ms") for step in row["timeline"]]}
 
 
 def _speak_application(result: Any) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shuiqiao.client.resources.disputes import DisputeRecord
     from shuiqiao.client.resources.requests import PastQuery, UseRecord
 
-_WIDTH = 12
+_WIDTH = 14
 
 
 def enterprise_code(

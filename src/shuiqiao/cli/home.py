@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shuiqiao.base.environment import TOKEN_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.forms import full_width_words
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.cli.output import progress_on_stderr
 
@@ -35,12 +37,16 @@ MAX_TOKEN_BYTES: Final = 512
 """As ``api.access``, which a command does not load."""
 
 
-class HomeAtWork(Protocol):
-    """A home that performs operations of the API."""
+class Performing(Protocol):
+    """A home that is open, or its server."""
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
         """Perform an operation and return what is told of it; raises what refuses it. progress: told of a long one."""
         ...
+
+
+class HomeAtWork(Performing, Protocol):
+    """A home that performs operations of the API."""
 
     def named(self, path: Path) -> str:
         """Return a file of this machine as a message names it."""
@@ -60,40 +66,24 @@ class _Served:
         *,
         progress: Progress = no_progress,  # noqa: ARG002 - LIMIT: a server does not tell how far it is
     ) -> Told:
-        """See HomeAtWork."""
+        """See Performing."""
         return self.client.perform(operation, message)
 
-    def named(self, path: Path) -> str:
-        """See HomeAtWork: from the root, for the server's folder is another one."""
-        from shuiqiao.client.resources.own_files import path_text
 
-        return path_text(path.absolute())
-
-
-class _InThisProcess:
-    """A home that this process works on."""
-
-    def named(self, path: Path) -> str:
-        """See HomeAtWork."""
-        from shuiqiao.client.resources.own_files import path_text
-
-        return path_text(path)
-
-
-class _Opened(_InThisProcess):
+class _Opened:
     """A home that is open in this process."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
-        """See HomeAtWork."""
+        """See Performing."""
         from shuiqiao.node.operations.performing import perform
 
         return perform(operation, message, call=self._call, progress=progress)
 
 
-class _LookedAt(_InThisProcess):
+class _LookedAt:
     """A home that is read, and not written but for the journal."""
 
     def __init__(self, reader: HomeReader) -> None:
@@ -106,27 +96,27 @@ class _LookedAt(_InThisProcess):
         *,
         progress: Progress = no_progress,  # noqa: ARG002 - what reads is told at once
     ) -> Told:
-        """See HomeAtWork."""
+        """See Performing."""
         from shuiqiao.node.operations.reading import perform_at_reader
 
         with _entered(self.reader, operation, message):
             return perform_at_reader(operation, message, reader=self.reader)
 
 
-class _ByFiles(_InThisProcess):
+class _ByFiles:
     """A home of which some files are read, whoever has its ledger open."""
 
     def __init__(self, home: HomeFolder) -> None:
         self._home = home
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
-        """See HomeAtWork."""
+        """See Performing."""
         from shuiqiao.node.operations.upkeep import perform_by_files
 
         return perform_by_files(operation, message, home=self._home, progress=progress)
 
 
-class _OfAccounts(_InThisProcess):
+class _OfAccounts:
     """The accounts of a home, without its ledger."""
 
     def __init__(self, call: AccountCall) -> None:
@@ -139,7 +129,7 @@ class _OfAccounts(_InThisProcess):
         *,
         progress: Progress = no_progress,  # noqa: ARG002 - nothing of accounts takes long
     ) -> Told:
-        """See HomeAtWork."""
+        """See Performing."""
         from shuiqiao.node.operations.account_performing import perform_on_accounts
 
         return perform_on_accounts(operation, message, call=self._call)
@@ -180,7 +170,7 @@ def home_at_work(folder: Path) -> Generator[HomeAtWork]:
 
 
 @contextmanager
-def home_to_read(folder: Path) -> Generator[HomeAtWork]:
+def home_to_read(folder: Path) -> Generator[_Reached]:
     """Reach a home to ask it what its files tell too: its ledger, its records, what waits.
 
     Where no server runs they are read as they lie, whoever has the ledger open. Raises what ``read_home`` raises, or as
@@ -226,25 +216,59 @@ def home_by_name(folder: Path, token_file: Path | None) -> Generator[HomeAtWork]
 def _reached(
     folder: Path,
     *,
-    opened: Callable[[HomeFolder], AbstractContextManager[HomeAtWork]],
+    opened: Callable[[HomeFolder], AbstractContextManager[Performing]],
     token: str | None = None,
-) -> Generator[HomeAtWork]:
-    from shuiqiao.node.home.settings import Home
+) -> Generator[_Reached]:
+    with well_formed(), ExitStack() as stack:
+        yield _Reached(folder, opened=opened, token=token, stack=stack)
 
-    with well_formed():
-        if is_served(folder):
-            from shuiqiao.client.http import HttpClient
 
-            known = load_token() if token is None else token
-            with HttpClient.at_socket(Home(folder).socket, token=known) as client:
-                yield _Served(client)
-        else:
-            with opened(Home(folder)) as at_work:
-                yield at_work
+class _Reached:
+    """A home that is reached for its first operation: what a person typed is known to be well formed by then."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        opened: Callable[[HomeFolder], AbstractContextManager[Performing]],
+        token: str | None,
+        stack: ExitStack,
+    ) -> None:
+        self._folder = folder
+        self._opened = opened
+        self._token = token
+        self._stack = stack
+
+    @cached_property
+    def whole(self) -> Performing:
+        """The home, through its server or open in this process; raises what hinders that."""
+        from shuiqiao.node.home.settings import Home
+
+        home = Home(self._folder)
+        if not self._is_served:
+            return self._stack.enter_context(self._opened(home))
+        from shuiqiao.client.http import HttpClient
+
+        known = load_token() if self._token is None else self._token
+        return _Served(self._stack.enter_context(HttpClient.at_socket(home.socket, token=known)))
+
+    def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
+        """See Performing."""
+        return self.whole.perform(operation, message, progress=progress)
+
+    def named(self, path: Path) -> str:
+        """See HomeAtWork: for a server from the root, for its folder is another one."""
+        from shuiqiao.client.resources.own_files import path_text
+
+        return path_text(path.absolute() if self._is_served else path)
+
+    @cached_property
+    def _is_served(self) -> bool:
+        return is_served(self._folder)
 
 
 @contextmanager
-def _opened(home: HomeFolder, *, token: str = "") -> Generator[HomeAtWork]:
+def _opened(home: HomeFolder, *, token: str = "") -> Generator[Performing]:
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.operations.calling import Call
 
@@ -258,7 +282,7 @@ def _opened(home: HomeFolder, *, token: str = "") -> Generator[HomeAtWork]:
 
 
 @contextmanager
-def _looked_at(home: HomeFolder) -> Generator[HomeAtWork]:
+def _looked_at(home: HomeFolder) -> Generator[Performing]:
     from shuiqiao.node.home_reader import read_home
 
     with read_home(home) as reader:
@@ -266,7 +290,7 @@ def _looked_at(home: HomeFolder) -> Generator[HomeAtWork]:
 
 
 @contextmanager
-def _accounts_of(home: HomeFolder, token: str) -> Generator[HomeAtWork]:
+def _accounts_of(home: HomeFolder, token: str) -> Generator[Performing]:
     from shuiqiao.node.accounts.model import OWNER
     from shuiqiao.node.accounts.opening import open_accounts
     from shuiqiao.node.operations.calling import CalledAccounts
@@ -295,10 +319,11 @@ def receipt_of(folder: Path, asked: ReceiptQuestion) -> bytes:
     from shuiqiao.node.operations.ledger import receipt_of as own_receipt_of
 
     with home_to_read(folder) as at_work:
-        if isinstance(at_work, _Served):
-            return at_work.client.download(RECEIPT, asked)
-        assert isinstance(at_work, _LookedAt)
-        return own_receipt_of(at_work.reader, asked)
+        whole = at_work.whole
+        if isinstance(whole, _Served):
+            return whole.client.download(RECEIPT, asked)
+        assert isinstance(whole, _LookedAt)
+        return own_receipt_of(whole.reader, asked)
 
 
 def require_token_file(token_file: Path | None) -> Path:
@@ -321,14 +346,17 @@ def well_formed() -> Generator[None]:
     """Let messages be made inside; one that is malformed raises InvalidInput ``api.request_invalid``."""
     from pydantic import ValidationError
 
+    from shuiqiao.client.wire import holds_secret
+
     try:
         yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=True)[0]
         field = ".".join(str(part) for part in first["loc"])
+        given = str(first["input"])
+        told = "" if holds_secret(first["loc"]) else f", given was {given[:100]!r}{full_width_words(given)}"
         raise InvalidInput(
-            "api.request_invalid",
-            f"the request is not well formed: {field}: {first['msg']}, given was {str(first['input'])[:100]!r}",
+            "api.request_invalid", f"the request is not well formed: {field}: {first['msg']}{told}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.cli.options import Json, OptionalHome, RoleChoice, SuiteChoice
 from shuiqiao.cli.output import program, say, say_rows, show, warn
@@ -262,6 +263,8 @@ _MENU = {
 
 def _answers(suite: SuiteChoice) -> _Asked:
     """Ask a person on the terminal what the home is to be; standard output is left to the result."""
+    from shuiqiao.node.founding import require_member_id, require_shown_name
+
     for number, words in _MENU.items():
         sys.stderr.write(f"{number}  {words}\n")
     choice = _choose("What is the home to be? 请选择", _MENU)
@@ -271,14 +274,15 @@ def _answers(suite: SuiteChoice) -> _Asked:
     if choice in {"2", "4"}:
         asked = replace(
             asked,
-            member=_ask("Id of this institution, e.g. bank-east 成员编号"),
+            member=_ask("Id of this institution, e.g. bank-east 成员编号", check=require_member_id),
             role=RoleChoice(_choose("What it is 角色", [*RoleChoice])),
-            name=_ask("Its name in English"),
-            name_zh=_ask("Its name in Chinese 中文名称"),
+            name=_ask("Its name in English", check=require_shown_name),
+            name_zh=_ask("Its name in Chinese 中文名称", check=require_shown_name),
         )
     if choice == "2":
-        network = _ask("Name of the network, the same for all its founding members 网络名称")
-        asked = replace(asked, network=network, suite=SuiteChoice(_choose("Cipher suite 密码套件", [*SuiteChoice])))
+        network = _ask("Name of the network, the same for all its founding members 网络名称", check=require_shown_name)
+        chosen = _choose("Cipher suite 密码套件", [*SuiteChoice], default=suite)
+        asked = replace(asked, network=network, suite=SuiteChoice(chosen))
     if choice in {"2", "4"}:
         asked = replace(
             asked, p2p=_ask("A validator's address for others' nodes, host:port; or nothing", default="") or None
@@ -294,11 +298,21 @@ def _listed(question: str) -> tuple[str, ...]:
     return tuple(text.strip() for text in _ask(question, default="").split(",") if text.strip())
 
 
-def _ask(question: str, *, default: str | None = None) -> str:
-    return str(typer.prompt(question, default=default, show_default=bool(default), err=True))
+def _ask(question: str, *, default: str | None = None, check: Callable[[str], None] | None = None) -> str:
+    """Ask until the answer is one. check: raises InvalidInput for what is none, which is said, and asked again."""
+
+    def judged(text: str) -> str:
+        try:
+            if check is not None:
+                check(text)
+        except InvalidInput as error:
+            raise typer.BadParameter(error.message) from error
+        return text
+
+    return str(typer.prompt(question, default=default, show_default=bool(default), value_proc=judged, err=True))
 
 
-def _choose(question: str, allowed: Iterable[str]) -> str:
+def _choose(question: str, allowed: Iterable[str], *, default: str | None = None) -> str:
     names = [*allowed]
 
     def judged(text: str) -> str:
@@ -306,4 +320,4 @@ def _choose(question: str, allowed: Iterable[str]) -> str:
             raise typer.BadParameter(f"one of {', '.join(names)}")
         return text
 
-    return str(typer.prompt(f"{question} ({', '.join(names)})", value_proc=judged, err=True))
+    return str(typer.prompt(f"{question} ({', '.join(names)})", default=default, value_proc=judged, err=True))

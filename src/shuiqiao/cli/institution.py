@@ -61,6 +61,8 @@ def ingest(
         sys.stderr.write(f"{taken.settled}\n")
     if taken.refused:
         warn(taken.refused)
+    if not taken.records_read:
+        warn("no row was read: there are names of columns and nothing below them 文件只有表头,没有数据行")
     show_ingest(taken, as_json=json)
     return EXIT_DONE if taken.records_ingested or taken.anchors else EXIT_REFUSED
 

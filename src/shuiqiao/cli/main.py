@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import typer
 import typer.main
 
 from shuiqiao import __version__
 from shuiqiao.base.environment import CLOCK_VARIABLE
+from shuiqiao.base.forms import full_width_words, is_whole_number
 from shuiqiao.cli.approvals import approvals_app
-from shuiqiao.cli.audit import audit
+from shuiqiao.cli.audit import audit_app
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
@@ -45,9 +48,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor, apply, request, score, decide):
+for command in (demo, init, serve, ingest, verify, receipt, log, doctor, apply, request, score, decide):
     app.command()(command)
 for name, group in {
+    "audit": audit_app,
     "bench": bench_app,
     "keys": keys_app,
     "network": network_app,
@@ -71,26 +75,28 @@ for name, group in {
 
 
 def command_tree() -> Any:
-    """Return the command tree, every parameter of which refuses a text that is not UTF-8 before anything is done."""
+    """Return the command tree, whose parameters refuse what no text or no number is, before anything is done."""
     root: Any = typer.main.get_command(app)
     commands = [root]
     for command in commands:
         commands += getattr(command, "commands", {}).values()
         for parameter in command.params:
-            parameter.callback = _of_text(parameter.callback)
+            parameter.process_value = partial(_judged, parameter, parameter.process_value)
     return root
 
 
-def _of_text(callback: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return a parameter's callback that looks at its texts first; paths, which may have any bytes, are no texts."""
-
-    def checked(context: Any, parameter: Any, value: Any) -> Any:
-        for text in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
-                raise typer.BadParameter(f"{text[:60]!r} is not UTF-8")
-        return value if callback is None else callback(context, parameter, value)
-
-    return checked
+def _judged(parameter: Any, process: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """Look at the texts of a parameter before they are read; paths, which may have any bytes, are no texts."""
+    annotation = parameter.type_descriptor.annotation
+    kinds = {annotation, *get_args(annotation)}
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if not isinstance(text, str) or Path in kinds:
+            continue
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise typer.BadParameter(f"{text[:60]!r} is not UTF-8", param=parameter)
+        if int in kinds and not is_whole_number(text):
+            raise typer.BadParameter(f"{text[:60]!r} is no whole number{full_width_words(text)}", param=parameter)
+    return process(context, value)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the callback's form is typer's

@@ -26,6 +26,25 @@ EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 
+MALFORMED: Final = frozenset(
+    {
+        "api.address_invalid",
+        "api.request_invalid",
+        "cli.batch_malformed",
+        "cli.home_unnamed",
+        "cli.key_malformed",
+        "client.consent_invalid",
+        "client.path_invalid",
+        "client.reason_invalid",
+        "client.url_invalid",
+        "consent.taxpayer_invalid",
+        "members.endpoint_invalid",
+        "node.member_name_invalid",
+        "node.user_name_invalid",
+    }
+)
+"""Codes of a value that was typed in a form which no such value has: bad usage, whichever room noticed it."""
+
 
 class Language(StrEnum):
     """The languages of the reader."""
@@ -102,6 +121,16 @@ def say_rows(result: Mapping[str, Any], *, width: int = 16, words: Callable[[Any
     """Write names and values, one pair a line. width: of the names. words: how a value is told."""
     for name, value in result.items():
         say(f"{name:{width}} {words(value)}")
+
+
+def dated(row: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """Return a row whose moments are texts, under their names without the unit."""
+    from shuiqiao.base.clock import iso_from_ms
+
+    return {
+        name.removesuffix("_ms") if name in fields else name: iso_from_ms(value) if name in fields else value
+        for name, value in row.items()
+    }
 
 
 def show(result: Mapping[str, Any], *, as_json: bool, speak: Callable[[Mapping[str, Any]], None] = say_rows) -> None:
@@ -193,7 +222,9 @@ def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:
     else:
         sys.stderr.write(f"error {error.code}: {visible_line(error.message)}\n")
         sys.stderr.write(visible(next_words(error.as_dict())) + "\n")
-    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
+    if isinstance(error, Unavailable):
+        return EXIT_UNAVAILABLE
+    return EXIT_USAGE if error.code in MALFORMED else EXIT_REFUSED
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,19 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.environment import PASSWORD_FILE_VARIABLE, TOKEN_FILE_VARIABLE
-from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.files import read_regular
 from shuiqiao.cli.home import accounts_at_work, all_items, require_token_file
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show
+from shuiqiao.cli.secret import secret_in, typed_secret
 
 if TYPE_CHECKING:
     from shuiqiao.client.operation import Operation, Sent, Told
 
 users_app = command_group("Accounts of people and programs at this institution, and their roles 用户与角色.")
-
-MAX_SECRET_BYTES = 1024
-"""Of a file that holds a password."""
 
 Name = Annotated[str, typer.Argument(help="The name by which the user logs in 用户名.")]
 Roles = Annotated[
@@ -249,33 +244,21 @@ def users_disable_client(
     _perform(home, token_file, DISABLE_CLIENT, lambda: ClientChoice(client=name), as_json=json)
 
 
-def _secret_in(path: Path) -> str:
-    """Return the password in a file, without its last line end; raises Unavailable ``node.file_unreadable``."""
-    try:
-        data = read_regular(path, max_bytes=MAX_SECRET_BYTES)
-    except OSError as error:
-        raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
-    return data[:MAX_SECRET_BYTES].decode(errors="replace").rstrip("\r\n")
+_FILE = "the password file"
 
 
 def _password() -> str:
     """Return a user's password: from the file that the environment names, else typed."""
     named = os.environ.get(PASSWORD_FILE_VARIABLE, "")
     if named:
-        return _secret_in(Path(named))
-    return _typed("password 密码")
+        return secret_in(Path(named), what=_FILE)
+    return typed_secret("password 密码")
 
 
 def _new_password(path: Path | None) -> str:
     if path is not None:
-        return _secret_in(path)
-    return _typed("new password 新密码", twice=True)
-
-
-def _typed(question: str, *, twice: bool = False) -> str:
-    if not sys.stdin.isatty():
-        raise Unavailable("cli.password_missing", f"there is no terminal at which to type the {question}")
-    return str(typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True))
+        return secret_in(path, what=_FILE)
+    return typed_secret("new password 新密码", twice=True)
 
 
 def _speak(result: Mapping[str, Any]) -> None:

@@ -273,14 +273,26 @@ class HttpClient:
                 f"{self.place} did not answer within {limit_s:g} s",
                 retry_after_s=_RETRY_S,
             ) from error
-        except httpx2.RemoteProtocolError as error:
+        except (httpx2.RemoteProtocolError, httpx2.ReadError) as error:
+            if isinstance(error, httpx2.RemoteProtocolError) and not _is_cut_off(error):
+                raise Unavailable(
+                    "client.answer_foreign", f"{self.place} does not speak HTTP as it should: {error}"
+                ) from error
             raise Unavailable(
-                "client.answer_foreign", f"{self.place} does not speak HTTP as it should: {error}"
+                "client.unreachable",
+                f"{self.place} ended, or the line to it, before its answer was whole: whether it did what was asked is "
+                "not known here",
+                retry_after_s=_RETRY_S,
             ) from error
         except httpx2.TransportError as error:
             raise Unavailable(
                 "client.unreachable", f"{self.place} cannot be reached: {error}", retry_after_s=_RETRY_S
             ) from error
+
+
+def _is_cut_off(error: Exception) -> bool:
+    """Tell whether a connection ended where more of an answer was to come; its library says so in words alone."""
+    return any(words in str(error).lower() for words in ("server disconnected", "peer closed connection"))
 
 
 def require_url(url: str, *, pin: bytes | None) -> None:

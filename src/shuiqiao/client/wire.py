@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import no_info_before_validator_function
 
 MAX_EXACT: int = 2**53 - 1
 """The largest whole number that every JSON reader holds exactly."""
@@ -28,10 +31,50 @@ def example(**fields: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
+_SECRETS: Final = frozenset({"code", "key_file", "new", "old", "password", "secret", "token"})
+
+
+def holds_secret(place: Iterable[object]) -> bool:
+    """Tell whether a field holds what is nobody else's, by its place in a message: a refusal does not repeat it."""
+    return not _SECRETS.isdisjoint(map(str, place))
+
+
+def _no_text(value: Any) -> Any:
+    """Return what may be a number; JSON Schema takes 3.0 for a whole one, and so does this."""
+    if isinstance(value, str | bytes | bool):
+        raise PydanticCustomError("number_type", "this is no number")
+    return value
+
+
+def _make_strict(schema: Any) -> None:
+    """Let no text be taken for a number or for yes and no in a schema of pydantic's core, at any depth."""
+    waiting = [schema]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if str(found.get("type")) == "bool":
+                found["strict"] = True
+            elif str(found.get("type")) in {"int", "float"}:
+                plain: Any = dict(found)
+                found.clear()
+                found |= no_info_before_validator_function(_no_text, plain)
+                continue
+            waiting += [each for name, each in found.items() if name not in {"metadata", "default"}]
+        elif isinstance(found, list):
+            waiting += found
+
+
 class Wire(BaseModel):
-    """A message of the API: unknown fields are refused, and nothing changes after it was read."""
+    """A message of the API: unknown fields are refused, no text is a number, nothing changes after it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Return the schema whose numbers are strict: ``"1_0"`` is ten to Python, and to no other reader."""
+        schema = handler(source)
+        _make_strict(schema)
+        return schema
 
 
 class Nothing(Wire):

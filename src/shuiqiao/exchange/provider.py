@@ -338,7 +338,7 @@ class Provider:
                 "exchange.vault_unsettled",
                 f"the vault of {message.receiver} cannot catch up with the ledger: {error.code}: {error.message}",
                 retry_after_s=_UNSETTLED_RETRY_S,
-                next_step="The provider's operator runs `shuiqiao ingest` again; then send the same request.",
+                next_step="The provider's operator runs `shuiqiao ingest FILE` again; then send the same request.",
             ) from error
 
     def _inventories(self, message: RequestMessage, uscc: Uscc) -> dict[str, Inventory]:

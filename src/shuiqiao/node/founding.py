@@ -18,6 +18,7 @@ LIMIT: every institution of such a network that is made here has a vote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     require_p2p,
 )
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, genesis_of_members, network_id
-from shuiqiao.members.model import MEMBER_ID, EngineName, Role
+from shuiqiao.members.model import MAX_NAME_CHARACTERS, MEMBER_ID, NAME_PATTERN, EngineName, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, load_keys, require_first_keys
 from shuiqiao.node.home.making import (
@@ -113,7 +114,8 @@ def prepare_member(
     random one beside the home. p2p: where others reach the CometBFT node of a validator, as HOST:PORT; None for no
     validator. Raises InvalidInput ``node.member_name_invalid``, ``ledger.p2p_invalid``, what ``prepare_home`` raises.
     """
-    _require_name(new.member)
+    _require_names(new)
+    require_shown_name(network)
     seeds, node = MemberSeeds.generate(entropy), _node_keys(p2p, entropy=entropy)
     face = new.face(seeds, Registration.in_genesis(network, MemberId(new.member)), suite=suite, node=node)
     prepare_home(
@@ -277,7 +279,7 @@ def join_network(
     p2p: as in ``prepare_member``. Raises Conflict ``node.member_known``; InvalidInput ``node.member_name_invalid``,
     ``node.joining_unsupported``, ``node.validator_file_wrong``, ``ledger.p2p_invalid``; what ``create_home`` raises.
     """
-    _require_name(new.member)
+    _require_names(new)
     agreed = decode_genesis(genesis)
     if any(member.id == new.member for member in agreed.members):
         raise Conflict("node.member_known", f"{new.member} is a member by the genesis: its keys are made already")
@@ -307,8 +309,27 @@ def join_network(
     return home.member_file
 
 
-def _require_name(member: str) -> None:
+def require_member_id(member: str) -> None:
+    """Return if a text may be the id of a member; raises InvalidInput ``node.member_name_invalid``."""
     if not MEMBER_ID.match(member):
         raise InvalidInput(
             "node.member_name_invalid", f"{member[:40]!r} is not 2 to 32 of a-z, 0-9 and -, beginning with a letter"
         )
+
+
+def require_shown_name(name: str) -> None:
+    """Return if people can read a name, of a member or of a network; raises InvalidInput ``node.member_name_invalid``.
+
+    [MEMBER-27]
+    """
+    if len(name) > MAX_NAME_CHARACTERS or not re.match(NAME_PATTERN, name):
+        raise InvalidInput(
+            "node.member_name_invalid",
+            f"{name[:40]!r} is no name of 1 to {MAX_NAME_CHARACTERS} characters that people can see",
+        )
+
+
+def _require_names(new: NewMember) -> None:
+    require_member_id(new.member)
+    for name in (new.name, new.name_zh):
+        require_shown_name(name)

@@ -416,7 +416,8 @@ def _approved(state: StateView, action: Action) -> bytes:
             "node.not_approved",
             f"no listed proposal to {' '.join(map(str, _shown(action_state(action)).values()))} is approved and waits "
             "to be carried out",
-            next_step="put it to the vote: shuiqiao members propose; a regulator may act alone with --evidence",
+            next_step="put it to the vote: shuiqiao members propose --help lists the acts; "
+            "a regulator may act alone with --evidence",
         )
     return found[-1]
 

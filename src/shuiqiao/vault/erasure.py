@@ -74,7 +74,7 @@ class Eraser:
                 raise InvalidInput(
                     "vault.batch_pending",
                     f"batch {batch.hex()} is not on the ledger: there is nothing to tell of its erasure",
-                    next_step="see `shuiqiao pending list`; `shuiqiao pending abandon` gives the batch up",
+                    next_step="see `shuiqiao pending list`; `shuiqiao pending abandon ID` gives the batch up",
                 )
             if any(number == row.number for number, _ in writer.pending_erasures()):
                 raise Conflict(

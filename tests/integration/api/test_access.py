@@ -38,7 +38,7 @@ def test_every_route_says_which_permission_it_asks_for(bureau, door):
     assert [path for _, path, operation in found if not operation.get(PERMISSION_FIELD)] == []
 
 
-def test_only_logging_in_enrolling_by_a_code_credentials_and_what_a_supervisor_asks_is_open(bureau):
+def test_only_logging_in_a_code_credentials_what_a_bank_offers_and_what_a_supervisor_asks_is_open(bureau):
     found = {
         path for _, path, operation in operations(bureau.document("public")) if operation[PERMISSION_FIELD] == OPEN
     }
@@ -46,6 +46,7 @@ def test_only_logging_in_enrolling_by_a_code_credentials_and_what_a_supervisor_a
         "/healthz",
         "/readyz",
         "/metrics",
+        "/api/v1/offered-products",
         "/api/v1/openapi.json",
         "/api/v1/enrolments",
         "/api/v1/enrolments/recoveries",

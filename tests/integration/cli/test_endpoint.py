@@ -26,7 +26,7 @@ def test_an_endpoint_is_put_on_the_ledger_moved_and_taken_back_by_one_command(he
     assert listed() == ("http://127.0.0.1:8700", "")
     for wrong in ("https://user@bureau.example", "http://bureau.example", "bureau.example:8700"):
         refused = endpoint(wrong)
-        assert (refused.code, refused.json["error"]["code"]) == (1, "members.endpoint_invalid")
+        assert (refused.code, refused.json["error"]["code"]) == (2, "members.endpoint_invalid")
     assert endpoint("https://bureau.example", "--pin", "9B").json["error"]["code"] == "members.endpoint_invalid"
     assert endpoint("").code == 0
     assert listed() == ("", "")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from consortium_world import TAXPAYER
+
 FIRM = "9199000000000001X0"
 
 
-def refused(said):
-    assert said.code == 1
+def refused(said, *, code=1):
+    assert said.code == code
     return said.json["error"]["code"]
 
 
@@ -18,7 +20,19 @@ def test_a_code_is_shown_once_and_another_voids_it(here, home):
     assert one["code"] != other["code"]
     assert [len(part) for part in one["code"].split("-")] == [4, 4, 4]
     said = here("enterprise", "code", "no number!", "--reference", "x", "--home", home, "--json")
-    assert refused(said) == "consent.taxpayer_invalid"
+    assert refused(said, code=2) == "api.request_invalid"
+    typed = here("enterprise", "code", "９１９９Ｘ", "--reference", "x", "--home", home)
+    assert (typed.code, "full-width, type '9199X'" in typed.err, "^" in typed.err) == (2, True, False)
+
+
+def test_the_counter_is_told_whether_the_bureau_knows_the_number(here, home, files):
+    words = ("enterprise", "code", TAXPAYER, "--reference", "check-1", "--home", home)
+    unknown = here(*words)
+    assert (unknown.code, "is_registered  no" in unknown.out) == (0, True)
+    assert f"holds no registration record of {TAXPAYER}: look at the number again" in unknown.err
+    assert here("ingest", files["registration"], "--home", home).code == 0
+    known = here(*words, "--json")
+    assert (known.json["is_registered"], known.err) == (True, "")
 
 
 def test_nobody_used_and_disputed_anything_yet(here, home):
@@ -27,7 +41,7 @@ def test_nobody_used_and_disputed_anything_yet(here, home):
         arguments = ("enterprise", "used", FIRM, "--as-of", as_of, "--home", home, "--json")
         assert here(*arguments).json == {"uses": []}
     said = here("enterprise", "used", FIRM, "--as-of", "soon", "--home", home, "--json")
-    assert refused(said) == "api.request_invalid"
+    assert refused(said, code=2) == "api.request_invalid"
     assert here("enterprise", "disputes", "--home", home, "--json").json == {"disputes": []}
     assert "0 disputes" in here("enterprise", "disputes", "--home", home).out
 

@@ -111,7 +111,9 @@ def test_what_is_missing_is_asked_for(here, tmp_path, words):
 
 
 def test_on_a_terminal_it_asks_for_everything(tmp_path):
-    answers = ["9", "2", "my-bank", "bank-z", "bank", "Bank Z", "丁银行", "delta", "intl", "bank-z.example:26656"]
+    # What is no answer (a choice that is none, an id, a name that nobody sees) is said, and asked again.
+    answers = ["9", "2", "my-bank", "Bank Z", "bank-z", "bank", "  ", "Bank Z", "丁银行", "delta", ""]
+    answers += ["bank-z.example:26656"]
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "init", "--json"],
@@ -128,4 +130,5 @@ def test_on_a_terminal_it_asks_for_everything(tmp_path):
     os.close(controller)
     assert process.returncode == 0
     assert b'"member": "bank-z"' in out
+    assert b'"suite": "intl"' in out
     assert node_of(Home(tmp_path / "my-bank").member_file.read_text()).endswith("@bank-z.example:26656")

@@ -45,6 +45,16 @@ def test_a_short_passphrase_encrypts_no_keys_and_a_file_that_others_read_is_warn
     assert f"others can read the passphrase file {new} (mode 644)" in done.err
 
 
+def test_where_a_passphrase_is_read_it_is_said_who_else_reads_it(shuiqiao, home, tmp_path):
+    """Each process says it anew: whoever looks at a log or a terminal sees it."""
+    file = tmp_path / "passphrase"
+    file.write_bytes(Home(home).passphrase.read_bytes())
+    for mode, warns in ((0o640, True), (0o600, False)):
+        file.chmod(mode)
+        done = shuiqiao("keys", "show", "--home", home, SHUIQIAO_PASSPHRASE_FILE=str(file))
+        assert (done.code, f"others can read the passphrase file {file} (mode 640)" in done.err) == (0, warns)
+
+
 def test_the_passphrase_of_a_served_home_is_left_as_it_is_and_what_to_do_is_said(here, home, tmp_path):
     """The server would go on with the one of before, and its next start alone show whether it finds the new one."""
     (tmp_path / "new").write_text("another passphrase\n")

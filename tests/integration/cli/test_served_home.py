@@ -80,7 +80,7 @@ def test_a_refusal_is_told_in_the_words_of_its_place(at_home, tmp_path):
     for arguments, code in codes.items():
         refused = at_home(*arguments)
         assert refused.json["error"]["code"] == code
-        assert refused.code == (3 if code == "node.file_unreadable" else 1)
+        assert refused.code == {"node.file_unreadable": 3, "api.request_invalid": 2}.get(code, 1)
         assert refused.json["error"]["next_step_zh"]
     refused = at_home("members", "vote", "abcd", "--approve").json["error"]
     assert "'abcd' begins the digest of 0 proposals" in refused["message"]

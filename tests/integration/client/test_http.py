@@ -117,11 +117,23 @@ def test_an_answer_that_is_packed_is_not_unpacked(served):
     assert refused(at(served(lambda link: link.sendall(packed)))).code == "client.answer_foreign"
 
 
+def test_what_is_no_http_is_told(served):
+    assert refused(at(served(lambda link: link.sendall(b"SSH-2.0-x\r\n\r\n")))).code == "client.answer_foreign"
+
+
 @pytest.mark.parametrize(
-    "said", [b"SSH-2.0-x\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"], ids=range(3)
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nx",
+    ],
+    ids=["nothing", "declared", "chunked"],
 )
-def test_what_is_no_http_is_told(served, said):
-    assert refused(at(served(lambda link: link.sendall(said)))).code == "client.answer_foreign"
+def test_a_server_that_ends_in_the_middle_of_its_answer_is_told_as_that(served, said):
+    error = refused(at(served(lambda link: link.sendall(said))))
+    assert (error.code, error.retry_after_s is not None) == ("client.unreachable", True)
+    assert "before its answer was whole: whether it did what was asked is not known here" in error.message
 
 
 def drip(link: socket.socket) -> None:

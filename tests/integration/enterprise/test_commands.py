@@ -54,7 +54,20 @@ def key(tmp_path):
 
 
 @pytest.fixture
-def firm(here, world, passphrase, key):
+def code_of(tmp_path):
+    """Says by options which one-time code is shown."""
+
+    def options(code):
+        path = tmp_path / f"{code}.code"
+        path.write_text(f"{code}\n", encoding="utf-8")
+        path.chmod(0o600)
+        return "--code-file", path
+
+    return options
+
+
+@pytest.fixture
+def firm(here, world, passphrase, key, code_of):
     """Says what a command of the enterprise said, and fails where it was refused."""
 
     def call(*arguments, fails=""):
@@ -64,7 +77,7 @@ def firm(here, world, passphrase, key):
             assert said.json["error"]["code"] == fails
         return said.json
 
-    call("enrol", TAXPAYER, world.code(TAXPAYER), "--bureau", world.bureau_url)
+    call("enrol", TAXPAYER, *code_of(world.code(TAXPAYER)), "--bureau", world.bureau_url)
     return call
 
 
@@ -82,7 +95,7 @@ def test_the_text_is_shown_before_it_is_signed(here, firm, world, key):
     """[CONSENT-24]: both languages, the same that bureau and bank have on file, its digest in what was signed."""
     said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--key", key, "--json")
     assert said.code == 0, said.err
-    assert said.err.startswith(f"{said.json['text_zh']}\n{said.json['text_en']}\n")
+    assert f"\n{said.json['text_zh']}\n{said.json['text_en']}\n" in said.err
     assert (TAXPAYER in said.json["text_zh"], LEAD_BANK in said.json["text_en"]) == (True, True)
     artefact = world.bureau.running.institution.consent_service.artefact(said.json["consent"])
     assert (artefact.text.hex(), consent_text(artefact).zh) == (said.json["text_digest"], said.json["text_zh"])
@@ -125,11 +138,14 @@ def test_at_a_terminal_a_person_is_asked(here, firm, key, monkeypatch, reply, co
     assert len(firm("consents")["consents"]) == len(before) + 1 - code
 
 
-def test_an_application_is_made_decided_and_explained(firm, world):
+def test_an_application_is_made_decided_and_explained(firm, here, world, key):
     consent = consented(firm)
     applied = firm("apply", consent, "5000000", "--bank", world.bank_url)
     assert [step["step"] for step in applied["timeline"]][:2] == ["received", "submitted"]
     assert applied["decision"] is None
+    assert ("goes on with it by itself" in applied["note_en"], "自行继续办理" in applied["note_zh"]) == (True, True)
+    spoken = here("enterprise", "applications", applied["application"], "--bank", world.bank_url, "--key", key)
+    assert f"{applied['note_en']} {applied['note_zh']}" in spoken.out
     decide(world, bytes.fromhex(applied["application"]))
     listed = firm("applications", "--bank", world.bank_url)["applications"]
     assert applied["application"] in [row["application"] for row in listed]
@@ -141,6 +157,8 @@ def test_an_application_is_made_decided_and_explained(firm, world):
         0,
         False,
     )
+    assert (shown["note_en"], shown["note_zh"]) == ("", "")
+    assert all(each["code"] and each["en"] and each["zh"] for each in decision["reasons"])
     reason = next(each for each in decision["reasons"] if each["code"] == "risk_too_high")
     assert ("chance of default" in reason["en"], "违约" in reason["zh"]) == (True, True)
     # What the bank's model made of it, and how, is the bank's own.
@@ -223,7 +241,7 @@ def test_who_repeats_what_got_no_answer_makes_nothing_twice(firm, here, world, k
 
     def lost(*arguments):
         said = here("enterprise", *arguments, "--key", key, "--json")
-        assert (said.code, said.json["error"]["code"]) == (3, "client.answer_foreign")
+        assert (said.code, said.json["error"]["code"]) == (3, "client.unreachable")
 
     def sent():
         return [*key.parent.glob("*.sent.json")]
@@ -334,6 +352,49 @@ def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(fi
     assert (verified["valid"], verified["kind"]) == (True, "consent.revoke")
 
 
+def test_what_a_bank_offers_is_asked_without_a_key_and_nothing_else_is_consented_to(firm, here, world):
+    listed = here("enterprise", "products", "--bank", world.bank_url, "--json").json["products"]
+    offered = {row["product"]: row for row in listed}
+    assert {"invoice-loan", "tax-credit-loan"} <= set(offered)
+    loan = offered[INVOICE_LOAN.id]
+    assert (loan["name"], loan["to_fen"]) == (INVOICE_LOAN.names.en, INVOICE_LOAN.limit.cap_fen)
+    assert not {"model", "rules", "refer_above", "churn_bands"} & set(loan), "how a bank judges is its own"
+    assert here("enterprise", "products", "--bank", world.bureau_url, "--json").json == {"products": []}
+    before = firm("consents")["consents"]
+    at = ("--bank", world.bank_url)
+    firm("consent", LEAD_BANK, "no-such-loan", *CONSENT, *at, fails="client.product_not_offered")
+    firm("consent", REGULATOR, INVOICE_LOAN.id, *CONSENT, *at, fails="client.institution_differs")
+    assert firm("consents")["consents"] == before, "nothing was signed"
+    assert firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, *at)["status"] == "active"
+
+
+def test_what_is_typed_wrong_is_said_before_a_key_is_opened(here, tmp_path):
+    """No key file is there: whoever mistypes is told of that first, with exit code 2."""
+    absent = ("--key", tmp_path / "absent.key", "--json")
+    address, consent = ("--bank", "http://127.0.0.1:1"), f"tax-bureau/{'4f' * 16}"
+    day = ("--from", "2024-01-01", "--to", "2024-12-31", "--item", "invoice_issued@2=core")
+    for words in (
+        ("consent", "First Bank", "loan", *day),
+        ("consent", "first-bank", "贷款", *day),
+        ("consent", "first-bank", "loan", *day[:-1], "invoices"),
+        ("pause", "tax-bureau"),
+        ("resume", "tax-bureau/ZZ"),
+        ("revoke", consent, "--bureau", "bureau.example"),
+        ("apply", consent, "1", "--bank", "the bank"),
+        ("apply", consent, "1", *address, "--industry", "Z"),
+        ("apply", consent, "1", *address, "--province", "四四"),
+        ("applications", *address, "--consent", "mine"),
+        ("receipts", "0", *address, "--consent", "mine"),
+        ("records", "--bureau", "http://"),
+        ("dispute", "zz", "0", "--reason", "void"),
+        ("used", "--as-of", "yesterday"),
+        ("enrol", "９１９９Ｘ", "--bureau", "http://127.0.0.1:1"),
+        ("recover", "9199 01", "--bureau", "http://127.0.0.1:1"),
+    ):
+        said = here("enterprise", *words, *absent)
+        assert (said.code, "^" in said.out, "[0-9" in said.out) == (2, False, False), (words, said.out)
+
+
 def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world, tmp_path):
     consent = consented(firm)
     world.wait_for(lambda: world.bank.running.institution.consent_file.artefact(consent))
@@ -360,16 +421,26 @@ def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world
     assert (record["batch"], record["leaf"]) in changed
 
 
-def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path):
+def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path, code_of):
     consent = consented(firm)
-    told = firm("enrol", TAXPAYER, "0000-0000-0000", "--bureau", world.bureau_url, "--backup")
+    told = firm("enrol", TAXPAYER, *code_of("0000-0000-0000"), "--bureau", world.bureau_url, "--backup")
     assert (told["backup"], told["code_used"]) == (True, False), "the key is enrolled already"
-    assert firm("enrol", TAXPAYER, "0000-0000-0000", "--bureau", world.bureau_url)["backup"] is False
+    assert firm("enrol", TAXPAYER, *code_of("0000-0000-0000"), "--bureau", world.bureau_url)["backup"] is False
     code = world.code(TAXPAYER, purpose=CodePurpose.RECOVER)
-    firm("recover", TAXPAYER, code, "--bureau", world.bureau_url, fails="crypto.key_file_exists")
+    firm("recover", TAXPAYER, *code_of(code), "--bureau", world.bureau_url, fails="crypto.key_file_exists")
     other = tmp_path / "other" / "firm.key"
     other.parent.mkdir()
-    arguments = ("enterprise", "recover", TAXPAYER, code, "--bureau", world.bureau_url, "--key", other, "--json")
+    arguments = (
+        "enterprise",
+        "recover",
+        TAXPAYER,
+        *code_of(code),
+        "--bureau",
+        world.bureau_url,
+        "--key",
+        other,
+        "--json",
+    )
     assert here(*arguments).code == 0
     assert other.read_bytes() == key.read_bytes()
     other.unlink()
@@ -379,11 +450,13 @@ def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm
     assert consent in [row["consent"] for row in shown]
 
 
-def test_what_is_not_the_enterprise_s_bureau_or_key_is_refused(firm, here, world, key, tmp_path):
+def test_what_is_not_the_enterprise_s_bureau_or_key_is_refused(firm, here, world, key, tmp_path, code_of):
     firm("consents", "--bureau", world.bank_url, fails="client.institution_differs")
-    firm("enrol", OTHER_TAXPAYER, "0000", "--bureau", world.bureau_url, fails="client.bureau_differs")
+    firm("enrol", OTHER_TAXPAYER, *code_of("0000"), "--bureau", world.bureau_url, fails="client.bureau_differs")
     fresh = tmp_path / "fresh.key"
-    wrong = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", fresh, "--json")
+    wrong = here(
+        "enterprise", "enrol", TAXPAYER, *code_of("0000"), "--bureau", world.bureau_url, "--key", fresh, "--json"
+    )
     assert wrong.json["error"]["code"] == "consent.code_wrong"
     # The key is there, and which bureau knows it is not: nobody does.
     assert (fresh.exists(), fresh.stat().st_mode & 0o777) == (True, 0o600)
@@ -393,14 +466,16 @@ def test_what_is_not_the_enterprise_s_bureau_or_key_is_refused(firm, here, world
     firm("consents", fails="client.bureau_file_damaged")
 
 
-def test_a_key_file_of_something_else_signs_nothing(here, world, passphrase, tmp_path):
+def test_a_key_file_of_something_else_signs_nothing(here, world, passphrase, tmp_path, code_of):
     path = tmp_path / "signing.key"
     fields = {"seed": bytes(32), "suite": SuiteName.INTL, "purpose": "signing", "passphrase": PASSPHRASE}
     save_key_file(path, **fields, entropy=system_entropy, cost=CHEAP)
-    said = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", path, "--json")
+    said = here(
+        "enterprise", "enrol", TAXPAYER, *code_of("0000"), "--bureau", world.bureau_url, "--key", path, "--json"
+    )
     assert said.json["error"]["code"] == "client.key_file_foreign"
 
 
-def test_without_a_passphrase_and_a_terminal_it_says_what_is_missing(here, world, key):
-    said = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", key, "--json")
+def test_without_a_passphrase_and_a_terminal_it_says_what_is_missing(here, world, key, code_of):
+    said = here("enterprise", "enrol", TAXPAYER, *code_of("0000"), "--bureau", world.bureau_url, "--key", key, "--json")
     assert (said.code, said.json["error"]["code"]) == (3, "cli.passphrase_missing")

@@ -54,6 +54,9 @@ def test_all_five_answer_and_the_bureau_has_its_records(sandbox, capsys):
     rows = found["institutions"]
     assert len(found["taxpayers"]) == min(3, sandbox.plan.taxpayers)
     assert (code, [row["member"] for row in rows], [row["ready"] for row in rows]) == (0, [*MEMBERS], [True] * 5)
+    with pytest.raises(SystemExit):
+        run(["sandbox", "status", "--dir", str(sandbox.folder.folder)])
+    assert f"taxpayers    {' '.join(found['taxpayers'])} ... 可用纳税人" in capsys.readouterr().out
     assert list(rows[0]) == ["member", "role", "url", "ready", "height", "users"]
     assert rows[0]["height"] > 0
     assert sandbox.plan.has_records

@@ -99,6 +99,18 @@ def test_an_error_that_a_library_makes_of_it_is_still_an_interruption():
     assert "Traceback" not in complaint
 
 
+def test_what_was_interrupted_says_how_far_it_came():
+    body = """
+try:
+    wait()
+except KeyboardInterrupt as error:
+    error.add_note("7 records are in")
+    raise
+"""
+    code, _, complaint = run(body, number=signal.SIGINT)
+    assert (code, "; 7 records are in" in complaint) == (130, True)
+
+
 def test_closing_is_not_cut_short():
     assert run(CLOSING_TAKES_TIME, number=signal.SIGINT)[:2] == (130, ["closed"])
 

@@ -11,6 +11,7 @@ import typer.main
 
 from shuiqiao.cli.door import run
 from shuiqiao.cli.main import app
+from shuiqiao.cli.output import MALFORMED
 
 NO_UTF_8 = os.fsdecode(b"9\xff")
 
@@ -18,9 +19,9 @@ NO_UTF_8 = os.fsdecode(b"9\xff")
 def commands(command, path=()):
     """Every command that does something, with the words that lead to it."""
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or (path and command.invoke_without_command):
         yield path, command
-    else:
+    if inner is not None:
         for name, below in inner.items():
             yield from commands(below, (*path, name))
 
@@ -34,9 +35,10 @@ WANT_MORE = {
     ("audit",),
     ("request",),
     ("enterprise", "used"),
+    ("enterprise", "answer"),
     ("approvals", "propose", "model"),
 }
-"""Commands some of whose options want another one beside them, which the line here does not give."""
+"""Commands some of whose words want another one beside them, or a form that the line here does not give."""
 
 
 def is_path(parameter):
@@ -104,8 +106,22 @@ def test_a_path_is_taken_whatever_its_bytes(path, parameter, tmp_path, monkeypat
     (tmp_path / NO_UTF_8).mkdir()
     (tmp_path / NO_UTF_8 / "kept").touch()
     code, error = error_of(line(path, parameter=parameter, value=NO_UTF_8), capsys)
-    assert code in {0, 1, 3} or (path in WANT_MORE and code == 2), "a name is a name"
+    # What the other words are is looked at first, and "0" is not everything.
+    is_usage = path in WANT_MORE or error.get("code") in MALFORMED
+    assert code in {0, 1, 3} or (is_usage and code == 2), "a name is a name"
     assert "UTF-8" not in error.get("message", "")
+
+
+NUMBERS = [each for each in parameters(of_paths=False) if "int" in str(each.values[1].type_descriptor.annotation)]
+
+
+@pytest.mark.parametrize("typed", ["1_0", " 10", "+10", "１０"])
+@pytest.mark.parametrize(("path", "parameter"), NUMBERS)
+def test_a_number_is_what_every_reader_takes_for_one(path, parameter, typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, error = error_of(line(path, parameter=parameter, value=typed), capsys)
+    assert (code, error["code"]) == (2, "cli.usage_wrong")
+    assert "is no whole number" in error["message"]
 
 
 def test_all_commands_are_looked_at():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Path, Query
 
@@ -17,8 +17,6 @@ from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import oversight as api
 from shuiqiao.client.resources.members import MemberPage, MemberRecord
 from shuiqiao.client.resources.oversight import (
-    AlarmPage,
-    AlarmRecord,
     PastPage,
     PastRecord,
     PastUse,
@@ -28,12 +26,10 @@ from shuiqiao.client.resources.oversight import (
 from shuiqiao.client.resources.requests import LIST_USES, PastUseQuery
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
-from shuiqiao.node.operations.ledger import ScannedBlocks
 from shuiqiao.node.operations.oversight import release_record
 from shuiqiao.node.operations.paging import MAX_PROVEN
 from shuiqiao.node.past import moment_of, told_members, told_row
 from shuiqiao.oversight.as_of import Subject
-from shuiqiao.oversight.contract import ALARM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +43,6 @@ oversight = Routes("oversight")
 Attribute = Annotated[
     Literal["grade", "industry", "province"], Query(description="By this attribute alone", examples=["grade"])
 ]
-
-_IN_BYTES: Final = ALARM.encode()
-"""An alarm's signed bytes hold its kind; others are not decoded."""
 
 PastSubject = Annotated[Subject, Path(description="What is asked about", examples=["given"])]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
@@ -98,33 +91,12 @@ def list_standing_alarms(
     return performed(running, caller, api.LIST_STANDING_ALARMS, PageQuery(limit=limit, cursor=cursor))
 
 
-@oversight.get("/alarms", permission="oversight.read")
-def list_alarms(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None) -> AlarmPage:
+@oversight.perform(api.LIST_ALARMS, permission="oversight.read")
+def list_alarms(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None
+) -> api.AlarmPage:
     """List the alarms that members raised on the ledger, in its order."""
-    first, found = int(cursor or 0), list[AlarmRecord]()
-    blocks = ScannedBlocks(running.institution, first=first)
-    for block in blocks:
-        for index, raw in enumerate(block.transactions, start=block.first_index):
-            if index < first or _IN_BYTES not in raw:
-                continue
-            tx = running.institution.outbox.decode(raw)
-            if tx.kind != ALARM:
-                continue
-            if len(found) == limit:
-                return AlarmPage(items=tuple(found), next=str(index))
-            found.append(
-                AlarmRecord(
-                    index=index,
-                    height=block.height,
-                    time_ms=block.time_ms,
-                    author=tx.author,
-                    alarm=tx.body.alarm.hex(),
-                    subject=tx.body.subject,
-                    accused=tx.body.accused,
-                    evidence_digest=tx.body.evidence_digest.hex(),
-                )
-            )
-    return AlarmPage(items=tuple(found), next=None if blocks.next_index is None else str(blocks.next_index))
+    return performed(running, caller, api.LIST_ALARMS, api.AlarmQuestion(limit=limit, cursor=cursor))
 
 
 @oversight.get("/past/members", permission="oversight.read", codes=PAST_CODES)

@@ -10,11 +10,13 @@ from typing import Annotated
 
 from fastapi import Path
 
+from shuiqiao.api.access import OPEN
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client.resources import products as api
 from shuiqiao.client.wire import Nothing
+from shuiqiao.node.operations import products as offered
 
 products = Routes("products")
 
@@ -27,6 +29,12 @@ _OF_CHANGE = ("node.role_wrong", "node.two_people_needed")
 def list_products(running: Running, caller: Caller) -> api.ProductPage:
     """List the products and which model decides for each."""
     return performed(running, caller, api.LIST_PRODUCTS, Nothing())
+
+
+@products.get(api.LIST_OFFERED.path, permission=OPEN)
+def list_offered(running: Running) -> api.OfferedPage:
+    """List what this bank offers, for anybody: an enterprise names one of these in its consent."""
+    return offered.list_offered(running.institution)
 
 
 @products.perform(api.READ_PRODUCT, permission="products.read", codes=("node.role_wrong", "lending.product_unknown"))

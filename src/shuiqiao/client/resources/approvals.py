@@ -161,6 +161,8 @@ class EmergencyProposal(Wire):
     days: Days
     evidence_digest: Digest
     """The network's hash of the file that says why, which stays with the regulator."""
+    evidence: Annotated[str, Field(max_length=MAX_TEXT)] = ""
+    """The text of that file, for the second person; left out where it is no text, or a longer one."""
 
 
 class RotationProposal(Wire):

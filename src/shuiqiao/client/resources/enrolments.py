@@ -20,7 +20,7 @@ class CodeOrder(Wire):
 
     model_config = example(taxpayer="91440300MA5LEAKME7", reference="check-2026-000017", purpose="enrol")
 
-    taxpayer: Name
+    taxpayer: TaxpayerText
     reference: Annotated[str, Field(min_length=1, max_length=64)]
     """The bureau's own random reference of the identity check."""
     purpose: Literal["enrol", "recover"] = "enrol"

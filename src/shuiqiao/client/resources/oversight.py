@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
@@ -84,6 +84,14 @@ class AlarmRecord(Wire):
     accused: Name | None
     evidence_digest: Hex
     """Of the evidence, which lies with whoever raised it."""
+
+
+class AlarmQuestion(PageQuery):
+    """Asks for alarms from a leaf index on, which is the cursor."""
+
+    model_config = example(limit=100, cursor="12")
+
+    cursor: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})$")] | None = None
 
 
 class AlarmPage(Page[AlarmRecord]):
@@ -262,4 +270,5 @@ LIST_STATISTICS: Final = Operation(method="GET", path="/statistics", sent=Statis
 PUBLISH_STATISTICS: Final = Operation(
     path="/statistics/releases", sent=NewRelease, told=StatisticsRelease, act="statistics.publish"
 )
+LIST_ALARMS: Final = Operation(method="GET", path="/alarms", sent=AlarmQuestion, told=AlarmPage)
 LIST_STANDING_ALARMS: Final = Operation(method="GET", path="/alarms/standing", sent=PageQuery, told=StandingAlarmPage)

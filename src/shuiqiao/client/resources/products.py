@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page
-from shuiqiao.client.wire import Hex, Name, Nothing, Wire, example
+from shuiqiao.client.wire import Count, Hex, Name, Nothing, Wire, example
 
 MAX_RULES_CHARS: Final = 16_384
 """Of the text of a product's rules; those of the catalogue have under 2,000."""
@@ -26,6 +26,17 @@ _PRODUCT = {
     "name_zh": "税信贷",
     "model": "6c" * 32,
     "since": "2026-01-05T08:00:00.000Z",
+}
+
+_OFFERED = {
+    "product": "tax-credit-loan",
+    "name": "Tax credit loan",
+    "name_zh": "税信贷",
+    "from_fen": 1_000_000,
+    "to_fen": 500_000_000,
+    "rate_from": "0.0315",
+    "rate_to": "0.1500",
+    "min_age_months": 24,
 }
 
 
@@ -46,6 +57,28 @@ class ProductPage(Page[ProductRecord]):
     """Products by id."""
 
     model_config = example(items=[_PRODUCT], next=None)
+
+
+class OfferedProduct(Wire):
+    """A product that a bank offers, as anybody may read it: amounts in fen, annual rates as texts."""
+
+    model_config = example(**_OFFERED)
+
+    product: ProductId
+    name: Name
+    name_zh: Name
+    from_fen: Count
+    to_fen: Count
+    rate_from: Name
+    rate_to: Name
+    min_age_months: Count
+    """How long a business must exist."""
+
+
+class OfferedPage(Page[OfferedProduct]):
+    """What a bank offers, by id."""
+
+    model_config = example(items=[_OFFERED], next=None)
 
 
 class ProductQuestion(Wire):
@@ -122,6 +155,7 @@ class ChurnBands(Wire):
 
 
 LIST_PRODUCTS: Final = Operation(method="GET", path="/products", sent=Nothing, told=ProductPage)
+LIST_OFFERED: Final = Operation(method="GET", path="/offered-products", sent=Nothing, told=OfferedPage)
 READ_PRODUCT: Final = Operation(method="GET", path="/products/{product}", sent=ProductQuestion, told=ProductRules)
 CHANGE_RULES: Final = Operation(
     path="/products/rules",

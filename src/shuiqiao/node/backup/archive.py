@@ -166,10 +166,17 @@ def _file_of(file: IO[bytes], block: bytes) -> ArchiveFile:
         text = name.decode("ascii")
         expected = header_of(text, size=size)
     except (ValueError, OverflowError) as error:
-        raise _malformed(f"a header cannot be read: {error}") from error
+        raise _malformed(
+            f"the header of file {text_of_name(name)} is damaged: its name or size cannot be read"
+        ) from error
     if expected != block:
         raise _malformed(f"the header of {text!r} is not the one of a plain file of its name and size")
     return ArchiveFile(file, name=text, size=size)
+
+
+def text_of_name(name: bytes) -> str:
+    """Return a name that may be damaged as a message shows it."""
+    return repr(name.decode("ascii", errors="replace"))
 
 
 def _truncated(what: str) -> InvalidInput:

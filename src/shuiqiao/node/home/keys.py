@@ -27,7 +27,6 @@ import getpass
 import os
 import re
 import shlex
-import stat
 import sys
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -38,7 +37,7 @@ from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.durable import SYSTEM_DISK, link_file, move_into_place, write_file
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import OTHERS, read_regular
+from shuiqiao.base.files import read_regular, warning_of_readers
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, rewrap_key_file, save_key_file
@@ -410,7 +409,8 @@ def _warn_of_former_place(inside: Path, beside: Path) -> None:
 def read_passphrase(path: Path) -> bytes:
     """Return the passphrase in a file, without its last line end.
 
-    Raises Unavailable ``node.passphrase_missing`` or InvalidInput ``node.passphrase_unusable``.
+    Warns where others can read it. Raises Unavailable ``node.passphrase_missing`` or InvalidInput
+    ``node.passphrase_unusable``.
     """
     try:
         text = read_regular(path, max_bytes=MAX_PASSPHRASE_BYTES)
@@ -425,21 +425,24 @@ def read_passphrase(path: Path) -> bytes:
         raise InvalidInput(
             "node.passphrase_unusable", f"{path} holds {len(text)} bytes; a passphrase has 1 to {MAX_PASSPHRASE_BYTES}"
         )
+    _warn_of_readers(path, path.stat().st_mtime_ns)
     return passphrase
 
 
+@cache
+def _warn_of_readers(path: Path, _written_ns: int) -> None:
+    """Say once that others can open what this passphrase protects."""
+    if warning := warning_of_readers(path, what="the passphrase file"):
+        sys.stderr.write(f"warning: {warning}\n")
+
+
 def read_new_passphrase(path: Path) -> bytes:
-    """Return the passphrase in a file from which keys are to be encrypted; warns where others can read the file.
+    """Return the passphrase in a file from which keys are to be encrypted.
 
     Raises InvalidInput ``node.passphrase_short``, and what ``read_passphrase`` raises.
     """
     passphrase = read_passphrase(path)
     require_long(passphrase)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & OTHERS:
-        sys.stderr.write(
-            f"warning: others can read the passphrase file {path} (mode {mode:o}): chmod 600 {shlex.quote(str(path))}\n"
-        )
     return passphrase
 
 

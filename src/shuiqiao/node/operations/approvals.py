@@ -77,9 +77,11 @@ def propose_suspension_vote(call: Call, asked: approvals.SuspensionVoteProposal)
 
 
 def propose_emergency(call: Call, asked: approvals.EmergencyProposal) -> approvals.ApprovalRecord:
-    """Propose a suspension by a regulator alone."""
+    """Propose a suspension by a regulator alone; raises InvalidInput ``node.act_invalid``."""
     evidence = bytes.fromhex(asked.evidence_digest)
-    body = acts.emergency_suspension(call.institution, asked.member, days=asked.days, evidence_digest=evidence)
+    body = acts.emergency_suspension(
+        call.institution, asked.member, days=asked.days, evidence_digest=evidence, evidence=asked.evidence
+    )
     return _proposed(call, ActName.SUSPEND, body)
 
 

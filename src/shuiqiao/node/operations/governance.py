@@ -115,7 +115,7 @@ def named_proposal(institution: Institution, name: str) -> bytes:
 def suspend(institution: Institution, asked: api.Suspension) -> api.MemberGate:
     """Close a member's gate; raises what ``governance.suspend`` raises."""
     if asked.evidence_digest is not None:
-        require_no_users(institution, f"emergency {asked.member}")
+        require_no_users(institution, f"emergency {asked.member} --evidence FILE")
     row = governance.suspend(
         institution,
         asked.member,
@@ -134,7 +134,7 @@ def reinstate(institution: Institution, asked: api.Reinstatement) -> api.MemberG
 
 def freeze(institution: Institution, asked: api.Freeze) -> api.Frozen:
     """Freeze the network; raises what refuses it."""
-    require_no_users(institution, "freeze")
+    require_no_users(institution, "freeze --reason FILE")
     row = governance.freeze(institution, days=asked.days, reason_digest=bytes.fromhex(asked.reason_digest))
     return api.Frozen(**row)
 

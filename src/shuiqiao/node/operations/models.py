@@ -119,7 +119,7 @@ def offer_to_provider(institution: Institution, asked: api.ModelOffer) -> api.Le
 
     Raises Denied ``node.two_people_needed``, what ``prepare_offer`` and ``offer_model`` raise.
     """
-    require_no_users(institution, f"offer {asked.model or '--scorecard FILE'} --to {asked.to}")
+    require_no_users(institution, f"offer {asked.model or '--scorecard FILE'} --to {asked.to} --outputs FILE")
     after, _ = institution.engine.last_block()
     return _ledger_record(institution, offer_model(institution, prepare_offer(institution, asked), after=after))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.client.resources import oversight
 from shuiqiao.members.model import Role
@@ -10,7 +10,9 @@ from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.jobs.alarms import ALARMS, WORDS_ZH, standing
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.node.operations.ledger import ScannedBlocks
 from shuiqiao.node.operations.paging import page_after
+from shuiqiao.oversight.contract import ALARM
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
@@ -80,3 +82,35 @@ def list_standing_alarms(institution: Institution, asked: PageQuery) -> oversigh
     ]
     items, following = page_after(rows, asked, name=lambda row: f"{row.kind}:{row.about}")
     return oversight.StandingAlarmPage(items=items, next=following)
+
+
+_IN_BYTES: Final = ALARM.encode()
+"""An alarm's signed bytes hold its kind; others are not decoded."""
+
+
+def list_alarms(institution: Institution, asked: oversight.AlarmQuestion) -> oversight.AlarmPage:
+    """Return the alarms that members raised on the ledger, in its order."""
+    first, found = int(asked.cursor or 0), list[oversight.AlarmRecord]()
+    blocks = ScannedBlocks(institution, first=first)
+    for block in blocks:
+        for index, raw in enumerate(block.transactions, start=block.first_index):
+            if index < first or _IN_BYTES not in raw:
+                continue
+            tx = institution.outbox.decode(raw)
+            if tx.kind != ALARM:
+                continue
+            if len(found) == asked.limit:
+                return oversight.AlarmPage(items=tuple(found), next=str(index))
+            found.append(
+                oversight.AlarmRecord(
+                    index=index,
+                    height=block.height,
+                    time_ms=block.time_ms,
+                    author=tx.author,
+                    alarm=tx.body.alarm.hex(),
+                    subject=tx.body.subject,
+                    accused=tx.body.accused,
+                    evidence_digest=tx.body.evidence_digest.hex(),
+                )
+            )
+    return oversight.AlarmPage(items=tuple(found), next=None if blocks.next_index is None else str(blocks.next_index))

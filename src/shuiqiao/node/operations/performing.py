@@ -157,6 +157,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(worked.CONFIRM_JOB, jobs.confirm_job),
             _performed(overseen.LIST_STATISTICS, oversight.list_statistics),
             _performed(overseen.PUBLISH_STATISTICS, oversight.publish_statistics),
+            _performed(overseen.LIST_ALARMS, oversight.list_alarms),
             _performed(overseen.LIST_STANDING_ALARMS, oversight.list_standing_alarms),
             _performed(kept.READ_KEYS, upkeep.read_keys),
             _performed(kept.READ_PUBLICATION, upkeep.read_publication),

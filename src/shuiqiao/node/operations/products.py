@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.client.resources import products as api
 from shuiqiao.credit.pricing import ChurnCurve
+from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.opening import require_no_users
 
 if TYPE_CHECKING:
@@ -21,6 +22,26 @@ def list_products(institution: Institution, _asked: Nothing) -> api.ProductPage:
     """List the products and which model decides for each."""
     rows = [use.as_json() for use in institution.products.in_use()]
     return api.ProductPage(items=tuple(api.ProductRecord(**row) for row in rows), next=None)
+
+
+def list_offered(institution: Institution) -> api.OfferedPage:
+    """List what this bank offers, for anybody: what a consent may name here; others than banks offer nothing."""
+    is_bank = institution.settings.role is Role.BANK
+    rows = [use.rules.product for use in institution.products.in_use()] if is_bank else []
+    items = [
+        api.OfferedProduct(
+            product=product.id,
+            name=product.names.en,
+            name_zh=product.names.zh,
+            from_fen=product.limit.floor_fen,
+            to_fen=product.limit.cap_fen,
+            rate_from=str(product.pricing.rate_from),
+            rate_to=str(product.pricing.rate_to),
+            min_age_months=product.min_age_months,
+        )
+        for product in rows
+    ]
+    return api.OfferedPage(items=tuple(items), next=None)
 
 
 def read_product(institution: Institution, asked: api.ProductQuestion) -> api.ProductRules:
@@ -40,7 +61,7 @@ def change_rules(institution: Institution, asked: api.RulesChange) -> api.Produc
 
     Raises Denied ``node.two_people_needed``, what ``BankProducts.change`` raises.
     """
-    require_no_users(institution, f"rules {asked.product}")
+    require_no_users(institution, f"rules {asked.product} FILE")
     institution.products.change(asked.product, asked.rules, replaces=replaced_rules(institution, asked))
     return read_product(institution, api.ProductQuestion(product=asked.product))
 
@@ -57,7 +78,7 @@ def change_churn(institution: Institution, asked: api.ChurnChange) -> api.ChurnB
 
     Raises Denied ``node.two_people_needed``, InvalidInput ``credit.churn_curve_invalid``.
     """
-    require_no_users(institution, "churn")
+    require_no_users(institution, "churn FILE")
     curves = churn_of(asked)
     institution.products.set_churn(curves)
     return api.ChurnBands(bands=tuple(sorted(curves)))

@@ -173,7 +173,7 @@ def _changed_page(changed: Iterable[ChangedRecord], asked: PageQuery) -> records
 
 def erase_records(institution: Institution, asked: records.RecordErasure) -> records.ErasedRecords:
     """Destroy records and say so on the ledger; raises what ``Vault.erase`` raises."""
-    require_no_users(institution, f"erasure {asked.batch}")
+    require_no_users(institution, f"erasure {asked.batch} --reason {asked.reason}")
     chosen = sorted(set(asked.leaves))
     reason = ErasureReason(asked.reason)
     institution.vault.erase(bytes.fromhex(asked.batch), chosen, reason=reason, anchor=institution.outbox)

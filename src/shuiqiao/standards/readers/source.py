@@ -80,7 +80,10 @@ def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalo
     ``standards.file_unreadable``, ``standards.column_type_unfit``, ``standards.encoding_unknown`` and those of
     ``recognise_columns``. Every message names the file.
     """
-    make = _ParquetSource if _first_bytes(path) == _PARQUET_MAGIC else _CsvSource
+    is_parquet = _first_bytes(path) == _PARQUET_MAGIC
+    if not is_parquet and path.suffix.lower() == ".parquet":
+        raise _unreadable(path, ValueError("it is named as a Parquet file and does not begin as one, with PAR1"))
+    make = _ParquetSource if is_parquet else _CsvSource
     try:
         return make(path, record_type=record_type, catalogue=catalogue)
     except InvalidInput as error:

@@ -111,9 +111,14 @@ class Ingest:
                         self.progress("records read 读取记录", self._counts.read, total)
                     self._seal()
             self._settle()
-        except BaseException:
+        except BaseException as error:
             if self._writer is not None:
                 self._writer.abort()
+            if isinstance(error, KeyboardInterrupt):
+                told = sum(row.count for row in self._told)
+                error.add_note(
+                    f"{told:,} records are in and stay; the same files again go on from there 已入库 {told} 条"
+                )
             raise
         return self._finished()
 

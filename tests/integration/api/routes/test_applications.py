@@ -215,7 +215,12 @@ def test_products_are_shown_and_models_registered(bank):
     registered = post(bank, "/models", {**given, "ks": "0.3"}, token=maker)
     assert registered.status_code == 200, registered.text
     model = registered.json()["digest"]
+    work(bank)
+    duty = bank.running.job_of(duty_id(PROCESS_OPEN))
+    assert duty.due_ms > bank.running.institution.outbox.now_ms()
     assert post(bank, "/models/uses", {"product": PRODUCT, "model": model[:12]}).json()["model"] == model
+    # Whatever waited for a model is gone on with at once, and not when the duty would have come round.
+    assert bank.running.job_of(duty_id(PROCESS_OPEN)).due_ms < duty.due_ms
     shown = bank.get(f"/api/v1/models/{model[:12]}", token=maker).json()
     assert (shown["products"], shown["model_card"]["metrics"]["auc"]) == ([PRODUCT], "0.71")
     assert post(bank, "/models/uses", {"product": PRODUCT, "model": None}).json()["model"] is None

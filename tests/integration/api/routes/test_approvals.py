@@ -102,3 +102,16 @@ def test_what_nobody_here_carries_out_or_what_stands_against_it_is_refused(call)
         (403, "node.role_wrong"),
         (403, "node.role_wrong"),
     ]
+
+
+def test_an_act_is_named_by_enough_of_its_beginning(call):
+    made = call("/approvals/key-rotations", {"purpose": "signing"}, who="maker", may=["keys.rotate"]).json()
+    name = made["approval"]
+    for beginning in (name[:8], name[:4], name):
+        assert call(f"/approvals/{beginning}", who="checker", may=["keys.check"]).json() == made
+    for wrong in (name[:3], f"{name[:8]}g", f"{name}0", "%", f"{name[:6]}_"):
+        refused = call("/approvals/rejections", {"approval": wrong, "reason": ""}, who="maker", may=["keys.rotate"])
+        assert refused.json()["code"] == "node.approval_unknown"
+    assert call(f"/approvals/{name[:8]}", who="nobody").status_code == 404
+    withdrawn = call("/approvals/rejections", {"approval": name[:8], "reason": ""}, who="maker", may=["keys.rotate"])
+    assert (withdrawn.json()["approval"], withdrawn.json()["state"]) == (name, "rejected")

@@ -180,6 +180,14 @@ def test_a_first_line_that_is_no_header_is_refused(write, catalogue, content):
     assert refused.value.code == "standards.header_invalid"
 
 
+def test_what_is_named_as_parquet_is_not_read_as_csv(tmp_path, catalogue):
+    path = tmp_path / "grades.PARQUET"
+    path.write_text("uscc,year,grade\n91440300MA5LEAKME7,2024,A\n")
+    with pytest.raises(InvalidInput, match="named as a Parquet file and does not begin as one") as refused:
+        open_source(path, record_type=None, catalogue=catalogue)
+    assert refused.value.code == "standards.file_unreadable"
+
+
 def test_a_workbook_is_called_that_with_the_way_out(write, catalogue):
     with pytest.raises(InvalidInput, match=r"^standards\.header_invalid: .*XLSX.* save the sheet as CSV"):
         open_source(write(b"PK\x03\x04\x14\x00\x06\x00"), record_type=None, catalogue=catalogue)

@@ -213,6 +213,23 @@ class BrokenAnchor:
         return committed
 
 
+def test_a_person_who_interrupts_is_told_how_many_records_are_in(open_world, tmp_path):
+    world, asked = open_world(), []
+
+    def progress(*told):
+        asked.append(told)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(30)))
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        world.vault.ingest((path,), anchor=world.anchor, progress=progress)
+    held = sum(world.batch_of(batch).count for batch in world.anchored_batches())
+    assert 0 < held < 30
+    assert interrupted.value.__notes__[0].startswith(f"{held} records are in and stay")
+    assert world.ingest(path).duplicates_reported == held
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("fail_at", [1, 2, 3])
 def test_a_batch_written_but_not_anchored_is_shown_to_nobody_and_finished_by_the_next_run(

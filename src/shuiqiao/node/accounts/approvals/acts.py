@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.ids import MemberId
 from shuiqiao.base.wire import Digest, Id, MemberName, PublicKey, TimeMs
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.members.action import Suspend
@@ -31,6 +32,7 @@ from shuiqiao.members.contract import (
     MemberVoteBody,
 )
 from shuiqiao.members.model import KeyPurpose, Role
+from shuiqiao.members.roster import member_key
 from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
 from shuiqiao.node.accounts.approvals.models import model_acts
@@ -80,6 +82,17 @@ class SuspensionVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     proposal: Digest
 
 
+class SuspensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Suspend a member, by a vote or by a regulator alone. evidence: the words of the digest, for the checker.
+
+    Empty where a vote is the ground or the evidence is no text, or was proposed by an earlier release.
+    """
+
+    member: MemberName
+    ground: ByVote | Emergency
+    evidence: Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)] = ""
+
+
 class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Replace one key of this institution. replaces: the raw public key that is in use when this is proposed."""
 
@@ -103,10 +116,7 @@ def freeze_of_days(institution: Institution, *, days: int, reason_digest: Digest
 
     Raises InvalidInput ``node.act_invalid`` for words that are not those of the digest.
     """
-    if reason and institution.suite.digest(reason.encode()) != reason_digest:
-        raise InvalidInput(
-            "node.act_invalid", f"the reason has another digest than {reason_digest.hex()}, which the ledger would name"
-        )
+    _require_words(institution, reason, digest=reason_digest)
     return FreezeOrder(until_ms=_in_days(institution, days), reason_digest=reason_digest, reason=reason)
 
 
@@ -127,17 +137,30 @@ def suspension_vote(institution: Institution, proposal: bytes) -> SuspensionVote
         raise InvalidInput(
             "node.act_invalid",
             f"proposal {proposal.hex()} suspends nobody: one person votes on it",
-            next_step="shuiqiao members vote",
+            next_step=f"shuiqiao members vote {proposal.hex()[:16]} --approve",
         )
     return SuspensionVote(member=action.member, proposal=proposal)
 
 
 def emergency_suspension(
-    institution: Institution, member: str, *, days: int, evidence_digest: Digest
-) -> MemberSuspendBody:
-    """Return a suspension by a regulator alone that ends some days from now, whenever it is approved."""
+    institution: Institution, member: str, *, days: int, evidence_digest: Digest, evidence: str = ""
+) -> SuspensionOrder:
+    """Return a suspension by a regulator alone that ends some days from now, whenever it is approved.
+
+    Raises InvalidInput ``node.act_invalid`` for words that are not those of the digest, or of nobody here.
+    """
+    _require_words(institution, evidence, digest=evidence_digest)
+    if institution.engine.state().get(member_key(MemberId(member))) is None:
+        raise InvalidInput("node.act_invalid", f"{member!r} is no member of this network: nobody is to be suspended")
     ground = Emergency(until_ms=_in_days(institution, days), evidence_digest=evidence_digest)
-    return MemberSuspendBody(member=member, ground=ground)
+    return SuspensionOrder(member=member, ground=ground, evidence=evidence)
+
+
+def _require_words(institution: Institution, words: str, *, digest: Digest) -> None:
+    if words and institution.suite.digest(words.encode()) != digest:
+        raise InvalidInput(
+            "node.act_invalid", f"the reason has another digest than {digest.hex()}, which the ledger would name"
+        )
 
 
 def key_rotation(institution: Institution, purpose: KeyPurpose) -> KeyRotation:
@@ -194,9 +217,9 @@ def institution_acts(institution: Institution) -> list[RegisteredAct[Any]]:
         ),
         RegisteredAct(
             name=ActName.SUSPEND,
-            body=MemberSuspendBody,
-            execute=partial(_submit, institution, SUSPEND),
-            describe=_describe_suspension,
+            body=SuspensionOrder,
+            execute=partial(_suspend, institution),
+            describe=partial(_describe_suspension, institution),
         ),
         RegisteredAct(
             name=ActName.ROTATE_KEY,
@@ -249,6 +272,11 @@ def _submit(institution: Institution, kind: str, act: ApprovedAct[Any]) -> Mappi
 def _freeze(institution: Institution, act: ApprovedAct[FreezeOrder]) -> Mapping[str, Any]:
     body = OversightFreezeBody(until_ms=act.body.until_ms, reason_digest=act.body.reason_digest)
     return {"height": submit_once(institution, FREEZE, body, after=act.height)}
+
+
+def _suspend(institution: Institution, act: ApprovedAct[SuspensionOrder]) -> Mapping[str, Any]:
+    body = MemberSuspendBody(member=act.body.member, ground=act.body.ground)
+    return {"height": submit_once(institution, SUSPEND, body, after=act.height)}
 
 
 def _propose_suspension(institution: Institution, act: ApprovedAct[SuspensionProposal]) -> Mapping[str, Any]:
@@ -308,11 +336,18 @@ def _describe_unfreeze(institution: Institution, body: OversightUnfreezeBody) ->
     return {**told, "proposal": "" if body.proposal is None else body.proposal.hex()}
 
 
-def _describe_suspension(body: MemberSuspendBody) -> Mapping[str, Any]:
-    if isinstance(body.ground, ByVote):
-        return {"member": body.member, "proposal": body.ground.proposal.hex()}
-    return {
+def _describe_suspension(institution: Institution, body: SuspensionOrder) -> Mapping[str, Any]:
+    """Tell who is to be suspended, until when and why."""
+    member = institution.engine.state().get(member_key(MemberId(body.member))) or {}
+    told = {
         "member": body.member,
+        **{name: str(member[name]) for name in ("role", "name", "name_zh") if name in member},
+    }
+    if isinstance(body.ground, ByVote):
+        return {**told, "proposal": body.ground.proposal.hex()}
+    return {
+        **told,
         "until": iso_from_ms(body.ground.until_ms),
+        "reason": body.evidence,
         "evidence_digest": body.ground.evidence_digest.hex(),
     }

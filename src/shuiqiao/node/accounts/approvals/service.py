@@ -16,6 +16,7 @@ each person one.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from shuiqiao.node.accounts.approvals.model import (
     decode_body,
     encode_body,
 )
+from shuiqiao.node.accounts.approvals.store import ID_CHARACTERS
 from shuiqiao.node.accounts.model import ActName, PrincipalKind, act_rules
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ _LOOK_AGAIN_S: Final = 10.0
 
 _CARRIED_OUT: Final = frozenset({ApprovalState.DONE, ApprovalState.FAILED})
 _MAX_OUTCOME_CHARACTERS: Final = 8192
-_ID_CHARACTERS: Final = 32
+_BEGINNING: Final = re.compile(rf"[0-9a-f]{{4,{ID_CHARACTERS}}}")
+"""Of an act's id, as people name it."""
 _MAX_MS_DIGITS: Final = 15
 
 
@@ -310,7 +313,7 @@ class ApprovalService:
         return act
 
     def _found(self, identifier: str) -> Approval:
-        found = self._store.approval(identifier) if len(identifier) == _ID_CHARACTERS else None
+        found = self._store.approval(identifier) if _BEGINNING.fullmatch(identifier) else None
         if found is None:
             raise _unknown(identifier)
         return found
@@ -364,7 +367,7 @@ def _subject(approval: Approval) -> str:
 
 
 def _unknown(identifier: str) -> InvalidInput:
-    return InvalidInput("node.approval_unknown", f"there is no act {identifier[:_ID_CHARACTERS]!r} that you may see")
+    return InvalidInput("node.approval_unknown", f"there is no act {identifier[:ID_CHARACTERS]!r} that you may see")
 
 
 def _closed(identifier: str, how: str) -> Conflict:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -61,7 +61,7 @@ _SECRETS = EncryptedColumns(table="accounts_approval", key="id", columns={"body"
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _ADD = insert(_approval)
-_BY_ID = select(_approval).where(_approval.c.id == bindparam("of_id"))
+_BY_ID = select(_approval).where(_approval.c.id.between(bindparam("first"), bindparam("last"))).limit(2)
 _IN_STATES = (
     select(_approval)
     .where(
@@ -94,6 +94,9 @@ _EXPIRE = (
     .values(state=str(ApprovalState.EXPIRED), decided_ms=bindparam("now_ms"))
 )
 
+ID_CHARACTERS: Final = 32
+"""Of an act's id, in hex."""
+
 _BEFORE_ALL = (2**53, "")
 """A place before the newest act."""
 
@@ -116,10 +119,11 @@ class ApprovalStore:
         connection.execute(_ADD, self._cipher.encrypt_row(_SECRETS, row))
 
     def approval(self, identifier: str) -> Approval | None:
-        """Return an act by its id, or None."""
+        """Return an act by its id in hex, or by a beginning that only this one has; or None."""
+        first, last = (identifier.ljust(ID_CHARACTERS, digit) for digit in "0f")
         with self._engine.connect() as connection:
-            row = connection.execute(_BY_ID, {"of_id": identifier}).mappings().first()
-        return None if row is None else self._opened(row)
+            rows = connection.execute(_BY_ID, {"first": first, "last": last}).mappings().all()
+        return self._opened(rows[0]) if len(rows) == 1 else None
 
     def in_states(
         self,

@@ -1,0 +1,27 @@
+"""Messages take numbers for numbers and nothing else, and a refusal does not repeat a secret."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources.own import OwnApplying
+from shuiqiao.client.resources.users import OwnPassword
+from shuiqiao.client.wire import holds_secret
+
+
+@pytest.mark.parametrize("amount", ["1_0", "10", " 10", 10.5, True, None, b"10"])
+def test_only_a_number_is_a_number(amount):
+    with pytest.raises(ValidationError):
+        OwnApplying.model_validate({"amount_fen": amount})
+    with pytest.raises(ValidationError):
+        PageQuery(limit=amount)
+    assert OwnApplying.model_validate_json('{"amount_fen": 10}').amount_fen == 10
+
+
+def test_a_secret_is_known_by_its_place():
+    with pytest.raises(ValidationError) as refused:
+        OwnPassword.model_validate({"password": 7})
+    assert holds_secret(refused.value.errors()[0]["loc"])
+    assert not holds_secret(("body", "items", 0, "type"))
