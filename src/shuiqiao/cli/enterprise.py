@@ -234,14 +234,12 @@ def enterprise_consent(
 ) -> None:
     """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
 
-    The text that you sign is shown first, and at a terminal you are asked. With --bank its products are looked at before
-    anything is signed. Where no answer came, the same command again hands in the same consent.
+    The text that you sign is shown first, and at a terminal you are asked; with --bank its products are looked at before.
+    Where no answer came, the same command again hands in the same consent.
     """
     from shuiqiao.base.ids import MemberId, split_owned_id
     from shuiqiao.client.enterprise import KeyPlace
-    from shuiqiao.client.resources.products import ProductQuestion
     from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, Mode, Output, Purpose
-    from shuiqiao.members.model import MEMBER_ID
 
     chosen = {
         "recipient": MemberId(bank),
@@ -258,10 +256,7 @@ def enterprise_consent(
         "renews": None if renews is None else split_owned_id(_consent_name(renews))[1],
     }
     address = _optional_address(bureau)
-    with well_formed():
-        ProductQuestion(product=product)
-    if not MEMBER_ID.match(bank):
-        raise typer.BadParameter(f"{bank[:60]!r} is no member's id, such as first-bank")
+    _require_names(bank, product)
     device = _open_device(key)
     _require_offered(device, bank, product, url=bank_url)
     with well_formed(), device.at_bureau(address) as session:
@@ -284,6 +279,17 @@ def _joint(said: str, *, bureau: str) -> JointConsent:
         return typed(fields, JointConsent, builtin_types=(bytes,))
     except ValueError as error:
         raise typer.BadParameter(f"{said[:60]!r} is no ROLE:ID@BUREAU: {in_words(str(error))}") from error
+
+
+def _require_names(bank: str, product: str) -> None:
+    """Return if these may be the names of a bank and of a product; raises BadParameter, or as ``well_formed``."""
+    from shuiqiao.client.resources.products import ProductQuestion
+    from shuiqiao.members.model import MEMBER_ID
+
+    with well_formed():
+        ProductQuestion(product=product)
+    if not MEMBER_ID.match(bank):
+        raise typer.BadParameter(f"{bank[:60]!r} is no member's id, such as first-bank")
 
 
 def _require_offered(device: EnterpriseDevice, bank: str, product: str, *, url: str | None) -> None:
