@@ -234,7 +234,7 @@ def enterprise_consent(
 ) -> None:
     """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
 
-    The text that you sign is shown first, and at a terminal you are asked; with --bank its products are looked at before.
+    The text that you sign is shown first, and at a terminal you are asked; with --bank its products are looked at.
     Where no answer came, the same command again hands in the same consent.
     """
     from shuiqiao.base.ids import MemberId, split_owned_id
