@@ -213,7 +213,7 @@ def test_copies_whose_answer_was_lost_are_the_same_copies(firm, here, world, key
         wanted = ("credentials", "obtain", "--bureau", line.url)
         line.loses = "/own/credentials"
         said = here("enterprise", *wanted, "--key", key, "--json")
-        assert (said.code, said.json["error"]["code"]) == (3, "client.answer_foreign")
+        assert (said.code, said.json["error"]["code"]) == (3, "client.unreachable")
         line.loses = ""
         issued = len(world.bureau.running.institution.credentials._store.copies_of(TAXPAYER))
         assert firm(*wanted)["copies"] == 10

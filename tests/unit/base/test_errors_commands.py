@@ -77,15 +77,20 @@ def fault_of(line):
             words = words[1:]
         elif words[0].startswith("-"):
             return f"{command.name} has no {words[0]}"
-        elif inner is None:
+        elif inner is None or (words[0] not in inner and command is not ROOT and acts_alone(command)):
             break
         elif words[0] in inner:
             command, words = inner[words[0]], words[1:]
             options = options_of(command)
         else:
             return f"{command.name} has no command {words[0]}"
-    is_whole = getattr(command, "commands", None) is None or command is ROOT
+    is_whole = getattr(command, "commands", None) is None or acts_alone(command)
     return lacking(command, line, words=words) if is_whole else f"{command.name} needs a command"
+
+
+def acts_alone(command):
+    """Whether a group is a command by itself as well; what the root says alone is its help."""
+    return command is ROOT or command.invoke_without_command
 
 
 def lacking(command, line, *, words):
