@@ -45,6 +45,9 @@ DEFAULT_INTERVAL_S = 60
 _MAX_DAY_S = 86_400
 
 
+Proofs = Annotated[Path | None, typer.Option(help="With --as-of: a folder for a receipt of each row 逐条回执目录.")]
+
+
 class AttributeChoice(StrEnum):
     """By what published decisions are counted."""
 
@@ -83,9 +86,7 @@ def audit(
     about: Annotated[
         str, typer.Option(help="With --as-of: only where this member is author or recipient 相关成员.")
     ] = "",
-    proofs: Annotated[
-        Path | None, typer.Option(help="With --as-of: a folder for a receipt of each row 逐条回执目录.")
-    ] = None,
+    proofs: Proofs = None,
     pin: Annotated[str, typer.Option(help="SHA-256 of the server's public key (SPKI), in hex 证书公钥指纹.")] = "",
     json: Json = False,
 ) -> int:

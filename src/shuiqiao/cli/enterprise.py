@@ -82,6 +82,14 @@ Joint = Annotated[
     str | None,
     typer.Option(help="Good only with another's: borrower:new, guarantor:JOINT-ID, ...@BUREAU of the other 共同授权."),
 ]
+AskedBank = Annotated[
+    str | None,
+    typer.Option("--bank", help="URL of the bank, #PIN behind it: is the product one that it offers 银行地址."),
+]
+Outputs = Annotated[
+    list[OutputChoice] | None, typer.Option("--output", help="With the mode score: what may leave 评分输出项.")
+]
+DataLife = Annotated[int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")]
 CodeFile = Annotated[
     Path | None,
     typer.Option(
@@ -209,22 +217,15 @@ def enterprise_consent(
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the data 数据截止日.")],
     key: Key,
     bureau: Bureau = None,
-    bank_url: Annotated[
-        str | None,
-        typer.Option("--bank", help="URL of the bank, #PIN behind it: is the product one that it offers 银行地址."),
-    ] = None,
+    bank_url: AskedBank = None,
     purpose: Annotated[PurposeChoice, typer.Option(help="What for 用途.")] = PurposeChoice.UNDERWRITING,
     mode: Annotated[
         list[ModeChoice] | None, typer.Option("--mode", help="How the bank is answered; by default disclose 方式.")
     ] = None,
-    output: Annotated[
-        list[OutputChoice] | None, typer.Option("--output", help="With the mode score: what may leave 评分输出项.")
-    ] = None,
+    output: Outputs = None,
     answers: Annotated[int, typer.Option(min=1, max=1000, help="Answers in each window 次数上限.")] = 4,
     per: Annotated[UnitChoice, typer.Option(help="The window 频率单位.")] = UnitChoice.YEAR,
-    data_life_days: Annotated[
-        int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")
-    ] = 180,
+    data_life_days: DataLife = 180,
     days: Annotated[int, typer.Option(min=1, max=3660, help="Days the consent is valid from now 有效天数.")] = 30,
     once: Annotated[bool, typer.Option("--once", help="Data is given once only 仅提供一次.")] = False,
     renews: Renews = None,
