@@ -386,11 +386,13 @@ def propose_hand_operator(
 def propose_set_ceiling(
     *,
     purpose: Annotated[str, typer.Argument(help="underwriting, loan_monitoring, model_development, one_time 用途.")],
-    bounds: Annotated[
-        tuple[int, int, int, int],
-        typer.Argument(help="Months of data, answers a year, days of data life, days of validity; 0 0 0 0 lifts 上限."),
-    ],
     home: Home,
+    period_months: Annotated[int, typer.Option(min=0, help="Months of data at most 数据期间.")],
+    answers_per_year: Annotated[int, typer.Option(min=0, help="Answers in a year at most 频次.")],
+    data_life_days: Annotated[int, typer.Option(min=0, help="Days that data is kept at most 数据保存期限.")],
+    validity_days: Annotated[
+        int, typer.Option(min=0, help="Days that a consent is valid at most; four times 0 lifts the rule 授权有效期.")
+    ],
     bank: Annotated[str, typer.Option(help="For one bank alone 银行.")] = "",
     product: Annotated[str, typer.Option(help="For one product alone 产品.")] = "",
     record_type: Annotated[str, typer.Option("--type", help="For one record type alone 数据类型.")] = "",
@@ -400,8 +402,6 @@ def propose_set_ceiling(
     """Say anew what fair use is for a purpose; the most specific rule counts 变更合理使用上限."""
     from shuiqiao.client.resources.governance import SetFairUse
 
-    months, answers, life, validity = bounds
-
     def drafted() -> SetFairUse:
         return SetFairUse(
             action="set_ceiling",
@@ -409,10 +409,10 @@ def propose_set_ceiling(
             recipient=bank,
             product=product,
             record_type=record_type,
-            max_period_months=months,
-            max_answers_per_year=answers,
-            max_data_life_days=life,
-            max_validity_days=validity,
+            max_period_months=period_months,
+            max_answers_per_year=answers_per_year,
+            max_data_life_days=data_life_days,
+            max_validity_days=validity_days,
         )
 
     _propose(home, drafted, days=days, as_json=json)

@@ -43,7 +43,7 @@ class ScorecardRunner(ModelRunner):
     Example::
 
         runner = ScorecardRunner()
-        runner.run(content, outputs=[Output.BAND], tables=tables, taxpayer=uscc, as_of=date(2026, 6, 30)).band
+        runner.run(content, outputs=[Output.BAND], tables=tables, taxpayer=uscc, as_of=last_day).band
     """
 
     def __init__(self) -> None:

@@ -213,7 +213,20 @@ def test_a_validator_replaces_its_key_while_it_runs_and_others_are_suspended_and
     )
     assert consortium.call("bank-2", "propose", "publish-standard", "filing@1")["status"] == "open"
     ceiling = consortium.call(
-        "bank-2", "propose", "set-ceiling", "underwriting", "24", "12", "90", "90", "--bank", "bank-1"
+        "bank-2",
+        "propose",
+        "set-ceiling",
+        "underwriting",
+        "--period-months",
+        24,
+        "--answers-per-year",
+        12,
+        "--data-life-days",
+        90,
+        "--validity-days",
+        90,
+        "--bank",
+        "bank-1",
     )
     assert (ceiling["status"], ceiling["action"]["recipient"], ceiling["action"]["max_validity_days"]) == (
         "open",

@@ -64,6 +64,6 @@ def test_what_is_not_there_or_not_held_is_refused(here, home, asked):
     refused = here("jobs", "confirm", waiting[:8], "--home", home, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "jobs.not_held")
     unknown = here("jobs", "list", "--kind", "Vault Ingest", "--home", home, "--json")
-    assert (unknown.code, unknown.json["error"]["code"]) == (1, "api.request_invalid")
+    assert (unknown.code, unknown.json["error"]["code"]) == (2, "api.request_invalid")
     unclear = here("jobs", "show", "ff", "--home", home, "--json")
     assert (unclear.code, unclear.json["error"]["code"]) == (1, "jobs.name_unclear")

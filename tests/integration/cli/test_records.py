@@ -75,14 +75,14 @@ def test_a_search_that_finds_nothing_or_names_nothing_is_refused(here, home, ing
     ingest(row(1))
     nothing = here("record", "find", "--number", "7", "--home", home)
     assert (nothing.code, nothing.out) == (1, "0 found 共 0 条\n")
-    for arguments, code in (
-        ((), "vault.query_empty"),
-        (("--key", "colour"), "cli.key_malformed"),
-        (("--type", "invoice_issued", "--key", "colour=red"), "standards.field_unknown"),
-        (("--taxpayer", FIRM, "--type", "secrets"), "standards.type_unknown"),
+    for arguments, refusal in (
+        ((), (1, "vault.query_empty")),
+        (("--key", "colour"), (2, "cli.key_malformed")),
+        (("--type", "invoice_issued", "--key", "colour=red"), (1, "standards.field_unknown")),
+        (("--taxpayer", FIRM, "--type", "secrets"), (1, "standards.type_unknown")),
     ):
         refused = here("record", "find", *arguments, "--home", home, "--json")
-        assert (refused.code, refused.json["error"]["code"]) == (1, code)
+        assert (refused.code, refused.json["error"]["code"]) == refusal
 
 
 @pytest.fixture
@@ -166,20 +166,20 @@ def test_a_receipt_of_another_anchor_does_not_pair_with_a_proof(here, home, prov
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "refusal"),
     [
-        (("xyz", "0"), "cli.batch_malformed"),
-        (("00" * 16, "0"), "vault.batch_unknown"),
-        (("BATCH", "3"), "vault.leaf_unknown"),
-        (("BATCH", "0", "--group", "secrets"), "standards.group_unknown"),
+        (("xyz", "0"), (2, "cli.batch_malformed")),
+        (("00" * 16, "0"), (1, "vault.batch_unknown")),
+        (("BATCH", "3"), (1, "vault.leaf_unknown")),
+        (("BATCH", "0", "--group", "secrets"), (1, "standards.group_unknown")),
     ],
 )
-def test_what_is_not_there_is_not_proven(here, home, proven, arguments, code):
+def test_what_is_not_there_is_not_proven(here, home, proven, arguments, refusal):
     batch = proven[0]["batch"]
     said = here(
         "record", "prove", *(batch if part == "BATCH" else part for part in arguments), "--home", home, "--json"
     )
-    assert (said.code, said.json["error"]["code"]) == (1, code)
+    assert (said.code, said.json["error"]["code"]) == refusal
 
 
 def test_a_conflict_is_resolved_by_an_amendment(here, home, ingest, find, tmp_path):

@@ -18,6 +18,7 @@ from shuiqiao.client.resources.requests import (
     LIST_REQUESTS,
     LIST_USES,
     READ_REQUEST,
+    REQUEST_FORM,
     RequestChoice,
     RequestPage,
     RequestRecord,
@@ -28,7 +29,7 @@ from shuiqiao.client.wire import MAX_EXACT
 
 requests = Routes("requests")
 
-RequestCursor = Annotated[str, cursor_of_form(r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+RequestCursor = Annotated[str, cursor_of_form(REQUEST_FORM)]
 Day = Annotated[
     str | None, Query(pattern=DAY_FORM, description="As of the end of this day (UTC)", examples=["2026-11-30"])
 ]

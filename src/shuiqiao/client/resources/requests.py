@@ -12,6 +12,9 @@ from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
 _LEAP_YEAR: Final = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
 
+REQUEST_FORM: Final = r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$"
+"""A request by the bank that asked and its id; a list of requests goes on after one."""
+
 DAY_FORM: Final = (
     r"^([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
     rf"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)$"

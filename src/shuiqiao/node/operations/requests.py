@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
@@ -22,6 +23,8 @@ _ID_DIGITS: Final = 32
 
 def list_requests(institution: Institution, asked: PageQuery) -> api.RequestPage:
     """Return requests by id; raises InvalidInput ``api.cursor_unknown``."""
+    if asked.cursor is not None and not re.fullmatch(api.REQUEST_FORM, asked.cursor):
+        raise InvalidInput("api.cursor_unknown", f"{asked.cursor[:80]!r} is no cursor of this list")
     rows = _requests(institution, after=asked.cursor or "", most=asked.limit + 1)
     found = tuple(rows[: asked.limit])
     return api.RequestPage(items=found, next=found[-1].request if len(rows) > asked.limit else None)
@@ -66,10 +69,7 @@ def _handled(institution: Institution, *, after: str, most: int) -> list[api.Req
 
 def _sent(institution: Institution, *, after: str, most: int) -> list[api.RequestRecord]:
     owner, _, digits = after.partition("/")
-    try:
-        first = bytes.fromhex(digits) if owner == institution.member else b""
-    except ValueError as error:
-        raise InvalidInput("api.cursor_unknown", f"{after[:80]!r} is no cursor of this list") from error
+    first = bytes.fromhex(digits) if owner == institution.member else b""
     if owner > institution.member:
         return []
     store = RecipientStore(institution.database, cipher=institution.cipher)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from consortium_world import (
+    INVOICE_LOAN,
     INVOICES,
     ITEMS,
     NAME,
     PERIOD,
-    PRODUCT,
     REGULATOR,
     TAXPAYER,
     LossyEngine,
@@ -168,10 +168,10 @@ def test_a_consent_that_is_taken_in_reaches_its_bank_and_one_that_is_refused_doe
     again = bureau.receive_consent(granted_before)
     assert len(bureau.deliveries.waiting()) == 1
     bureau.deliveries.deliver_due()
-    assert bank.consent_file.artefact(again.artefact.name).product == PRODUCT.id
+    assert bank.consent_file.artefact(again.artefact.name).product == INVOICE_LOAN.id
     granted = bureau.receive_consent(world.enterprise.submission(terms, now_ms=world.clock.now_ms()))
     (waiting,) = bureau.deliveries.waiting()
     assert waiting.next_ms == world.clock.now_ms()
     bureau.deliveries.deliver_due()
     assert bureau.deliveries.waiting() == []
-    assert bank.consent_file.artefact(granted.artefact.name).product == PRODUCT.id
+    assert bank.consent_file.artefact(granted.artefact.name).product == INVOICE_LOAN.id
