@@ -161,10 +161,10 @@ GROUPS = "".join(f'\n[[group]]\nid = "g{n}"\nname = "G"\nname_zh = "组"\n' for 
         ("version = 2", "version = ", "Invalid value"),
         ('source_code = "YB"\n', "", "missing required field `source_code`"),
         # [STD-3] both languages
-        ('name_zh = "样本"', 'name_zh = "Sample"', "matching regex"),
-        ('name_zh = "日期"', 'name_zh = ""', "matching regex"),
+        ('name_zh = "样本"', 'name_zh = "Sample"', "expected is words in Chinese"),
+        ('name_zh = "日期"', 'name_zh = ""', "expected is words in Chinese"),
         ('title = "Day"\n', "", "missing required field `title`"),
-        ('source_code = "RQ"', 'source_code = "rq"', "matching regex"),
+        ('source_code = "RQ"', 'source_code = "rq"', "a code of capital letters"),
         # [STD-4] one meaning per header
         ('source_code = "RQ"', 'source_code = "NSRSBH"', "header more than once: NSRSBH"),
         ('name = "day"', 'name = "uscc"', "header more than once"),
