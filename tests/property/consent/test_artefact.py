@@ -15,6 +15,7 @@ from shuiqiao.consent.model import (
     FrequencyUnit,
     IdentityCheck,
     Mode,
+    Output,
     Purpose,
     is_whole_hours,
     whole_hours,
@@ -32,7 +33,9 @@ moments = st.integers(0, 253_402_300_799_998)
 hours = st.integers(0, 253_402_300_799_998 // MS_PER_HOUR - 1)
 texts = st.text(min_size=1, max_size=64)
 artefacts = st.builds(
-    lambda period, window, **fields: ConsentArtefact(
+    lambda period, window, outputs, modes, **fields: ConsentArtefact(
+        modes=modes,
+        outputs=outputs if Mode.SCORE in modes else None,
         provider="bureau",
         recipient="bank-a",
         key=KEY.public_key,
@@ -49,6 +52,7 @@ artefacts = st.builds(
     purpose=st.sampled_from(Purpose),
     items=st.dictionaries(types, groups, min_size=1, max_size=8),
     modes=st.sets(st.sampled_from(Mode), min_size=1).map(sorted),
+    outputs=st.sets(st.sampled_from(Output), min_size=1).map(sorted),
     frequency=st.builds(Frequency, count=st.integers(1, 1000), unit=st.sampled_from(FrequencyUnit)),
     data_life_days=st.integers(1, 3660),
     product=texts,

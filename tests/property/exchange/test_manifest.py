@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.consent.model import Mode, Purpose
+from shuiqiao.consent.model import Mode, Output, Purpose
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import Inventory, build_manifest, verify_complete
 from shuiqiao.exchange.messages import associated_data, encode_request, verify_request_rules
-from shuiqiao.exchange.model import RequestMessage
+from shuiqiao.exchange.model import ModelAsk, RequestMessage
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.vault.model import LeafRef
@@ -26,14 +26,26 @@ TYPE = "filing@1"
 
 ids = st.binary(min_size=16, max_size=16)
 messages = st.builds(
-    lambda days, **fields: RequestMessage(
-        sender="bank-a", receiver="bureau", period_from=min(days), period_to=max(days), **fields
+    lambda days, mode, model, **fields: RequestMessage(
+        sender="bank-a",
+        receiver="bureau",
+        period_from=min(days),
+        period_to=max(days),
+        mode=mode,
+        model=model if mode is Mode.SCORE else None,
+        **fields,
     ),
     days=st.tuples(st.dates(), st.dates()),
     request=ids,
     consent=ids,
     purpose=st.sampled_from(Purpose),
     mode=st.sampled_from(Mode),
+    model=st.builds(
+        ModelAsk,
+        model=ids.map(lambda model: f"bank-a/{model.hex()}"),
+        digest=st.binary(min_size=32, max_size=32),
+        outputs=st.sets(st.sampled_from(Output), min_size=1).map(sorted),
+    ),
     items=st.dictionaries(
         st.from_regex(r"[a-z][a-z0-9_]{1,10}@[1-9]", fullmatch=True),
         st.sets(st.sampled_from(["amounts", "person"])).map(lambda more: sorted({"core", *more})),
