@@ -15,6 +15,8 @@ from shuiqiao.privacy.credentials.issuer import CredentialIssuer
 from shuiqiao.privacy.credentials.model import CredentialRequestBody, IssuedCredentials, encode_request
 from shuiqiao.privacy.credentials.store import CredentialStore
 from shuiqiao.privacy.sd_jwt import jose_profile, verify
+from shuiqiao.privacy.service import LeakageAccounts
+from shuiqiao.privacy.store import ChargeStore
 
 
 class CredentialsWorld(ExchangeWorld):
@@ -25,6 +27,12 @@ class CredentialsWorld(ExchangeWorld):
         for database in self.databases.values():
             credentials_store.metadata.create_all(database)
         self.copies = CredentialStore(self.databases[BUREAU], cipher=self.cipher)
+        self.account = LeakageAccounts(
+            ChargeStore(self.databases[BUREAU], cipher=self.cipher),
+            member=BUREAU,
+            now_ms=self.clock.now_ms,
+            entropy=self.entropy,
+        )
         self.issuer = self.issuer_with()
         self.enrol(self.enterprise())
         self.keys = EnterpriseKeys(bytes([1]) * 32, suite=self.suite)
@@ -45,6 +53,7 @@ class CredentialsWorld(ExchangeWorld):
             "suite": self.suite,
             "catalogue": self.catalogue,
             "entropy": self.entropy,
+            "account": self.account,
         }
         return CredentialIssuer(**(parts | changes))
 

@@ -111,9 +111,9 @@ class CredentialIssuer:
         suite: CipherSuite,
         catalogue: Catalogue,
         entropy: Entropy,
-        account: LeakageLedger | None = None,
+        account: LeakageLedger,
     ) -> None:
-        """enrolment_key: of a taxpayer, None for one that is not enrolled here. account: charged where there is one."""
+        """enrolment_key: of a taxpayer, None for one that is not enrolled here."""
         self._submitter = submitter
         self._store = store
         self._records = records
@@ -136,8 +136,7 @@ class CredentialIssuer:
         body = self._read(raw)
         with self._issuing:
             self._require_room(body)
-            if self._account is not None:
-                self._account.charge(body.taxpayer, recipient=None, bits=BITS)
+            self._account.charge(body.taxpayer, recipient=None, bits=BITS)
             claims, batches = self._state_facts(Uscc(body.taxpayer))
             status_list, places = self._take_places(body)
             credentials = tuple(

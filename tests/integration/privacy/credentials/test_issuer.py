@@ -144,8 +144,22 @@ def test_what_is_not_asked_rightly_gets_nothing(world, make, code):
     assert world.copies.copies_of(TAXPAYER) == []
 
 
+class Account:
+    """An account with a budget of its own."""
+
+    def __init__(self, *, left):
+        self.left, self.charged = left, []
+
+    def charge(self, taxpayer, *, recipient, bits):
+        if bits > self.left:
+            raise Denied("privacy.budget_exceeded", "over")
+        self.left -= bits
+        self.charged.append((taxpayer, recipient, bits))
+
+
 def test_a_request_is_answered_once_and_a_taxpayer_gets_so_many_copies(world):
     """[CREDENTIAL-5]"""
+    world.issuer = world.issuer_with(account=Account(left=100 * BITS))
     raw = world.request(1)
     world.issuer.issue(raw)
     with pytest.raises(ShuiqiaoError) as again:
@@ -163,18 +177,7 @@ def test_a_request_is_answered_once_and_a_taxpayer_gets_so_many_copies(world):
 
 def test_the_account_is_charged_against_every_recipient_before_anything_is_stated(world):
     """[CREDENTIAL-8]"""
-
-    class Account:
-        def __init__(self):
-            self.left, self.charged = BITS, []
-
-        def charge(self, taxpayer, *, recipient, bits):
-            if bits > self.left:
-                raise Denied("privacy.budget_exceeded", "over")
-            self.left -= bits
-            self.charged.append((taxpayer, recipient, bits))
-
-    account = Account()
+    account = Account(left=BITS)
     issuer = world.issuer_with(account=account)
     issuer.issue(world.request(*range(10)))
     assert account.charged == [(TAXPAYER, None, BITS)]
