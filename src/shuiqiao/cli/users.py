@@ -13,7 +13,7 @@ from shuiqiao.base.environment import PASSWORD_FILE_VARIABLE, TOKEN_FILE_VARIABL
 from shuiqiao.cli.home import accounts_at_work, all_items, require_token_file
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show
-from shuiqiao.cli.secret import secret_in, typed_secret
+from shuiqiao.cli.secret import one_time_code, second_factor_code, secret_in, typed_secret
 
 if TYPE_CHECKING:
     from shuiqiao.client.operation import Operation, Sent, Told
@@ -27,6 +27,18 @@ Roles = Annotated[
 TokenFile = Annotated[
     Path | None,
     typer.Option("--token-file", envvar=TOKEN_FILE_VARIABLE, help="Who does it, from users login 令牌文件."),
+]
+LogInCode = Annotated[
+    Path | None,
+    typer.Option(
+        "--code-file",
+        help="The file that holds the code of the second factor, - for standard input; left out, the code is typed "
+        "动态验证码文件.",
+    ),
+]
+ConfirmingCode = Annotated[
+    Path | None,
+    typer.Option("--code-file", help="With --confirm: as with users login 动态验证码文件."),
 ]
 
 
@@ -156,7 +168,7 @@ def users_login(
     name: Name,
     home: Home,
     to: Annotated[Path, typer.Option(help="The file to write the token to, for its owner only 令牌文件.")],
-    code: Annotated[str, typer.Option(help="The code of the second factor, where there is one 验证码.")] = "",
+    code_file: LogInCode = None,
     json: Json = False,
 ) -> None:
     """Log in with a password and write the token to a file 登录."""
@@ -165,7 +177,8 @@ def users_login(
     from shuiqiao.client.resources.sessions import LOG_IN_USER, UserProof
 
     with accounts_at_work(home, None) as at_work:
-        issued = at_work.perform(LOG_IN_USER, UserProof(name=name, password=_password(), code=code))
+        proof = UserProof(name=name, password=_password(), code=second_factor_code(code_file))
+        issued = at_work.perform(LOG_IN_USER, proof)
     replace_file(to, issued.token.encode(), mode=0o600)
     show({"user": name, "token_file": str(to), "ends": iso_from_ms(issued.ends_ms)}, as_json=json)
 
@@ -193,11 +206,14 @@ def users_password(
 def users_second_factor(
     *,
     home: Home,
-    code: Annotated[str, typer.Option(help="A code of the new device, to take it into use 验证码.")] = "",
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Take the new device into use by a code of it 启用新设备.")
+    ] = False,
+    code_file: ConfirmingCode = None,
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
-    """Make a secret for one's own device, then with --code take it into use 双因素认证."""
+    """Make a secret for one's own device, then with --confirm take it into use 双因素认证."""
     from shuiqiao.client.resources.users import (
         CONFIRM_SECOND_FACTOR,
         MAKE_SECOND_FACTOR,
@@ -205,8 +221,11 @@ def users_second_factor(
         SecondFactorCode,
     )
 
-    if code:
-        _perform(home, token_file, CONFIRM_SECOND_FACTOR, lambda: SecondFactorCode(code=code), as_json=json)
+    def confirmation() -> SecondFactorCode:
+        return SecondFactorCode(code=one_time_code(code_file, question="code of the new device 新设备的动态验证码"))
+
+    if confirm or code_file is not None:
+        _perform(home, token_file, CONFIRM_SECOND_FACTOR, confirmation, as_json=json)
     else:
         _perform(home, token_file, MAKE_SECOND_FACTOR, lambda: OwnPassword(password=_password()), as_json=json)
 

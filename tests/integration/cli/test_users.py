@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyotp import TOTP
@@ -32,6 +34,10 @@ def shuiqiao(home, capsys):
         return (shown["error"]["code"] if "error" in shown else shown), ended.value.code
 
     return command
+
+
+def piped(code):
+    return SimpleNamespace(buffer=io.BytesIO(code.encode() + b"\n"), isatty=lambda: False)
 
 
 def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_path, monkeypatch):
@@ -72,8 +78,8 @@ def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_
     take_up("chen", chen["first_password"])
     assert shuiqiao("users", "add", "wu", "--role", "data_officer") == ("node.permission_missing", 1)
     factor = shuiqiao("users", "second-factor")[0]
-    code = TOTP(factor["secret"]).at(SystemClock().now_ms() // 1000)
-    assert shuiqiao("users", "second-factor", "--code", code)[0]["confirmed"]
+    (tmp_path / "code").write_text(TOTP(factor["secret"]).at(SystemClock().now_ms() // 1000) + "\n")
+    assert shuiqiao("users", "second-factor", "--code-file", str(tmp_path / "code"))[0]["confirmed"]
     entries = shuiqiao("journal", "list", "--limit", "5")[0]["entries"]
     assert [entry["act"] for entry in entries[:2]] == ["own.second_factor_confirmed", "own.second_factor"]
     assert shuiqiao("journal", "list", "--until", "2001-01-01")[0] == {"entries": []}
@@ -108,13 +114,14 @@ def test_two_people_rotate_a_key_where_there_are_users(shuiqiao, home, tmp_path,
     used = []
 
     def log_in(name, secret=None):
-        code = ""
+        with_code = ()
         if secret is not None:
             # A step whose code was used counts no more; the next one does already.
             step = max(SystemClock().now_ms() // 30_000, used[-1] + 1)
             used.append(step)
-            code = TOTP(secret).generate_otp(step)
-        assert shuiqiao("users", "login", name, "--to", str(token), "--code", code)[1] == 0
+            monkeypatch.setattr("sys.stdin", piped(TOTP(secret).generate_otp(step)))
+            with_code = ("--code-file", "-")
+        assert shuiqiao("users", "login", name, "--to", str(token), *with_code)[1] == 0
 
     def take_up(name, first):
         password.write_text(first)
@@ -137,7 +144,12 @@ def test_two_people_rotate_a_key_where_there_are_users(shuiqiao, home, tmp_path,
     take_up("li", li)
     secret = shuiqiao("users", "second-factor")[0]["secret"]
     used.append(SystemClock().now_ms() // 30_000)
-    assert shuiqiao("users", "second-factor", "--code", TOTP(secret).generate_otp(used[-1]))[1] == 0
+    monkeypatch.setattr("sys.stdin", piped(TOTP(secret).generate_otp(used[-1])))
+    assert shuiqiao("users", "second-factor", "--confirm", "--code-file", "-")[1] == 0
+    monkeypatch.setattr("sys.stdin", piped(""))
+    assert shuiqiao("users", "second-factor", "--confirm") == ("cli.code_missing", 3)
+    assert shuiqiao("users", "login", "li", "--to", str(tmp_path / "none")) == ("node.login_refused", 1)
+    assert not (tmp_path / "none").exists(), "nobody who cannot type is asked, and has no code"
     log_in("li", secret)
     waiting = shuiqiao("--clock-is-right", "approvals", "list", "--for-me")[0]["approvals"]
     assert [each["digest"] for each in waiting] == [proposed["digest"]]

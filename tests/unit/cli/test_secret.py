@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.cli.main import command_tree
-from shuiqiao.cli.secret import MAX_SECRET_BYTES, STANDARD_INPUT, one_time_code, secret_in
+from shuiqiao.cli.secret import MAX_SECRET_BYTES, STANDARD_INPUT, one_time_code, second_factor_code, secret_in
 
 
 def piped(monkeypatch, data):
@@ -51,16 +52,38 @@ def test_a_code_is_typed_unseen(monkeypatch):
     assert asked == [("one-time code 一次性登记码", {"hide_input": True, "confirmation_prompt": False, "err": True})]
 
 
-def test_no_command_takes_a_secret_as_a_word():
-    """Codes of a second factor are spent by their use, within half a minute; they are options."""
-    words = [
-        parameter.name
+def test_a_log_in_asks_for_a_code_which_may_be_none(tmp_path, monkeypatch):
+    piped(monkeypatch, b"")
+    assert second_factor_code(None) == ""
+    (tmp_path / "code").write_text("654321\n")
+    assert second_factor_code(tmp_path / "code") == "654321"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    typed = iter(["", "123456", "my passphrase!"])
+    asked = []
+    monkeypatch.setattr("typer.prompt", lambda question, **how: asked.append(how) or next(typed))
+    assert [second_factor_code(None), second_factor_code(None)] == ["", "123456"]
+    with pytest.raises(InvalidInput, match=r"cli\.code_unusable"):
+        second_factor_code(None)
+    assert all(how["hide_input"] and how["default"] == "" and not how["show_default"] for how in asked)
+
+
+def test_no_command_takes_a_secret_as_an_argument():
+    """A secret's parameter is the name of a file; ``--code`` of a dispute's answer is a reason, which is told."""
+    of_secrets = [
+        (command.name, parameter)
         for command in below(command_tree())
         for parameter in command.params
-        if parameter.param_type_name == "argument"
+        if SECRETS.intersection(parameter.name.split("_"))
     ]
-    assert {"code", "password", "passphrase", "secret", "token"}.isdisjoint(words)
-    assert {"taxpayer", "consent"} <= set(words)
+    files = {parameter.name for _, parameter in of_secrets if parameter.type_descriptor.annotation is Path}
+    assert files >= {"code_file", "token_file"}
+    others = {
+        (name, parameter.name) for name, parameter in of_secrets if parameter.type_descriptor.annotation is not Path
+    }
+    assert others == {("decision", "code"), ("create", "include_passphrase")}
+
+
+SECRETS = {"code", "otp", "password", "passphrase", "secret", "token"}
 
 
 def below(command):
