@@ -48,6 +48,20 @@ def good(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("as_parquet", [False, True], ids=["csv", "parquet"])
+def test_a_file_of_names_of_columns_alone_is_told_as_that(here, home, tmp_path, good, as_parquet):
+    path = tmp_path / ("none.parquet" if as_parquet else "none.csv")
+    if as_parquet:
+        pq.write_table(pq.read_table(good).slice(0, 0), path)
+    else:
+        path.write_text(text_of([], names=list(ROWS[0])), encoding="utf-8")
+    words = ("--type", "invoice_issued", "--home", home, "--json")
+    said = here("ingest", path, *words)
+    assert (said.code, said.json.get("records_read"), said.json.get("anchors")) == (1, 0, 0), said.json
+    assert "no row was read: there are names of columns and nothing below them 文件只有表头" in said.err
+    assert "no row was read" not in here("ingest", good, *words).err
+
+
 def test_files_that_cannot_be_read_at_all(here, home, tmp_path, good):
     half = tmp_path / "half.parquet"
     half.write_bytes(good.read_bytes()[: good.stat().st_size // 2])

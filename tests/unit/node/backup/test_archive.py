@@ -106,6 +106,21 @@ def test_names_and_sizes_at_their_limits():
             header_of(name, size=0)
 
 
+@pytest.mark.parametrize(
+    ("at", "byte", "named"),
+    [(124, ord("9"), "'vault/a.leaves'"), (6, 0xFF, "'vault/\ufffd.leaves'")],
+    ids=["size", "name"],
+)
+def test_a_damaged_header_is_told_with_the_file_that_it_is_of(at, byte, named):
+    data, _ = written([("genesis.json", b"{}"), ("vault/a.leaves", b"leaf")])
+    altered = bytearray(data)
+    altered[data.index(b"vault/a.leaves") + at] = byte
+    with pytest.raises(InvalidInput) as refused:
+        read(bytes(altered))
+    assert refused.value.code == "node.backup_malformed"
+    assert f"the header of file {named} is damaged" in refused.value.message
+
+
 def test_a_small_file_that_is_not_small_is_not_read():
     data, _ = written([("genesis.json", bytes(100))])
     with pytest.raises(InvalidInput) as refused:

@@ -11,12 +11,14 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.client.resources.governance import Vote
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.members.action import SetQuorum
+from shuiqiao.members.contract import SUSPEND
 from shuiqiao.members.journal import anchored_root
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.proposal import listed_proposals, read_proposal
 from shuiqiao.node import governance
 from shuiqiao.node.accounts.approvals.acts import (
     RecordErasure,
+    emergency_suspension,
     freeze_of_days,
     institution_acts,
     key_rotation,
@@ -178,3 +180,31 @@ def test_an_enterprise_proves_the_key_that_its_institution_knows(world):
     assert keys.key_of(f"consent:bureau/{'00' * 16}") is None
     assert LedgerEnterpriseKeys(world.bank).key_of(f"taxpayer:{TAXPAYER}") is None
     assert LedgerEnterpriseKeys(world.bank).key_of(f"consent:bureau/{'00' * 16}") is None
+
+
+def test_the_checker_of_an_emergency_reads_who_until_when_and_why(world):
+    regulator = world.regulator
+    accounts = accounts_of(regulator)
+    why = "two checkpoints of one size\n同一高度有两份检查点"
+    digest = regulator.suite.digest(why.encode())
+    for member, words, said in (("bank-south", "another reason", "another digest"), ("nobody", why, "no member")):
+        with pytest.raises(InvalidInput, match=rf"^node\.act_invalid: .*{said}"):
+            emergency_suspension(regulator, member, days=3, evidence_digest=digest, evidence=words)
+    order = emergency_suspension(regulator, "bank-south", days=3, evidence_digest=digest, evidence=why)
+    proposed = accounts.approvals.propose(MAKER, ActName.SUSPEND, order)
+    seen = accounts.approvals.row(CHECKER, proposed["approval"])
+    assert seen["what"] == {
+        "member": "bank-south",
+        "role": "bank",
+        "name": "Example South Bank",
+        "name_zh": "示例南方银行",
+        "until": iso_from_ms(order.ground.until_ms),
+        "reason": why,
+        "evidence_digest": digest.hex(),
+    }
+    done = accounts.approvals.approve(CHECKER, proposed["approval"], digest=seen["digest"])
+    assert done["state"] == "done", done
+    block = next(iter(regulator.engine.blocks(from_height=done["outcome"]["height"])))
+    (raw,) = (each for each in block.transactions if regulator.outbox.decode(each).kind == SUSPEND)
+    assert digest in raw
+    assert why.splitlines()[0].encode() not in raw, "the ledger has the digest of the words, and no word"
