@@ -17,12 +17,13 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from shuiqiao.base.environment import HOME_VARIABLE
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
@@ -62,8 +63,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in words
     speak_to_any_terminal()
+    notes: list[str] = []
+    root = command_tree()
+    root.invoke = partial(_noting, root.invoke, notes=notes)
     try:
-        result: object = command_tree()(args=arguments, standalone_mode=False, prog_name="shuiqiao")
+        result: object = root(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
     except ShuiqiaoError as error:
         told = error_of_full_disk(error, place=_named_place(words))
@@ -81,7 +85,23 @@ def run(arguments: Sequence[str] | None = None) -> None:
             raise
         is_heard = getattr(error, "filename", None) != STANDARD_OUTPUT
         code = show_error(refused, as_json=as_json and is_heard)
-    sys.exit(code)
+    ending = SystemExit(code)
+    for note in notes:
+        ending.add_note(note)
+    raise ending
+
+
+def _noting(invoke: Callable[[Any], object], context: Any, *, notes: list[str]) -> object:
+    """Do a command, and keep what an interruption noted of how far it came: typer makes an exit code of it."""
+    try:
+        return invoke(context)
+    except KeyboardInterrupt as error:
+        notes += _notes_of(error)
+        raise
+
+
+def _notes_of(error: BaseException) -> tuple[str, ...]:
+    return tuple(getattr(error, "__notes__", ()))
 
 
 def _input_ended() -> Unavailable:
@@ -171,7 +191,7 @@ def interruptible() -> Generator[None]:
         # What comes out may be an error that a library made of the interruption.
         if not asked:
             raise
-        notes = tuple(getattr(error, "__notes__", ()))
+        notes = _notes_of(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
@@ -195,6 +215,6 @@ def _say_interrupted(notes: Iterable[str]) -> None:
     error = Unavailable(
         "cli.interrupted",
         "; ".join((said, *notes)),
-        next_step="run the same command again to go on; a demo begins anew in a free folder",
+        next_step="run the same command again to go on, unless a server does; a demo begins anew in a free folder",
     )
     show_error(error, as_json="--json" in sys.argv[1:])

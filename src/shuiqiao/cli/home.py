@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Question = TypeVar("Question", bound="PageQuery")
 Item = TypeVar("Item")
+
+_LOOK_TIMEOUT_S: Final = 5.0
+"""How long a server is asked, in seconds, what it goes on with after an interruption."""
 
 MAX_TOKEN_BYTES: Final = 512
 """As ``api.access``, which a command does not load."""
@@ -54,10 +57,11 @@ class HomeAtWork(Performing, Protocol):
 
 
 class _Served:
-    """A home whose server runs."""
+    """A home whose server runs. another: makes a second client of it."""
 
-    def __init__(self, client: HttpClient) -> None:
+    def __init__(self, client: HttpClient, *, another: Callable[[], HttpClient]) -> None:
         self.client = client
+        self._another = another
 
     def perform(
         self,
@@ -66,8 +70,21 @@ class _Served:
         *,
         progress: Progress = no_progress,  # noqa: ARG002 - LIMIT: a server does not tell how far it is
     ) -> Told:
-        """See Performing."""
-        return self.client.perform(operation, message)
+        """See Performing; an interruption notes what the server goes on with."""
+        from shuiqiao.cli.jobs import what_goes_on
+        from shuiqiao.client import request_id
+
+        request = request_id.taken_or_new("")
+        outside = request_id.current.set(request)
+        try:
+            return self.client.perform(operation, message)
+        except KeyboardInterrupt as error:
+            if operation.method == "POST":
+                with self._another() as client:
+                    error.add_note(what_goes_on(client, request))
+            raise
+        finally:
+            request_id.current.reset(outside)
 
 
 class _Opened:
@@ -250,7 +267,8 @@ class _Reached:
         from shuiqiao.client.http import HttpClient
 
         known = load_token() if self._token is None else self._token
-        return _Served(self._stack.enter_context(HttpClient.at_socket(home.socket, token=known)))
+        another = partial(HttpClient.at_socket, home.socket, token=known, timeout_s=_LOOK_TIMEOUT_S)
+        return _Served(self._stack.enter_context(HttpClient.at_socket(home.socket, token=known)), another=another)
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, progress: Progress = no_progress) -> Told:
         """See Performing."""

@@ -6,11 +6,16 @@ server goes on with.
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +143,31 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_an_ingest_that_breaks_off_
         assert sum(each.detail["count"] for each in anchors) == ROWS
         cancel_in_the_middle(client, large)
         until(lambda: not held(home))
+
+
+def test_a_command_that_is_interrupted_says_what_its_server_goes_on_with(tmp_path, large):
+    """Ctrl-C ends the command and not the ingest: how far it is, and how to see and end it, is said."""
+    home = make_served_home(tmp_path / "home")
+    with served(home) as server, server.own_client() as client:
+        words = ["ingest", str(large), "--home", str(home.folder), "--json"]
+        command = subprocess.Popen(
+            [str(Path(sys.executable).with_name("shuiqiao")), *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        (job,) = until(lambda: [each for each in ingests(client) if each.progress.done])
+        command.send_signal(signal.SIGINT)
+        said = json.loads(command.communicate(timeout=PATIENCE_S)[0])["error"]
+        assert (command.returncode, said["code"]) == (130, "cli.interrupted")
+        told = re.search(
+            rf"goes on with it 服务器继续处理: job {job.id[:16]} (\w+), .*"
+            rf"jobs show {job.id[:16]} tells how far it is, jobs cancel {job.id[:16]} ends it",
+            said["message"],
+        )
+        assert told is not None, said
+        if told[1] == "running":
+            rows = re.search(r"([\d,]+) of 32,000", said["message"])
+            assert 0 < int(rows[1].replace(",", "")) <= ROWS
+        done = until(lambda: ended(client, job.id))
+        assert (done.state, done.result["records_read"]) == ("done", ROWS)
 
 
 def end_in_the_middle(server, client, large) -> list[str]:

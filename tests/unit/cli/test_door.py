@@ -111,6 +111,29 @@ except KeyboardInterrupt as error:
     assert (code, "; 7 records are in" in complaint) == (130, True)
 
 
+def test_what_a_command_noted_is_said_though_its_framework_knows_an_exit_code_alone():
+    body = """
+import shuiqiao.cli.main
+import typer
+from shuiqiao.cli import door
+
+command = typer.Typer()
+
+@command.command()
+def at_work():
+    try:
+        wait()
+    except KeyboardInterrupt as error:
+        error.add_note("7 records are in")
+        raise
+
+shuiqiao.cli.main.app = command
+door.run([])
+"""
+    code, _, complaint = run(body, number=signal.SIGINT)
+    assert (code, "; 7 records are in" in complaint) == (130, True), complaint
+
+
 def test_closing_is_not_cut_short():
     assert run(CLOSING_TAKES_TIME, number=signal.SIGINT)[:2] == (130, ["closed"])
 
