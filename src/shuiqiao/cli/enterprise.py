@@ -165,7 +165,12 @@ def enterprise_enrol(
         "code_used": record.code_used,
     }
     if not record.code_used:
-        warn("this key was enrolled already: the code was not used 密钥已登记,未使用登记码")
+        warn("this key was enrolled already, and the code is no fresh one: nothing changed 密钥已登记,未使用登记码")
+    if record.code_used and record.representative_since_ms == record.checked_ms:
+        warn(
+            "a new legal representative was identified: consents that were given before wait until you renew them, see "
+            "shuiqiao enterprise consents 法定代表人已变更:此前的授权须续签后方可使用"
+        )
     show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 

@@ -27,14 +27,21 @@ def enterprise_code(
     reference: Annotated[str, typer.Option(help="Your own random reference of the identity check 核验编号.")],
     home: Home,
     recover: Annotated[bool, typer.Option("--recover", help="For getting back an encrypted key 用于找回密钥.")] = False,
+    new_representative: Annotated[
+        bool, typer.Option("--new-representative", help="The legal representative is a new one 法定代表人已变更.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Issue a one-time code, after you identified the legal representative; it is shown once 发放一次性登记码."""
     from shuiqiao.base.clock import iso_from_ms
     from shuiqiao.client.resources.enrolments import ISSUE_CODE, CodeOrder
 
+    if recover and new_representative:
+        raise typer.BadParameter("--recover gets a key back, --new-representative is for enrolling: give one of them")
     with home_at_work(home) as at_work:
-        order = CodeOrder(taxpayer=taxpayer, reference=reference, purpose="recover" if recover else "enrol")
+        order = CodeOrder(taxpayer=taxpayer, reference=reference)
+        if recover or new_representative:
+            order = order.model_copy(update={"purpose": "recover" if recover else "representative"})
         issued = at_work.perform(ISSUE_CODE, order)
     result = {
         "taxpayer": taxpayer,

@@ -29,6 +29,8 @@ from shuiqiao.crypto.keyfile import verify_key_file
 from shuiqiao.ledger.transactions.document import verify_document
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shuiqiao.base.ids import Entropy, MemberId
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
@@ -51,7 +53,12 @@ class CodePurpose(StrEnum):
     """What a code is for."""
 
     ENROL = "enrol"
+    REPRESENTATIVE = "representative"
+    """To enrol too, by a legal representative who is a new one [CONSENT-31]."""
     RECOVER = "recover"
+
+
+_ENROLLING = frozenset({CodePurpose.ENROL, CodePurpose.REPRESENTATIVE})
 
 
 class EnrolmentCodes:
@@ -98,18 +105,29 @@ class EnrolmentCodes:
     def redeem(self, raw: bytes) -> Enrolment:
         """Register the key of an enterprise that shows its code, once; return what it is known by.
 
-        The same key again changes nothing: an answer may have been lost. Raises InvalidInput ``ledger.document_*``,
-        IntegrityError for the signature, Denied ``consent.provider_wrong`` or ``consent.code_wrong``.
+        A fresh code renews the identity check of the same key; without one the same key again changes nothing: an
+        answer may have been lost. Raises InvalidInput ``ledger.document_*``, IntegrityError for the signature, Denied
+        ``consent.provider_wrong`` or ``consent.code_wrong``.
         """
         document = decode_enrolment(raw, network=self._submitter.parameters.network, suite=self._suite)
         body = document.body
         verify_document(document, public_keys=(body.key,), suite=self._suite)
         self._expect_bureau(body.bureau)
         known = self._store.enrolment(body.taxpayer)
-        if known is not None and known.enrolment_key == body.key:
-            return known
-        issued = self._shown(body.taxpayer, body.code, purpose=CodePurpose.ENROL)
-        enrolment = Enrolment(taxpayer=body.taxpayer, enrolment_key=body.key, identity_check=issued.identity_check)
+        issued = self._shown(body.taxpayer, body.code, purposes=_ENROLLING)
+        if issued is None:
+            if known is not None and known.enrolment_key == body.key:
+                return known
+            raise _wrong_code()
+        since_ms = None if known is None else known.representative_since_ms
+        if issued.purpose == CodePurpose.REPRESENTATIVE:
+            since_ms = issued.identity_check.checked_ms
+        enrolment = Enrolment(
+            taxpayer=body.taxpayer,
+            enrolment_key=body.key,
+            identity_check=issued.identity_check,
+            representative_since_ms=since_ms,
+        )
         if not self._store.use_code(issued, enrolment=enrolment):
             raise _wrong_code()
         return enrolment
@@ -141,21 +159,19 @@ class EnrolmentCodes:
 
         Raises Denied ``consent.code_wrong``, also where nothing is kept.
         """
-        issued = self._shown(taxpayer, code, purpose=CodePurpose.RECOVER)
+        issued = self._shown(taxpayer, code, purposes={CodePurpose.RECOVER})
         kept = self._store.backup(taxpayer)
-        if kept is None or not self._store.use_code(issued):
+        if issued is None or kept is None or not self._store.use_code(issued):
             raise _wrong_code()
         return kept
 
-    def _shown(self, taxpayer: str, code: str, *, purpose: CodePurpose) -> IssuedCode:
-        """Return the code that was shown, after counting the attempt."""
+    def _shown(self, taxpayer: str, code: str, *, purposes: Collection[str]) -> IssuedCode | None:
+        """Return the code that was shown, after counting the attempt; None for a wrong one."""
         tag = self._store.code_tag(taxpayer, code.upper().translate(_LOOKALIKES))
         now_ms = self._submitter.latest_ms()
         issued = self._store.begin_attempt(taxpayer, now_ms=now_ms, most=MAX_ATTEMPTS)
-        is_right = issued is not None and hmac.compare_digest(issued.code_tag, tag) and issued.purpose == purpose
-        if issued is None or not is_right:
-            raise _wrong_code()
-        return issued
+        is_right = issued is not None and hmac.compare_digest(issued.code_tag, tag) and issued.purpose in purposes
+        return issued if is_right else None
 
     def _expect_bureau(self, named: MemberId | str) -> None:
         if named != self._submitter.member:

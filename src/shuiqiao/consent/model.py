@@ -297,6 +297,7 @@ FIELD_CODES: Mapping[str, FieldCode] = {
     "consent.paused": FieldCode.INVALID,
     "consent.not_yet_valid": FieldCode.INVALID,
     "consent.renewed": FieldCode.INVALID,
+    "consent.representative_changed": FieldCode.INVALID,
     "consent.joint_incomplete": FieldCode.INVALID,
     "consent.commitment_mismatch": FieldCode.INVALID,
     "consent.artefact_missing": FieldCode.INVALID,

@@ -34,7 +34,13 @@ from shuiqiao.consent.model import (
     grant_from_state,
     grant_key,
 )
-from shuiqiao.consent.standing import other_consent, verify_joint, verify_renewal, verify_standing
+from shuiqiao.consent.standing import (
+    other_consent,
+    verify_joint,
+    verify_renewal,
+    verify_representative,
+    verify_standing,
+)
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed, StateView
@@ -145,9 +151,22 @@ class ConsentService(_Artefacts):
 
         A later enrolment replaces the key (a lost wallet) and renews the identity check.
         """
+        known = self._store.enrolment(taxpayer)
         self._store.save_enrolment(
-            Enrolment(taxpayer=taxpayer, enrolment_key=enrolment_key, identity_check=identity_check)
+            Enrolment(
+                taxpayer=taxpayer,
+                enrolment_key=enrolment_key,
+                identity_check=identity_check,
+                representative_since_ms=None if known is None else known.representative_since_ms,
+            )
         )
+
+    def verify_standing(self, artefact: ConsentArtefact) -> None:
+        """Return if a consent stands now; raises as ``standing.verify_standing`` and ``verify_representative``."""
+        super().verify_standing(artefact)
+        enrolment = self._store.enrolment(artefact.taxpayer)
+        since_ms = None if enrolment is None else enrolment.representative_since_ms
+        verify_representative(artefact, since_ms=since_ms)
 
     def receive(self, submission: ConsentSubmission) -> GrantedConsent:
         """Check an enterprise's consent and put its grant on the ledger; the same again changes nothing [CONSENT-19].

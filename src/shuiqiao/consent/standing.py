@@ -4,7 +4,8 @@ The ledger says whether one consent is active, and never that two belong togethe
 So bureau and bank, who hold the artefacts, ask this of them at each request:
 
 - a consent that was renewed ends at the moment its renewal begins, whatever becomes of that one later [CONSENT-26];
-- a consent that two enterprises give together is good only while data may flow under both [CONSENT-27].
+- a consent that two enterprises give together is good only while data may flow under both [CONSENT-27];
+- a consent that a former legal representative gave waits until the new one renews it [CONSENT-31].
 
 Pure: the artefacts and the state are handed in.
 """
@@ -85,6 +86,20 @@ def verify_joint(artefact: ConsentArtefact, other: ConsentArtefact) -> None:
     if differing or artefact.taxpayer == other.taxpayer:
         what = ", ".join(differing) or "nothing, and both are of one taxpayer"
         raise Denied("consent.joint_wrong", f"consents {artefact.name} and {other.name} differ in {what}")
+
+
+def verify_representative(artefact: ConsentArtefact, *, since_ms: int | None) -> None:
+    """Return if a consent rests on a check of who represents the enterprise today [CONSENT-31].
+
+    since_ms: when the representative of today was first identified, None where no change is known. Raises Denied
+    ``consent.representative_changed``.
+    """
+    if since_ms is not None and artefact.identity_check.checked_ms < since_ms:
+        raise Denied(
+            "consent.representative_changed",
+            f"consent {artefact.name} was given by a legal representative who was identified at "
+            f"{artefact.identity_check.checked_ms} ms; since {since_ms} ms the enterprise has another one",
+        )
 
 
 def verify_standing(

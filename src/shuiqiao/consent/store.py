@@ -42,11 +42,18 @@ _enrolment = Table(
     Column("enrolment_key", LargeBinary, nullable=False),
     Column("identity_reference", LargeBinary, nullable=False),
     Column("identity_checked_ms", LargeBinary, nullable=False),
+    Column("representative_since_ms", LargeBinary),
 )
 _ENROLMENT_SECRETS = EncryptedColumns(
     table="consent_enrolment",
     key="taxpayer_tag",
-    columns={"taxpayer": str, "enrolment_key": bytes, "identity_reference": str, "identity_checked_ms": int},
+    columns={
+        "taxpayer": str,
+        "enrolment_key": bytes,
+        "identity_reference": str,
+        "identity_checked_ms": int,
+        "representative_since_ms": int,
+    },
 )
 
 _artefact = Table(
@@ -119,6 +126,8 @@ class Enrolment:
     taxpayer: str
     enrolment_key: bytes
     identity_check: IdentityCheck
+    representative_since_ms: int | None = None
+    """When a new legal representative was first identified; None where the bureau knows of no change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,7 @@ class ConsentStore:
             "enrolment_key": enrolment.enrolment_key,
             "identity_reference": enrolment.identity_check.reference,
             "identity_checked_ms": enrolment.identity_check.checked_ms,
+            "representative_since_ms": enrolment.representative_since_ms,
         }
         row = self._cipher.encrypt_row(_ENROLMENT_SECRETS, plain)
         connection.execute(_REMOVE_ENROLMENT, {"of_tag": row["taxpayer_tag"]})
@@ -188,7 +198,8 @@ class ConsentStore:
             return None
         found = self._cipher.decrypt_row(_ENROLMENT_SECRETS, dict(row))
         check = IdentityCheck(reference=found["identity_reference"], checked_ms=found["identity_checked_ms"])
-        return Enrolment(taxpayer=found["taxpayer"], enrolment_key=found["enrolment_key"], identity_check=check)
+        kept = {name: found[name] for name in ("taxpayer", "enrolment_key", "representative_since_ms")}
+        return Enrolment(**kept, identity_check=check)
 
     def code_tag(self, taxpayer: str, code: str) -> bytes:
         """Return the keyed digest by which a taxpayer's code is kept."""

@@ -49,7 +49,8 @@ MAX_ATTEMPTS = 4
 
 _ENDED = frozenset(
     {
-        "consent.revoked", "consent.expired", "consent.renewed", "consent.not_covered", "consent.ceiling_exceeded",
+        "consent.revoked", "consent.expired", "consent.renewed", "consent.representative_changed",
+        "consent.not_covered", "consent.ceiling_exceeded",
         "consent.recipient_wrong", "consent.purpose_wrong", "lending.consent_not_ours", "exchange.data_life_over",
         "exchange.mode_unsupported", "lending.evidence_missing",
     }

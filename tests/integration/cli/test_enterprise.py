@@ -19,6 +19,10 @@ def test_a_code_is_shown_once_and_another_voids_it(here, home):
     other = here("enterprise", "code", FIRM, "--reference", "check-1", "--recover", "--home", home, "--json").json
     assert one["code"] != other["code"]
     assert [len(part) for part in one["code"].split("-")] == [4, 4, 4]
+    words = ("enterprise", "code", FIRM, "--reference", "check-2", "--new-representative", "--home", home)
+    assert len(here(*words, "--json").json["code"]) == 14
+    both = here(*words, "--recover")
+    assert (both.code, "give one of them" in both.err) == (2, True)
     said = here("enterprise", "code", "no number!", "--reference", "x", "--home", home, "--json")
     assert refused(said, code=2) == "api.request_invalid"
     typed = here("enterprise", "code", "９１９９Ｘ", "--reference", "x", "--home", home)

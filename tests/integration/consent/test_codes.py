@@ -60,6 +60,39 @@ def test_a_code_enrols_one_key_once_with_the_check_it_was_issued_on(world, store
     assert world.consents.receive(world.enterprise(1).submission(terms, now_ms=world.clock.now_ms()))
 
 
+def test_a_fresh_code_renews_the_check_of_the_same_key_and_a_wrong_one_does_not(world, store, codes):
+    """[CONSENT-20]"""
+    enterprise = world.enterprise(1)
+
+    def shown(code):
+        return codes.redeem(enterprise.enrolment(BUREAU, taxpayer=TAXPAYER, code=code))
+
+    first = shown(codes.issue(TAXPAYER, identity_check=world.identity_check()))
+    assert shown("AAAA-AAAA-AAAA") == first == store.enrolment(TAXPAYER)
+    later = world.identity_check(reference="check-000043", checked_ms=world.clock.now_ms())
+    renewed = shown(codes.issue(TAXPAYER, identity_check=later))
+    assert (renewed.enrolment_key, renewed.identity_check) == (first.enrolment_key, later)
+    assert (first.representative_since_ms, renewed.representative_since_ms) == (None, None)
+
+
+def test_a_code_for_a_new_representative_says_since_when_and_later_ones_keep_it(world, store, codes):
+    """[CONSENT-31]"""
+
+    def shown(number, check, purpose):
+        code = codes.issue(TAXPAYER, identity_check=check, purpose=purpose)
+        return codes.redeem(world.enterprise(number).enrolment(BUREAU, taxpayer=TAXPAYER, code=code))
+
+    shown(1, world.identity_check(), CodePurpose.ENROL)
+    changed = world.identity_check(reference="check-000043", checked_ms=world.clock.now_ms())
+    assert shown(1, changed, CodePurpose.REPRESENTATIVE).representative_since_ms == changed.checked_ms
+    again = world.identity_check(reference="check-000044", checked_ms=world.clock.now_ms() + 1)
+    assert shown(2, again, CodePurpose.ENROL).representative_since_ms == changed.checked_ms
+    world.enrol(world.enterprise(3))
+    assert store.enrolment(TAXPAYER).representative_since_ms == changed.checked_ms
+    recovering = codes.issue(TAXPAYER, identity_check=again, purpose=CodePurpose.REPRESENTATIVE)
+    assert code_of(lambda: codes.give_back(TAXPAYER, recovering)) == "consent.code_wrong"
+
+
 def test_what_is_wrong_about_a_code_is_never_told_and_many_wrong_ones_end_it(world, codes, monkeypatch):
     """[CONSENT-21]"""
     # A code has 60 random bits: all that may be tried guess it by chance in one of 10^12 at most.

@@ -318,15 +318,34 @@ def test_a_bureau_tells_what_an_enterprise_is_known_by_and_enters_that_somebody_
 
 def test_sessions_of_a_key_end_when_its_enterprise_enrols_by_another_one(world):
     device = world.enrolled("stolen.key", OTHER_TAXPAYER)
+    code = world.code(OTHER_TAXPAYER)
+    renewal = device.enterprise.enrolment(device.bureau, taxpayer=device.taxpayer, code=code)
     with device.at_bureau() as session:
-        # The same key again, as after an answer that was lost, changes nothing.
-        again = device.enterprise.enrolment(device.bureau, taxpayer=device.taxpayer, code="0000-0000-0000")
+        # A fresh code renews the check of the same key; the same again, as after a lost answer, changes nothing.
         with HttpClient(world.bureau_url) as door:
-            door.perform(ENROL, EnrolmentStatement(enrolment=again.hex()))
+            told = [door.perform(ENROL, EnrolmentStatement(enrolment=renewal.hex())) for _ in range(2)]
+        assert [each.code_used for each in told] == [True, False]
         assert session.get("/api/v1/me").status == 200
         world.enrolled("fresh.key", OTHER_TAXPAYER)
         with pytest.raises(Denied, match="unauthenticated"):
             session.get("/api/v1/me")
+
+
+def test_sessions_end_and_consents_wait_when_another_person_represents_the_enterprise(world):
+    """[CONSENT-31]"""
+    device = world.enrolled("former.key", OTHER_TAXPAYER)
+    consent = world.consented(device)
+    assert world.asked_for(consent)
+    code = world.code(OTHER_TAXPAYER, purpose=CodePurpose.REPRESENTATIVE)
+    with device.at_bureau() as session:
+        statement = device.enterprise.enrolment(device.bureau, taxpayer=device.taxpayer, code=code)
+        with HttpClient(world.bureau_url) as door:
+            record = door.perform(ENROL, EnrolmentStatement(enrolment=statement.hex()))
+        assert record.representative_since_ms == record.checked_ms
+        with pytest.raises(Denied, match="unauthenticated"):
+            session.get("/api/v1/me")
+    with pytest.raises(Denied, match=r"^consent\.representative_changed"):
+        world.asked_for(consent)
 
 
 def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(firm, here, world, tmp_path):

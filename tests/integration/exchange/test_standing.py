@@ -6,16 +6,21 @@ from datetime import date
 
 import pytest
 
-from consent_world import BANK_A, BANK_B, BUREAU, OTHER_BUREAU, TAXPAYER
+from consent_world import BANK_A, BANK_B, BUREAU, OTHER_BUREAU, TAXPAYER, a_cipher
 from exchange_world import NEIGHBOUR
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
-from shuiqiao.base.ids import split_owned_id
+from shuiqiao.base.ids import Uscc, split_owned_id
+from shuiqiao.consent.codes import CodePurpose, EnrolmentCodes
 from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, JointConsent, JointRole, Purpose
 from shuiqiao.consent.standing import joint_consent_id, other_consent
+from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
 from shuiqiao.exchange.messages import encode_request
 from shuiqiao.exchange.model import RequestMessage
+
+REPRESENTED = Uscc("91440300MA5REPRES7")
+"""Whose legal representative changes; the others' never do."""
 
 ONCE = {"fetch": Fetch.ONE_TIME, "frequency": Frequency(count=1, unit=FrequencyUnit.DAY)}
 
@@ -105,6 +110,43 @@ def test_good_once_and_three_answers_do_not_go_together(world):
     """[CONSENT-25]"""
     with pytest.raises(InvalidInput, match=r"^consent\.artefact_invalid.*one answer"):
         world.granted(fetch=Fetch.ONE_TIME)
+
+
+# Another legal representative
+
+
+def new_representative(world, enterprise):
+    check = world.identity_check(reference="check-000018", checked_ms=world.clock.now_ms())
+    codes = EnrolmentCodes(
+        submitter=world.submitters[BUREAU],
+        store=ConsentStore(world.databases[BUREAU], cipher=a_cipher(world.suite.name)),
+        suite=world.suite,
+        entropy=world.entropy,
+    )
+    code = codes.issue(REPRESENTED, identity_check=check, purpose=CodePurpose.REPRESENTATIVE)
+    codes.redeem(enterprise.enrolment(BUREAU, taxpayer=REPRESENTED, code=code))
+    return check
+
+
+def test_a_consent_of_a_former_representative_waits_until_the_new_one_renews_it(world):
+    """[CONSENT-31]"""
+    enterprise = world.enterprise(7)
+    before = world.granted(enterprise, taxpayer=REPRESENTED)
+    sent = world.asked(before)
+    assert world.provider.answer(sent.message)
+    check = new_representative(world, enterprise)
+    # The bank cannot know of it: it asks, and is refused, and what was answered before does not leave again.
+    message, raw = unchecked(world, before)
+    for asked in (raw, sent.message):
+        with pytest.raises(Denied, match=r"^consent\.representative_changed"):
+            world.provider.answer(asked)
+    assert world.entry(message.request)["status"] == "refused"
+    assert world.provider_store.asked(message.name).field_code == "04"
+    terms = world.terms(taxpayer=REPRESENTED, identity_check=check, renews=split_owned_id(before)[1])
+    submission = enterprise.submission(terms, now_ms=world.clock.now_ms())
+    after = world.consents.receive(submission).artefact.name
+    world.files[BANK_A].receive(submission.artefact)
+    assert answered(world, after)
 
 
 # Renewal

@@ -23,7 +23,8 @@ class CodeOrder(Wire):
     taxpayer: TaxpayerText
     reference: Annotated[str, Field(min_length=1, max_length=64)]
     """The bureau's own random reference of the identity check."""
-    purpose: Literal["enrol", "recover"] = "enrol"
+    purpose: Literal["enrol", "recover", "representative"] = "enrol"
+    """representative: to enrol, by a legal representative who is a new one."""
 
 
 class OneTimeCode(Wire):
@@ -56,6 +57,7 @@ class EnrolmentRecord(Wire):
         taxpayer="91440300MA5LEAKME7",
         reference="check-2026-000017",
         checked_ms=1_767_225_600_000,
+        representative_since_ms=None,
         has_backup=False,
         code_used=True,
     )
@@ -64,10 +66,12 @@ class EnrolmentRecord(Wire):
     taxpayer: Name
     reference: Name
     checked_ms: TimeMs
+    representative_since_ms: TimeMs | None = None
+    """When a new legal representative was first identified: consents on earlier checks are to be renewed."""
     has_backup: bool
     """Whether an encrypted key file is kept for it."""
     code_used: bool = False
-    """Whether this call used a code up: not where the key was enrolled already."""
+    """Whether this call used a code up: not where the key was enrolled already and no fresh code was shown."""
 
 
 class EnrolmentQuestion(Wire):

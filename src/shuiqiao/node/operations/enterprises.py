@@ -63,16 +63,17 @@ def enrol(
 ) -> enrolment_api.EnrolmentRecord:
     """Register the key of an enterprise that shows its code; raises what ``EnrolmentCodes.redeem`` raises.
 
-    end_sessions: of a claim whose key was replaced, for who lost a key, or had it stolen, enrols by another one.
+    end_sessions: of a claim whose key was replaced, for who lost a key, or had it stolen, enrols by another one; and
+    of one that another person represents now.
     """
     codes, raw = institution.enrolment_codes, bytes.fromhex(statement.enrolment)
     said = decode_enrolment(raw, network=institution.parameters.network, suite=institution.suite).body
     before = ConsentStore(institution.database, cipher=institution.cipher).enrolment(said.taxpayer)
     found = codes.redeem(raw)
-    if before is not None and before.enrolment_key != found.enrolment_key:
+    people = ("enrolment_key", "representative_since_ms")
+    if before is not None and any(getattr(before, name) != getattr(found, name) for name in people):
         end_sessions(TAXPAYER_CLAIM + found.taxpayer)
-    is_new = before is None or before.enrolment_key != found.enrolment_key
-    return enrolment_record(institution, found).model_copy(update={"code_used": is_new})
+    return enrolment_record(institution, found).model_copy(update={"code_used": found != before})
 
 
 def read_enrolment(institution: Institution, asked: enrolment_api.EnrolmentQuestion) -> enrolment_api.EnrolmentRecord:
@@ -107,6 +108,7 @@ def enrolment_record(institution: Institution, found: Enrolment) -> enrolment_ap
         taxpayer=found.taxpayer,
         reference=found.identity_check.reference,
         checked_ms=found.identity_check.checked_ms,
+        representative_since_ms=found.representative_since_ms,
         has_backup=institution.enrolment_codes.has_backup(found.taxpayer),
     )
 
