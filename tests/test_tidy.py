@@ -133,6 +133,15 @@ def test_the_command_line_starts_without_heavy_libraries():
     assert output.splitlines()[-1] == "LOADED []"
 
 
+def test_whoever_reads_a_home_for_its_members_loads_neither_databases_nor_columns():
+    program = (
+        "import sys, shuiqiao.node.home_reader, shuiqiao.node.operations.reading\n"
+        "print('LOADED', sorted({'sqlalchemy', 'pyarrow', 'duckdb', 'shuiqiao.exchange.provider'} & sys.modules.keys()))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output == "LOADED []\n"
+
+
 def test_each_row_of_the_threat_model_names_a_test_that_is_there():
     text = (ROOT / "docs" / "explanation" / "threat-model.md").read_text(encoding="utf-8")
     files = {path.stem for path in TESTS} | {str(path.relative_to(ROOT)) for path in TESTS}

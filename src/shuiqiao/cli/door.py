@@ -19,6 +19,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +65,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     as_json = "--json" in words
     speak_to_any_terminal()
     notes: list[str] = []
-    root = command_tree()
+    # The tree is that of the commands before, the notes are of this one.
+    root = copy(command_tree(words[0] if words else ""))
     root.invoke = partial(_noting, root.invoke, notes=notes)
     try:
         result: object = root(args=arguments, standalone_mode=False, prog_name="shuiqiao")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
+from copy import copy
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -74,9 +75,30 @@ for name, group in {
     app.add_typer(group, name=name)
 
 
-def command_tree() -> Any:
-    """Return the command tree, whose parameters refuse what no text or no number is, before anything is done."""
-    root: Any = typer.main.get_command(app)
+def command_tree(word: str = "") -> Any:
+    """Return the command tree, whose parameters refuse what no text or no number is, before anything is done.
+
+    word: what a line begins with; where it names a command or a group, the tree holds no other. It is the same tree
+    each time: to make all of it takes longer than most commands take to read their arguments.
+    """
+    return _tree_of(word if word in _first_words() else "")
+
+
+@cache
+def _first_words() -> dict[str, Any]:
+    """Return what the words of the command's root stand for."""
+    named: list[Any] = [*app.registered_groups, *app.registered_commands]
+    return {each.name or typer.main.get_command_name(each.callback.__name__): each for each in named}
+
+
+@cache
+def _tree_of(word: str) -> Any:
+    narrowed = copy(app)
+    if word:
+        found = _first_words()[word]
+        narrowed.registered_groups = [found] if found in app.registered_groups else []
+        narrowed.registered_commands = [found] if found in app.registered_commands else []
+    root: Any = typer.main.get_command(narrowed)
     commands = [root]
     for command in commands:
         commands += getattr(command, "commands", {}).values()

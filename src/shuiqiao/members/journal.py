@@ -18,7 +18,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.wire import MAX_CALENDAR_MS, Digest
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
@@ -94,3 +94,8 @@ KIND: Final = Kind(
     governance=True,
 )
 """Open while the network is frozen, too: what people do then is told like everything else."""
+
+
+def day_text(day: int) -> str:
+    """Return a day as ISO 8601 has it."""
+    return iso_from_ms(day * MS_PER_DAY)[:10]

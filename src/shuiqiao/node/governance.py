@@ -52,7 +52,6 @@ from shuiqiao.members.model import PROOF_BYTES, VALIDATOR_KEY_BYTES
 from shuiqiao.members.proposal import Proposal, ProposalStatus, listed_proposals, read_proposal, tally
 from shuiqiao.members.roster import endpoint_key, member_record, roster, validator_of
 from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
-from shuiqiao.standards.reference import record_schema
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
@@ -301,6 +300,8 @@ def publication(institution: Institution, standard: str) -> PublishStandard:
 
     Raises InvalidInput ``standards.type_unknown`` for another name or version.
     """
+    from shuiqiao.standards.reference import record_schema
+
     record_type = institution.catalogue.get(standard)
     digest = institution.suite.digest(encode_json(record_schema(record_type)))
     return PublishStandard(standard=record_type.standard_id, digest=digest)

@@ -24,12 +24,7 @@ from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavaila
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.base.progress import no_progress
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.exchange.modes.built import answer_modes
-from shuiqiao.exchange.provider import delivered_changes
-from shuiqiao.exchange.recipient import received_changes
-from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.clock_check import latest_ms
 from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
@@ -51,17 +46,14 @@ from shuiqiao.node.home.settings import (
     require_member,
     require_role,
 )
-from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.vault.contract import leaf_lookup
-from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.exchange.changes import ChangedRecord
     from shuiqiao.ledger.store.index import Head
+    from shuiqiao.vault.service import Vault
 
 
 class StoredLedger(LogReading):
@@ -279,6 +271,10 @@ class HomeReader:
 
         Raises Denied ``node.role_wrong`` at the home of another institution.
         """
+        # Most who read a home want its ledger, and the vault's libraries take longer to load than that to read.
+        from shuiqiao.standards.publication import load_catalogue
+        from shuiqiao.vault.service import Vault
+
         require_role(self.settings, Role.TAX_BUREAU)
         is_there = self.home.vault.is_dir()
         with ExitStack() as stack:
@@ -319,26 +315,3 @@ def read_home(home: Home) -> Generator[HomeReader]:
         )
     finally:
         engine.close()
-
-
-def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord]:
-    """Return the records given to banks, or at a bank those received, that were amended or erased since [EXCHANGE-21].
-
-    What a bank may keep no longer is not shown; the next act destroys it [EXCHANGE-15], for here nothing is written.
-    Raises Denied ``node.role_wrong`` at a regulator's home.
-    """
-    with reader.database() as database:
-        if reader.settings.role is Role.BANK:
-            return _received(reader, database, now_ms=now_ms)
-        require_role(reader.settings, Role.TAX_BUREAU)
-        status_of = leaf_lookup(reader.engine.state(), reader.member)
-        return [*delivered_changes(ProviderStore(database, cipher=reader.cipher(database)), status_of=status_of)]
-
-
-def _received(reader: HomeReader, database: Engine, *, now_ms: int) -> list[ChangedRecord]:
-    state, cipher = reader.engine.state(), reader.cipher(database)
-    until_ms = latest_ms(now_ms=now_ms, block_ms=reader.engine.last_block()[1])
-    kept = RecipientStore(database, cipher=cipher).places(after_ms=until_ms)
-    modes = answer_modes(suite=reader.suite, catalogue=load_catalogue())
-    network = reader.parameters.network
-    return [*received_changes(kept, state=lambda: state, modes=modes, network=network, suite=reader.suite)]

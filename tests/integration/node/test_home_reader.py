@@ -22,10 +22,11 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import intl
 from shuiqiao.node.auditing import audit_home
 from shuiqiao.node.backup.reading import verify_backup
+from shuiqiao.node.changed_records import changed_records_at
 from shuiqiao.node.doctor.diagnosis import diagnose_home
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.home_reader import changed_records_at, read_home
+from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.published.publication import publish_log
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, home_of

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.members.journal import NO_DAY, anchored_root, last_anchored_day
-from shuiqiao.node.accounts.journal.service import day_text
+from shuiqiao.members.journal import NO_DAY, anchored_root, day_text, last_anchored_day
 from shuiqiao.node.accounts.journal.store import JournalStore
 from shuiqiao.node.accounts.store import AccountStore
 from shuiqiao.node.doctor.finding import Finding, finding_of_error

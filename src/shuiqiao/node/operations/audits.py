@@ -8,7 +8,6 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.resources import upkeep
-from shuiqiao.node.auditing import audit_home, audit_institution
 
 if TYPE_CHECKING:
     from shuiqiao.client.wire import Nothing
@@ -21,6 +20,8 @@ def audit(institution: Institution, _asked: Nothing) -> upkeep.Audit:
 
     Raises Unavailable ``node.audit_running``, and what ``audit_institution`` raises.
     """
+    from shuiqiao.node.auditing import audit_institution
+
     if not institution.auditing.acquire(blocking=False):
         raise Unavailable("node.audit_running", f"{institution.member} is being audited already", retry_after_s=60.0)
     try:
@@ -31,4 +32,6 @@ def audit(institution: Institution, _asked: Nothing) -> upkeep.Audit:
 
 def audit_at(reader: HomeReader, _asked: Nothing) -> upkeep.Audit:
     """Do the same at a home that is looked at; raises what ``audit_home`` raises."""
+    from shuiqiao.node.auditing import audit_home
+
     return upkeep.Audit(**audit_home(reader, clock=SystemClock(), entropy=system_entropy).as_json())

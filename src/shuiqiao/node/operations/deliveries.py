@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.client.resources import deliveries as api
 from shuiqiao.node.operations.paging import time_place
-from shuiqiao.node.peers.delivery import DeliveryStore, Waiting
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.peers.delivery import Waiting
 
 _CURSOR: Final = re.compile(r"([0-9]{16})@([0-9a-f]{64})")
 
@@ -26,6 +26,8 @@ def list_deliveries(institution: Institution, asked: PageQuery) -> api.DeliveryP
 
 def list_deliveries_at(reader: HomeReader, asked: PageQuery) -> api.DeliveryPage:
     """Return the same of a home that is looked at."""
+    from shuiqiao.node.peers.delivery import DeliveryStore
+
     with reader.database() as database:
         return _page(DeliveryStore(database).waiting, asked)
 

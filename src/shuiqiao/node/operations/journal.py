@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.client.resources import journal
 from shuiqiao.ledger.transactions.looking_up import newest_index
-from shuiqiao.members.journal import journal_day_key
-from shuiqiao.node.accounts.journal.service import day_text
+from shuiqiao.members.journal import day_text, journal_day_key
 from shuiqiao.node.accounts.model import Permission
 
 if TYPE_CHECKING:

@@ -1,4 +1,8 @@
-"""Works on a bureau's records, and decides what the ledger refused, for a message of the API."""
+"""Works on a bureau's records, and decides what the ledger refused, for a message of the API.
+
+Commands that read members or entries load this with the other readers; what reads records or writes is imported where
+it is done, for databases and columns take longer to load than a list of members to read.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,11 @@ from shuiqiao.base.progress import no_progress
 from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources import ingests, own_files, records
 from shuiqiao.members.model import Role
-from shuiqiao.node import pending
-from shuiqiao.node.accounts.opening import require_no_users
 from shuiqiao.node.home.settings import require_role
-from shuiqiao.node.home_reader import changed_records_at
 from shuiqiao.node.operations.paging import page_after
-from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
-from shuiqiao.vault.ingest.quarantine import find_report, read_rows
 from shuiqiao.vault.model import ErasureReason, LeafRef
-from shuiqiao.vault.search import RecordQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.member_copy import MemberCopy
+    from shuiqiao.node.pending import PendingWork
     from shuiqiao.vault.model import IngestReport
     from shuiqiao.vault.search import FoundRecord
     from shuiqiao.vault.service import Vault
@@ -50,6 +49,8 @@ def take_in_files(
 
 def told_of(institution: Institution, report: IngestReport) -> own_files.TakenIn:
     """Return what is told of an ingest that has ended."""
+    from shuiqiao.node.pending import describe_refused, settle_and_describe
+
     settled, refused = settle_and_describe(institution), describe_refused(institution)
     return _told(report, settled=settled, refused=refused)
 
@@ -94,6 +95,8 @@ def search_records_at(reader: HomeReader, asked: records.RecordSearch) -> record
 
 def found_records(asked: records.RecordSearch, *, vault: Vault, state: StateView, member: str) -> records.FoundRecords:
     """Find records in a vault, and tell by the ledger how each stands; raises what ``Vault.find`` raises."""
+    from shuiqiao.vault.search import RecordQuery
+
     query = RecordQuery(
         uscc=None if asked.taxpayer is None else Uscc(asked.taxpayer),
         record_type=None if asked.record_type is None else load_catalogue().get(asked.record_type),
@@ -151,6 +154,8 @@ def list_changed(institution: Institution, asked: PageQuery) -> records.ChangedP
 
 def list_changed_at(reader: HomeReader, asked: PageQuery) -> records.ChangedPage:
     """Return the same of a home that is looked at; raises what ``changed_records_at`` raises."""
+    from shuiqiao.node.changed_records import changed_records_at
+
     return _changed_page(changed_records_at(reader, now_ms=reader.now_ms()), asked)
 
 
@@ -173,6 +178,8 @@ def _changed_page(changed: Iterable[ChangedRecord], asked: PageQuery) -> records
 
 def erase_records(institution: Institution, asked: records.RecordErasure) -> records.ErasedRecords:
     """Destroy records and say so on the ledger; raises what ``Vault.erase`` raises."""
+    from shuiqiao.node.accounts.opening import require_no_users
+
     require_no_users(institution, f"erasure {asked.batch} --reason {asked.reason}")
     chosen = sorted(set(asked.leaves))
     reason = ErasureReason(asked.reason)
@@ -182,26 +189,34 @@ def erase_records(institution: Institution, asked: records.RecordErasure) -> rec
 
 def redo_pending(institution: Institution, chosen: records.PendingChoice) -> records.DecidedWork:
     """Hand refused work to the ledger anew; raises what ``pending.redo`` raises."""
+    from shuiqiao.node import pending
+
     return records.DecidedWork(**pending.redo(institution, chosen.work).as_json())
 
 
 def abandon_pending(institution: Institution, chosen: records.PendingChoice) -> records.DecidedWork:
     """Give refused work up; raises what ``pending.abandon`` raises."""
+    from shuiqiao.node import pending
+
     return records.DecidedWork(**pending.abandon(institution, chosen.work).as_json())
 
 
 def list_pending(institution: Institution, asked: PageQuery) -> records.PendingPage:
     """Return what waits for the ledger and what it refused."""
+    from shuiqiao.node import pending
+
     return _pending_page(*pending.pending_of(institution), asked=asked)
 
 
 def list_pending_at(reader: HomeReader, asked: PageQuery) -> records.PendingPage:
     """Return the same of a home that is looked at."""
+    from shuiqiao.node import pending
+
     return _pending_page(*pending.pending_at(reader), asked=asked)
 
 
 def _pending_page(
-    waiting: Sequence[pending.PendingWork], settled: Sequence[pending.PendingWork], *, asked: PageQuery
+    waiting: Sequence[PendingWork], settled: Sequence[PendingWork], *, asked: PageQuery
 ) -> records.PendingPage:
     rows = [
         records.PendingRecord(**work.as_json(), is_settled=is_settled)
@@ -220,6 +235,8 @@ def quarantine_of(institution: Institution) -> Path:
 
 def list_quarantined(institution: Institution, asked: ingests.QuarantineQuestion) -> ingests.QuarantinedRowPage:
     """Return rows that an ingest kept out or met again, and why; raises InvalidInput ``api.not_found``."""
+    from shuiqiao.vault.ingest.quarantine import find_report, read_rows
+
     path = find_report(quarantine_of(institution), asked.ingest)
     if path is None:
         raise not_found()

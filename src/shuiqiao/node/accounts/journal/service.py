@@ -21,7 +21,7 @@ from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.log.tree import Frontier, inclusion_path
-from shuiqiao.members.journal import JOURNAL_ANCHOR, JournalAnchorBody, anchored_root, last_anchored_day
+from shuiqiao.members.journal import JOURNAL_ANCHOR, JournalAnchorBody, anchored_root, day_text, last_anchored_day
 from shuiqiao.node.accounts.journal.entry import (
     FIRST_PREVIOUS,
     JournalEntry,
@@ -273,11 +273,6 @@ def entry_row(entry: JournalEntry) -> dict[str, Any]:
         "outcome": entry.outcome,
         "request": entry.request,
     }
-
-
-def day_text(day: int) -> str:
-    """Return a day as ISO 8601 has it."""
-    return iso_from_ms(day * MS_PER_DAY)[:10]
 
 
 def _verify_roots(days: Mapping[int, Frontier], *, state: StateView, member: MemberId) -> int:
