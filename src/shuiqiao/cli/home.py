@@ -71,7 +71,7 @@ class _Served:
         progress: Progress = no_progress,  # noqa: ARG002 - LIMIT: a server does not tell how far it is
     ) -> Told:
         """See Performing; an interruption notes what the server goes on with."""
-        from shuiqiao.cli.jobs import what_goes_on
+        from shuiqiao.cli.going_on import what_goes_on
         from shuiqiao.client import request_id
 
         request = request_id.taken_or_new("")

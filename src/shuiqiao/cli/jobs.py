@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.cli.going_on import job_words
 from shuiqiao.cli.home import all_items, home_at_work
 from shuiqiao.cli.options import Home, Json, command_group
-from shuiqiao.cli.output import print_json, program, say
+from shuiqiao.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from shuiqiao.client.http import HttpClient
     from shuiqiao.client.operation import Operation
     from shuiqiao.client.resources.jobs import JobChoice, JobRecord
 
@@ -50,7 +48,7 @@ def list_jobs(*, home: Home, kind: _Kind = None, state: _State = None, json: Jso
         print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
         return
     for job in jobs:
-        say(f"{job.id[:16]}  {job.kind:<18}  {job.state:<9}  {_words(job)}")
+        say(f"{job.id[:16]}  {job.kind:<18}  {job.state:<9}  {job_words(job)}")
     if any(job.state == "held" for job in jobs):
         say("next      shuiqiao jobs show ID, then shuiqiao jobs confirm ID")
     elif not jobs and kind is None and state is None:
@@ -96,7 +94,7 @@ def show_job(job: JobRecord, *, as_json: bool) -> None:
         return
     say(f"job 作业   {job.id}")
     say(f"kind      {job.kind}")
-    say(f"state     {job.state}  {_words(job)}")
+    say(f"state     {job.state}  {job_words(job)}")
     say(f"attempts  {job.attempts} of {job.max_attempts}")
     if job.request_id:
         say(f"request   {job.request_id}")
@@ -104,37 +102,3 @@ def show_job(job: JobRecord, *, as_json: bool) -> None:
         say(f"result    {name_of_value}: {value}")
     if job.cause is not None and job.cause.message:
         say(f"cause     {job.cause.code}: {job.cause.message}")
-
-
-def _words(job: JobRecord) -> str:
-    """Return in one line what there is to say of a job now."""
-    progress = job.progress
-    if job.state == "running":
-        return f"{progress.step} {progress.done:,}" + ("" if progress.total is None else f" of {progress.total:,}")
-    if job.cause is not None:
-        code = job.cause.code
-        return f"{code}, next 下次 {iso_from_ms(job.due_ms)}" if job.state == "waiting" else code
-    if job.state == "waiting":
-        return f"next 下次 {iso_from_ms(job.due_ms)}"
-    return "" if job.finished_ms is None else f"ended 结束 {iso_from_ms(job.finished_ms)}"
-
-
-def what_goes_on(client: HttpClient, request: str) -> str:
-    """Return what a server goes on with though who asked for it by this request waits no more, as far as it tells."""
-    from shuiqiao.client.pages import MAX_ITEMS
-    from shuiqiao.client.resources.jobs import LIST_JOBS, JobsQuestion
-
-    try:
-        jobs = client.perform(LIST_JOBS, JobsQuestion(limit=MAX_ITEMS)).items
-    except ShuiqiaoError as error:
-        return (
-            f"the server of this home was asked for it and may go on with it; asked how far it is, it said {error.code}"
-        )
-    for job in jobs:
-        if job.request_id == request:
-            short = job.id[:16]
-            return (
-                f"the server of this home goes on with it 服务器继续处理: job {short} {job.state}, {_words(job)}; "
-                f"{program()} jobs show {short} tells how far it is, jobs cancel {short} ends it"
-            )
-    return "the server of this home may go on with it 服务器可能仍在处理"
