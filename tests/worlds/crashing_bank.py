@@ -1,7 +1,7 @@
 """A bank that dies at a chosen moment of processing an application, and is opened again: each life is a process.
 
-Usage: crashing_bank.py FOLDER SUITE STRIDE [POSTGRESQL], this being the URL of a server at which the bank has its database,
-without the name of one; left out, that is in its home. It makes a world once, lets a bank process one application in a copy of it, counting
+Usage: crashing_bank.py FOLDER SUITE STRIDE MODE [POSTGRESQL], MODE being disclose or score, and the last the URL of a server at
+which the bank has its database, without the name of one; left out, that is in its home. It makes a world once, lets a bank process one application in a copy of it, counting
 the moments at which something becomes durable, then in a copy for every STRIDE-th of these dies there, opens the homes again,
 and takes the application to its end. It writes one JSON line for each copy: what the ledger and the file hold then.
 """
@@ -22,7 +22,9 @@ from sqlalchemy import create_engine, event, text
 
 import consortium_world as worlds
 from postgresql_world import databases_of
-from shuiqiao.lending.model import Outcome
+from scored_loans import ScoredWorld
+from shuiqiao.lending.model import Outcome, Product
+from shuiqiao.lending.processing import ApplicationProcess
 from shuiqiao.lending.review import propose_decision
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.node.home.settings import Home
@@ -30,6 +32,9 @@ from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.consortium import LEAD_BANK
 
 DIED = 9
+
+REFERRED_BASE = 515
+"""Of the card of risk, by which the firm is referred to persons."""
 
 
 class Moments:
@@ -105,32 +110,44 @@ class BankDatabases:
             engine.dispose()
 
 
-def prepare(folder: Path, suite: str) -> dict[str, Any]:
+def prepare(folder: Path, suite: str, mode: str) -> dict[str, Any]:
     """Make the homes, the records and a consent."""
+    if mode == "score":
+        scored = ScoredWorld(folder, suite, base=REFERRED_BASE)
+        consent = scored.scored_consent()
+        scored.close()
+        return {"consent": consent}
     world = worlds.ConsortiumWorld(folder, suite)
     consent = world.consent()
     world.close()
     return {"consent": consent}
 
 
-def process(folder: Path, suite: str, consent: str, dies_at: int | None) -> dict[str, Any]:
+def process(folder: Path, suite: str, mode: str, consent: str, dies_at: int | None) -> dict[str, Any]:
     """Apply where that was not done, and go on until the file ends, two persons deciding on the way."""
+    if mode == "score":
+        scored = ScoredWorld(folder, suite)
+        return go_on(scored, consent, dies_at, product=scored.loan, steps=scored.around())
     world = worlds.ConsortiumWorld(folder, suite)
-    moments, store = Moments(world.bank, dies_at=dies_at), LendingStore(world.bank.database, cipher=world.bank.cipher)
     with world.assessor(points=worlds.REFERRED_POINTS) as assessor:
-        steps = world.process(assessor)
-        if not store.applications():
-            world.applied(consent, product=worlds.INVOICE_LOAN)
-        (row,) = store.applications()
-        file = steps.process(row.application.id).file
-        if file.status == "referred" and file.review is None:
-            proposal = propose_decision(
-                file, product=worlds.INVOICE_LOAN, outcome=Outcome.APPROVED, reason="seen", limit_fen=20_000_000
-            )
-            world.bank.lending.review(
-                row.application.id, proposal, product=worlds.INVOICE_LOAN, maker="li", checker="wu"
-            )
-            steps.process(row.application.id)
+        return go_on(world, consent, dies_at, product=worlds.INVOICE_LOAN, steps=world.process(assessor))
+
+
+def go_on(
+    world: Any, consent: str, dies_at: int | None, *, product: Product, steps: ApplicationProcess
+) -> dict[str, Any]:
+    """Take the one application from where it stands to its end, or to the moment of death."""
+    moments, store = Moments(world.bank, dies_at=dies_at), LendingStore(world.bank.database, cipher=world.bank.cipher)
+    if not store.applications():
+        world.applied(consent, product=product)
+    (row,) = store.applications()
+    file = steps.process(row.application.id).file
+    if file.status == "referred" and file.review is None:
+        proposal = propose_decision(
+            file, product=product, outcome=Outcome.APPROVED, reason="seen", limit_fen=20_000_000
+        )
+        world.bank.lending.review(row.application.id, proposal, product=product, maker="li", checker="wu")
+        steps.process(row.application.id)
     count = moments.count
     return {"moments": count, **found(world, row.application.id)}
 
@@ -155,11 +172,11 @@ def found(world: Any, application: bytes) -> dict[str, Any]:
     }
 
 
-def main(folder: Path, suite: str, stride: int, databases: BankDatabases) -> None:
+def main(folder: Path, suite: str, stride: int, mode: str, databases: BankDatabases) -> None:
     """Tell what every copy came to."""
     base = folder / "base"
     databases.make("base")
-    status, prepared = life(lambda: prepare(base, suite))
+    status, prepared = life(lambda: prepare(base, suite, mode))
     assert status == 0
     consent = prepared["consent"]
     moments = 1
@@ -169,18 +186,18 @@ def main(folder: Path, suite: str, stride: int, databases: BankDatabases) -> Non
         copy = folder / "copy"
         shutil.copytree(base, copy)
         databases.make("copy", like="base")
-        ended, said = life(partial(process, copy, suite, consent, dies_at))
+        ended, said = life(partial(process, copy, suite, mode, consent, dies_at))
         if dies_at is None:
             moments = said["moments"]
         else:
             assert ended == DIED, (dies_at, ended)
-            _, said = life(partial(process, copy, suite, consent, None))
+            _, said = life(partial(process, copy, suite, mode, consent, None))
         print(json.dumps({"dies_at": dies_at, **said}), flush=True)  # noqa: T201 - this is the pipe to the test
         shutil.rmtree(copy)
         databases.remove("copy")
 
 
 if __name__ == "__main__":
-    away = BankDatabases((sys.argv[4:] or [""])[0])
+    away = BankDatabases((sys.argv[5:] or [""])[0])
     with databases_of(away.url_of):
-        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), away)
+        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], away)

@@ -159,9 +159,7 @@ def _problem(model: ModelContent, output: ScoreOutput) -> str:
 
 
 def _problem_of_points(model: ModelContent, output: ScoreOutput, *, points: int) -> str:
-    card = model.card
-    scores = [(*feature.points, feature.unknown_points) for feature in card.features]
-    least, most = (card.base_points + sum(of(each) for each in scores) for of in (min, max))
+    least, most = model.card.reach
     if not least <= points <= most:
         return f"{points} points where it gives {least} to {most}"
     if output.band is not None and output.band != model.band_of(points):

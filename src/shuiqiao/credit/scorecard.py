@@ -76,6 +76,11 @@ class ScorecardFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         """The most points that a known value can earn."""
         return max(self.points)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least and the most points that any value can earn, an unknown one too."""
+        return min(*self.points, self.unknown_points), max(*self.points, self.unknown_points)
+
     def points_of(self, values: Integers) -> Integers:
         """Return the points of each value."""
         table = np.array((*self.points, self.unknown_points), dtype=np.int64)
@@ -97,6 +102,14 @@ class Scorecard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def feature_names(self) -> tuple[str, ...]:
         """The features that the card reads, in its order: the columns of what is scored."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least and the most points that the card can give."""
+        reaches = [feature.reach for feature in self.features]
+        return self.base_points + sum(least for least, _ in reaches), self.base_points + sum(
+            most for _, most in reaches
+        )
 
     def feature_points(self, values: Integers) -> Integers:
         """Return points per firm and feature. values: n x (the card's features), in millionths, UNKNOWN where null."""

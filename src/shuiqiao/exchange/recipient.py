@@ -46,7 +46,7 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import DisclosedRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.ceilings import Ceiling
@@ -93,6 +93,8 @@ class ReceivedData:
     """Signed by the provider: evidence if a record turns out to be missing."""
     proven: object
     """What the answer says: ``DisclosedRecords`` in the mode *disclose*, ``ProvenScore`` in *score*."""
+    entry: int | None = None
+    """Leaf index of its request on the ledger, where this bank learned it."""
     changed: tuple[ChangedRecord, ...] = ()
     """Records that earlier answers on this taxpayer held and that were amended or erased since; told on receipt."""
 
@@ -213,10 +215,8 @@ class Recipient:
             wanted = bank.recipient.scoring(consent, model, outputs=[Output.BAND])
             score = bank.recipient.obtain(wanted, provider=link).score
         """
-        if self._scoring is None:
-            raise Denied("exchange.mode_unsupported", "no model is run from here")
         artefact = self._consents.artefact(consent)
-        digest, items = self._scoring.items(model, granted=artefact.items)
+        digest, items = self._scoring_here.items(model, granted=artefact.items)
         return DataRequest(
             consent=consent,
             items=items,
@@ -225,6 +225,18 @@ class Recipient:
             mode=Mode.SCORE,
             model=ModelAsk(model=model, digest=digest, outputs=sorted(set(outputs))),
         )
+
+    def artefact(self, consent: OwnedId) -> ConsentArtefact:
+        """Return a consent on file; raises as ``ConsentFile.artefact``."""
+        return self._consents.artefact(consent)
+
+    def model_inputs(self, model: OwnedId) -> Mapping[str, Sequence[str]]:
+        """Return what a model of this bank's reads, by standard id; raises as ``scoring`` does."""
+        return self._scoring_here.inputs(model)
+
+    def model_content(self, model: OwnedId, *, digest: bytes) -> bytes:
+        """Return the content of a model of this bank's; raises as ``ModelRegistry.registered``."""
+        return self._scoring_here.models.registered(model, digest=digest)[1]
 
     def status(self, request: bytes) -> RequestStatus | None:
         """Return where the ledger has a request of this bank's, None where it has none."""
@@ -243,7 +255,7 @@ class Recipient:
         entry = self._entry(message)
         content, digest = self._open(answer, message)
         self._expect_entry_holds(entry, content, digest, message)
-        received = self._verify(content, message, entry_index=asked.index)
+        received = replace(self._verify(content, message, entry_index=asked.index), entry=asked.index)
         erase_after_ms = self._erase_after_ms(received)
         self._expect_life(request, until_ms=erase_after_ms)
         changed = tuple(self.changed_records(taxpayer=received.artefact.taxpayer))
@@ -279,7 +291,8 @@ class Recipient:
             raise Denied("exchange.data_absent", f"nothing is kept for request {request.hex()}")
         self._expect_life(request, until_ms=kept.erase_after_ms)
         content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
-        return self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
+        found = self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
+        return replace(found, entry=asked.index)
 
     def kept(self, *, purpose: Purpose) -> Iterator[ReceivedData]:
         """Yield kept answers under consents for a purpose, oldest first, their proofs verified again."""
@@ -333,6 +346,12 @@ class Recipient:
         if unpaired is not None:
             raise unpaired
         return len(unrecorded)
+
+    @property
+    def _scoring_here(self) -> Scoring:
+        if self._scoring is None:
+            raise Denied("exchange.mode_unsupported", "no model is run from here")
+        return self._scoring
 
     @property
     def _network(self) -> bytes:

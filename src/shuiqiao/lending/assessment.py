@@ -21,6 +21,7 @@ from shuiqiao.credit.limit import LimitRequest, compute_limit
 from shuiqiao.credit.pricing import ChurnCurve, compute_price
 from shuiqiao.credit.scorecard import score_taxpayers, scorecard_digest
 from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.features.facts import GRADE_RANKS
 from shuiqiao.lending.model import (
     ApplicantFacts,
     ApplicantFile,
@@ -34,16 +35,15 @@ from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
     from shuiqiao.credit.development import ScoringModel
-    from shuiqiao.credit.model import Score
     from shuiqiao.exchange.recipient import ReceivedData
 
-RULE_FEATURES = frozenset({"days_since_last_sale"})
+RULE_FEATURES = frozenset({"days_since_last_sale", "registered_months", "tax_credit_grade_rank"})
 """Features that the product's rules read beside those of the scorecards."""
 
 FEATURE_ENGINES = 2
 """Applicants whose features are computed at once; the others under way wait for an engine."""
 
-_DAYS_PER_MONTH = 30.4375
+GRADE_OF_RANK = {rank: Grade(letter) for letter, rank in GRADE_RANKS}
 
 
 class Assessor:
@@ -89,24 +89,41 @@ class Assessor:
         """Close the feature engines; nobody may be using them."""
         self._stack.close()
 
-    def assess(self, application: Application, *, received: ReceivedData, file: ApplicantFile) -> Assessment:
+    def assess(
+        self,
+        application: Application,
+        *,
+        received: ReceivedData,
+        file: ApplicantFile,
+        further: Sequence[ReceivedData] = (),
+    ) -> Assessment:
         """Return everything that the decision on an application rests on.
 
-        received: the acknowledged answer under the application's consent. Raises InvalidInput ``credit.*`` for records
-        that cannot be computed with.
+        received: the acknowledged answer under the application's consent; there are no further ones. Raises
+        InvalidInput ``credit.*`` for records that cannot be computed with.
         """
+        del further
         tables = received.tables
         card = self._model.card_for(application.taxpayer)
         features = self._features(tables, taxpayer=application.taxpayer)
         (row,) = features.to_pylist()
         (score,) = score_taxpayers(card, features=features)
-        facts = _facts(tables, row=row, as_of=self._as_of, papers=file.papers)
+        facts = _facts(tables, row=row, papers=file.papers)
+        wanted = LimitRequest(
+            requested_fen=application.amount_fen,
+            default_probability=score.default_probability,
+            grade=facts.grade,
+            annual_tax_fen=row["tax_paid_12m_fen"],
+            annual_sales_fen=row["sales_12m_fen"],
+            arrears_owed_fen=max(row["arrears_owed_fen"] or 0, 0),
+            other_debt_fen=file.other_debt_fen,
+        )
         return Assessment(
             request=received.request,
             firm=received.artefact.firm,
             facts=facts,
             score=score,
-            offer=self._offer(application, row=row, score=score, grade=facts.grade, file=file),
+            offer=offer_of(self._product, wanted=wanted, churn=self._churn),
             industry=file.industry,
             province=file.province,
             model_digest=scorecard_digest(card, digest=self._digest),
@@ -119,66 +136,33 @@ class Assessor:
         finally:
             self._engines.put(engine)
 
-    def _offer(
-        self,
-        application: Application,
-        *,
-        row: Mapping[str, Any],
-        score: Score,
-        grade: Grade | None,
-        file: ApplicantFile,
-    ) -> Offer:
-        limit = compute_limit(
-            self._product.limit,
-            request=LimitRequest(
-                requested_fen=application.amount_fen,
-                default_probability=score.default_probability,
-                grade=grade,
-                annual_tax_fen=row["tax_paid_12m_fen"],
-                annual_sales_fen=row["sales_12m_fen"],
-                arrears_owed_fen=max(row["arrears_owed_fen"] or 0, 0),
-                other_debt_fen=file.other_debt_fen,
-            ),
-        )
-        if limit.refusal is not None:
-            return Offer(limit=limit, price=None)
-        price = compute_price(
-            default_probability=score.default_probability,
-            limit_fen=limit.limit_fen,
-            curve=self._churn[self._product.churn_band(grade)],
-            terms=self._product.pricing,
-        )
-        return Offer(limit=limit, price=price)
+
+def offer_of(product: Product, *, wanted: LimitRequest, churn: Mapping[str, ChurnCurve]) -> Offer:
+    """Return the limit that a product gives on what is known of an applicant, and its price."""
+    limit = compute_limit(product.limit, request=wanted)
+    if limit.refusal is not None:
+        return Offer(limit=limit, price=None)
+    price = compute_price(
+        default_probability=wanted.default_probability,
+        limit_fen=limit.limit_fen,
+        curve=churn[product.churn_band(wanted.grade)],
+        terms=product.pricing,
+    )
+    return Offer(limit=limit, price=price)
 
 
-def _facts(
-    tables: Mapping[str, Any], *, row: Mapping[str, Any], as_of: date, papers: Sequence[PaperInvoice]
-) -> ApplicantFacts:
-    last_sale = row["days_since_last_sale"]
+def _facts(tables: Mapping[str, Any], *, row: Mapping[str, Any], papers: Sequence[PaperInvoice]) -> ApplicantFacts:
     return ApplicantFacts(
-        grade=_grade(tables, as_of=as_of),
-        age_months=_age_months(tables, as_of=as_of),
+        grade=None if row["tax_credit_grade_rank"] is None else GRADE_OF_RANK[int(row["tax_credit_grade_rank"])],
+        age_months=_whole(row["registered_months"]),
         has_open_arrears=(row["arrears_owed_fen"] or 0) > 0,
-        days_since_last_sale=None if last_sale is None else int(last_sale),
+        days_since_last_sale=_whole(row["days_since_last_sale"]),
         has_forged_paper=bool(papers and unproven_papers(papers, issued=tables["invoice_issued"])),
     )
 
 
-def _grade(tables: Mapping[str, Any], *, as_of: date) -> Grade | None:
-    """Return the newest grade that was published by the day of judgement; one without a day counts for nothing."""
-    if "tax_credit_grade" not in tables:
-        return None
-    dated = (row for row in tables["tax_credit_grade"].to_pylist() if row["evaluated_on"] is not None)
-    rows = [row for row in dated if row["evaluated_on"] <= as_of]
-    newest = max(rows, key=lambda row: (row["year"], row["evaluated_on"]), default=None)
-    return None if newest is None else Grade(newest["grade"])
-
-
-def _age_months(tables: Mapping[str, Any], *, as_of: date) -> int | None:
-    if "registration" not in tables or not tables["registration"].num_rows:
-        return None
-    registered_on: date | None = tables["registration"].column("registered_on").to_pylist()[0]
-    return None if registered_on is None else int((as_of - registered_on).days / _DAYS_PER_MONTH)
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def unproven_papers(papers: Iterable[PaperInvoice], *, issued: Any) -> tuple[str, ...]:

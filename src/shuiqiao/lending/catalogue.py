@@ -11,18 +11,21 @@ from decimal import Decimal
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.base.money import MAX_FEN
+from shuiqiao.base.wire import OwnedRef
 from shuiqiao.base.words import Words
+from shuiqiao.consent.model import Mode, Output
 from shuiqiao.credit.limit import LimitRules, RiskBand
 from shuiqiao.credit.pricing import PricingTerms
-from shuiqiao.lending.model import Product
+from shuiqiao.lending.model import Product, ScoreAsk, ScoreRules
 from shuiqiao.lending.openings import ProductId
 from shuiqiao.privacy.credentials.presentation import ProveRules
 from shuiqiao.standards.tax_credit_grade import Grade
@@ -30,12 +33,19 @@ from shuiqiao.standards.tax_credit_grade import Grade
 MAX_BANDS = 16
 """Risk bands of a product; the trade uses four to ten."""
 
+MAX_ASKS = 8
+"""Outputs that a product asks for: its risk, and a few amounts and conditions."""
+
+RISK = "risk"
+"""The job of the output that says how likely a default is: the band of a scorecard."""
+
 _ChurnBand = Annotated[str, Meta(pattern=r"^[A-Z]\Z", max_length=1)]
 _Number = Annotated[str, Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?\Z", max_length=10)]
 """A decimal from 0 to under 1,000, as text."""
 
 _Fen = Annotated[int, Meta(ge=0, le=MAX_FEN)]
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
+_Job = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z", max_length=32)]
 
 
 class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +108,25 @@ class _Churn(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     others: _ChurnBand
 
 
+class _Ask(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: OwnedRef
+    output: Literal["band", "yes_no"]
+
+
+class _Score(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_days_old: Annotated[int, Meta(ge=0, le=366)]
+    asks: Annotated[dict[_Job, _Ask], Meta(max_length=MAX_ASKS)] = msgspec.field(default_factory=dict)
+
+    def rules(self) -> ScoreRules:
+        """Return what is asked for, the risk first."""
+        order = sorted(self.asks, key=lambda job: (job != RISK, job))
+        asks = [(job, self.asks[job]) for job in order]
+        return ScoreRules(
+            asks=tuple(ScoreAsk(job=job, model=OwnedId(ask.model), output=Output(ask.output)) for job, ask in asks),
+            max_days_old=self.max_days_old,
+        )
+
+
 class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: ProductId
     names: _Names
@@ -108,6 +137,8 @@ class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
     price: _Price
     churn: _Churn
     prove: ProveRules = ProveRules()
+    mode: Literal["disclose", "score"] = "disclose"
+    score: _Score | None = None
 
     def product(self) -> Product:
         """Return the product."""
@@ -122,6 +153,7 @@ class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
             churn_bands=self.churn.by_grade,
             other_churn_band=self.churn.others,
             prove=self.prove,
+            score=None if self.score is None else self.score.rules(),
         )
 
 
@@ -149,11 +181,12 @@ def load_product_texts() -> Mapping[str, str]:
 def product_from_toml(text: str, *, where: str) -> Product:
     """Return the product a TOML text describes; raises InvalidInput ``lending.product_invalid``."""
     try:
-        product = typed(decode_toml(text), _ProductFile).product()
+        file = typed(decode_toml(text), _ProductFile)
+        product = file.product()
         product.pricing.grid()
     except (InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("lending.product_invalid", f"{where}: {error}") from error
-    problem = _problem(product)
+    problem = _problem(product) or _problem_of_score(product, mode=Mode(file.mode))
     if problem:
         raise InvalidInput("lending.product_invalid", f"{where}: {problem}")
     return product
@@ -175,3 +208,25 @@ def _problem(product: Product) -> str:
     if product.refer_above > last:
         return f"refer_above is {product.refer_above} where 0 to {last} is allowed"
     return ""
+
+
+def _problem_of_score(product: Product, *, mode: Mode) -> str:
+    """Say what is impossible about how a product is answered, or nothing.
+
+    A lower edge is prudent only where what is worse is never worth more [LENDING-15].
+    """
+    if product.mode is not mode:
+        return f"its mode is {mode}, and it {'has no' if mode is Mode.SCORE else 'has a'} table score"
+    if product.score is None:
+        return ""
+    asks = product.score.asks
+    if asks and (asks[0].job, asks[0].output) != (RISK, Output.BAND):
+        return f"the band of a model for the job {RISK} is not among what it asks"
+    if len({ask.name for ask in asks}) != len(asks):
+        return "it asks for one output of a model twice"
+    for worse, better in pairwise(reversed(product.limit.bands)):
+        if worse.tax_multiple > better.tax_multiple or worse.revenue_share > better.revenue_share:
+            return "in the mode score, a band of higher risk may not be worth more"
+    multiples = product.limit.grade_multiples or {}
+    worth = [multiples.get(grade, Decimal(0)) for grade in (Grade.D, Grade.C, Grade.M, Grade.B, Grade.A)]
+    return "" if worth == sorted(worth) else "in the mode score, a lower grade may not be worth more"

@@ -162,13 +162,13 @@ class ApplicationFile:
         """Return whether a step was taken."""
         return any(entry.step is step and not entry.code for entry in self.timeline)
 
-    def request_id(self, suite: CipherSuite) -> bytes:
-        """Return the id of this application's request for data [LENDING-11].
+    def request_id(self, suite: CipherSuite, asked: str = "") -> bytes:
+        """Return the id of this application's request for data, or for the output that is asked [LENDING-11].
 
         It follows from the application's secret salt, so that a bank that crashed asks under the same id again, and
         nobody else can tell which request belongs to which application.
         """
-        return suite.digest(_REQUEST + bytes([self.attempt]) + self.salt)[:16]
+        return suite.digest(_REQUEST + bytes([self.attempt]) + asked.encode() + self.salt)[:16]
 
     def as_json(self, *, suite: CipherSuite) -> dict[str, Any]:
         """Return it as a JSON object, for the bank's own people."""
@@ -181,7 +181,7 @@ class ApplicationFile:
             "amount_fen": application.amount_fen,
             "submitted": iso_from_ms(application.submitted_ms),
             "status": str(self.status),
-            "request": self.request_id(suite).hex(),
+            "request": (self.request_id(suite) if judgement is None else judgement.request).hex(),
             "applicant": {
                 "papers": len(self.applicant.papers),
                 "other_debt_fen": self.applicant.other_debt_fen,
@@ -205,6 +205,7 @@ def _assessment(judgement: Judgement) -> dict[str, Any]:
         "rules": explained["rules"],
         "reasons": explained["reasons"],
         "model": explained["model"],
+        **({"outputs": explained["outputs"]} if judgement.decision.outputs else {}),
     }
 
 

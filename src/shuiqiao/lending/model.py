@@ -11,6 +11,7 @@ from typing import Any
 
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.base.words import Words
+from shuiqiao.consent.model import Mode, Output
 from shuiqiao.credit.limit import Limit, LimitRules
 from shuiqiao.credit.model import Reason, Score
 from shuiqiao.credit.pricing import Price, PricingTerms
@@ -39,6 +40,7 @@ class RuleCode(StrEnum):
     RISK_NEEDS_REVIEW = "risk_needs_review"
     LIMIT_TOO_SMALL = "limit_too_small"
     NO_PROFITABLE_PRICE = "no_profitable_price"
+    CONDITION_NOT_SHOWN = "condition_not_shown"
 
 
 RULE_WORDS: dict[RuleCode, Words] = {
@@ -64,7 +66,42 @@ RULE_WORDS: dict[RuleCode, Words] = {
     RuleCode.NO_PROFITABLE_PRICE: Words(
         en="no rate the product allows covers the expected loss", zh="产品利率区间内无法覆盖预期损失"
     ),
+    RuleCode.CONDITION_NOT_SHOWN: Words(
+        en="what the tax bureau computed does not show that a condition of the product is met",
+        zh="税务局的计算结果未能表明满足产品的某项准入条件",
+    ),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreAsk:
+    """One output of one of the bank's models on the ledger. job: what it is for, in the product's own word."""
+
+    job: str
+    model: OwnedId
+    output: Output
+
+    @property
+    def name(self) -> str:
+        """What is asked, as one text: the id of its request follows from it [LENDING-11]."""
+        return f"{self.model}/{self.output}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRules:
+    """What a product asks of models that run at the bureau, in the mode *score*, in the place of records.
+
+    asks: the risk first; none before the bank chose models. max_days_old: from the last day of the data, which is the
+    day that the models judge as of, to the day of decision.
+    """
+
+    asks: tuple[ScoreAsk, ...]
+    max_days_old: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        asks = [{"job": ask.job, "model": ask.model, "output": str(ask.output)} for ask in self.asks]
+        return {"max_days_old": self.max_days_old, "asks": asks}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +110,9 @@ class Product:
 
     refer_above: probability of default from which a person decides; beyond the last risk band of ``limit`` the product
     refuses. max_days_without_sales: None where it does not matter. churn_bands, other_churn_band: which of the bank's
-    churn curves is that of a firm of a grade, and of any other firm. prove: what it asks a credential to say. A bank
-    names the product in the consent, so the enterprise knows which rules apply.
+    churn curves is that of a firm of a grade, and of any other firm. prove: what it asks a credential to say. score:
+    what models at the bureau say of a firm, None where it is decided on records. A bank names the product in the
+    consent, so the enterprise knows which rules apply.
     """
 
     id: str
@@ -87,6 +125,12 @@ class Product:
     churn_bands: Mapping[Grade, str]
     other_churn_band: str
     prove: ProveRules = field(default_factory=ProveRules)
+    score: ScoreRules | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """How the bureau answers."""
+        return Mode.DISCLOSE if self.score is None else Mode.SCORE
 
     def churn_band(self, grade: Grade | None) -> str:
         """Return the name of the churn curve for a firm of a grade, None for one without."""
@@ -149,10 +193,28 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredOutput:
+    """One output that a decision rests on. entry: leaf index of its request on the ledger, where it is known."""
+
+    job: str
+    request: bytes
+    model: OwnedId
+    band: str | None = None
+    yes_no: bool | None = None
+    entry: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object: the output that was asked for, and no other."""
+        said = {"band": self.band} if self.yes_no is None else {"yes_no": self.yes_no}
+        return {"job": self.job, "model": self.model, "request": self.request.hex(), "entry": self.entry, **said}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """Everything a decision rests on.
 
     request: the acknowledged answer. firm: the tag in the consent. industry: A-T or None. province: two digits or None.
+    outputs: in the mode *score*, the first of them being of ``request``.
     """
 
     request: bytes
@@ -163,6 +225,7 @@ class Assessment:
     industry: str | None
     province: str | None
     model_digest: bytes
+    outputs: tuple[ScoredOutput, ...] = ()
 
 
 class PersonsReason(StrEnum):
@@ -210,7 +273,10 @@ class PersonsDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A bank's answer with everything needed to explain it. persons: None where the product's rules decided alone."""
+    """A bank's answer with everything needed to explain it. persons: None where the product's rules decided alone.
+
+    points: in the mode *score* the least behind the band of risk. outputs: what it rests on there.
+    """
 
     application: bytes
     outcome: Outcome
@@ -225,10 +291,12 @@ class Decision:
     province: str
     model_digest: bytes
     persons: PersonsDecision | None = None
+    outputs: tuple[ScoredOutput, ...] = ()
 
     def explanation(self) -> dict[str, Any]:
         """Return the decision as text, integers and lists: what is kept, shown, and committed to on the ledger."""
         persons = {} if self.persons is None else {"persons": self.persons.as_json()}
+        outputs = {"outputs": [output.as_json() for output in self.outputs]} if self.outputs else {}
         return {
             "application": self.application.hex(),
             "outcome": str(self.outcome),
@@ -239,5 +307,6 @@ class Decision:
             "rules": [str(rule) for rule in self.rules],
             "reasons": [{"feature": reason.feature, "points_lost": reason.points_lost} for reason in self.reasons],
             "model": self.model_digest.hex(),
+            **outputs,
             **persons,
         }

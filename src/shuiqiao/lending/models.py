@@ -19,6 +19,7 @@ from shuiqiao.credit.development import ScoringModel, develop_model
 from shuiqiao.credit.model_card import given_model_card, model_card
 from shuiqiao.credit.scorecard import definition_of, read_scorecard
 from shuiqiao.lending.assessment import Assessor
+from shuiqiao.lending.output_assessment import OutputAssessor
 
 if TYPE_CHECKING:
     from shuiqiao.credit.store import KeptModel, ModelStore
@@ -126,19 +127,21 @@ class LendingModels:
         """Return what an assessor of a product goes by now, equal as long as nothing of it changed."""
         return self._products.in_force(product).digest, self._store.uses().get(product), self._store.churn()
 
-    def assessor(self, product: str, *, as_of: date) -> Assessor:
-        """Return who assesses applicants for a product; whoever opens it closes it.
+    def assessor(self, product: str, *, as_of: date) -> Assessor | OutputAssessor:
+        """Return who assesses applicants for a product, on records or on outputs; whoever opens it closes it.
 
         Raises Denied ``lending.model_missing`` or ``lending.churn_missing`` where the bank has not chosen yet.
         """
         wanted, (model, _) = self._products.product(product), self._store.uses().get(product, (None, None))
-        if model is None:
-            raise Denied("lending.model_missing", f"no model was chosen to decide for {product}")
         curves = self._store.churn()
         needed = {*wanted.churn_bands.values(), wanted.other_churn_band}
         if not needed <= curves.keys():
             missing = ", ".join(sorted(needed - curves.keys()))
             raise Denied("lending.churn_missing", f"{product} is priced by churn curves of the bands {missing}")
+        if wanted.score is not None:
+            return OutputAssessor(wanted, recipient=self._recipient, churn=curves, as_of=as_of)
+        if model is None:
+            raise Denied("lending.model_missing", f"no model was chosen to decide for {product}")
         return Assessor(wanted, model=self.models.load(model), churn=curves, as_of=as_of, digest=self._digest)
 
 
@@ -146,7 +149,7 @@ class LendingModels:
 class _Opened:
     """An assessor that was opened, what it goes by, and how many use it now."""
 
-    assessor: Assessor
+    assessor: Assessor | OutputAssessor
     basis: object
     users: int = 0
     is_old: bool = False
@@ -173,7 +176,7 @@ class Assessors:
         return AssessorOf(self, product)
 
     @contextmanager
-    def using(self, product: str) -> Generator[Assessor]:
+    def using(self, product: str) -> Generator[Assessor | OutputAssessor]:
         """Give the assessor of now, which stays open inside; raises as ``LendingModels.assessor``."""
         with self._lock:
             found = self._of_now(product)
@@ -218,7 +221,14 @@ class AssessorOf:
     assessors: Assessors
     product: str
 
-    def assess(self, application: Application, *, received: ReceivedData, file: ApplicantFile) -> Assessment:
-        """See Assessor."""
+    def assess(
+        self,
+        application: Application,
+        *,
+        received: ReceivedData,
+        file: ApplicantFile,
+        further: Sequence[ReceivedData] = (),
+    ) -> Assessment:
+        """See Assessor and OutputAssessor."""
         with self.assessors.using(self.product) as assessor:
-            return assessor.assess(application, received=received, file=file)
+            return assessor.assess(application, received=received, file=file, further=further)

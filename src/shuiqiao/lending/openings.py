@@ -19,15 +19,17 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.base.wire import Digest, Id, MemberName, Salt
+from shuiqiao.base.wire import Digest, Id, MemberName, OwnedRef, Salt
 from shuiqiao.crypto.model import CipherSuite, SealingKey
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.model import Outcome
 
 SALT_BYTES = 32
 
-MAX_OPENING_BYTES = 512
-"""The longest opening of a decision has about 400 bytes."""
+MAX_OPENING_BYTES = 2_560
+"""The longest opening of a decision on records has about 400 bytes; each of eight outputs adds under 220."""
+
+MAX_OUTPUTS = 8
 
 NO_INDUSTRY = "none"
 NO_PROVINCE = "00"
@@ -55,7 +57,16 @@ class ApplicationOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         return suite.digest(_APPLICATION + encode_cbor(to_plain(self)))
 
 
-class DecisionOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OpenedOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One output of a model that a decision rests on, and the request that it answers."""
+
+    request: Id
+    model: OwnedRef
+    band: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    yes_no: bool | None = None
+
+
+class DecisionOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What a bank decided, on what kind of firm. amount_fen: the limit approved, 0 with any other outcome."""
 
     bank: MemberName
@@ -70,6 +81,8 @@ class DecisionOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     province: Annotated[str, Meta(max_length=2, pattern=r"^[0-9]{2}\Z")]
     model_digest: Digest
     salt: Salt
+    outputs: Annotated[tuple[OpenedOutput, ...], Meta(max_length=MAX_OUTPUTS)] = ()
+    """Of a decision without records; left out of one on records."""
 
     def commitment(self, suite: CipherSuite) -> bytes:
         """Return the 32-byte commitment to this decision."""

@@ -3,8 +3,9 @@
 ``ApplicationProcess.process`` does what is not done yet of this, in order [LENDING-10]:
 
 1. put the application on the ledger;
-2. ask for the data that its consent grants, under the request id that follows from the application;
-3. receive the answer, prove every record, acknowledge it;
+2. ask for the data that its consent grants, or for each output that its product asks, under the request id that follows
+   from the application and from what is asked;
+3. receive each answer, prove all that it says, acknowledge it;
 4. assess the applicant, apply the product's rules, keep what they say; where they refer it, wait for two persons;
 5. keep the decision, put it on the ledger;
 6. hand its opening in at the regulator;
@@ -24,15 +25,18 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
 from shuiqiao.exchange.model import RequestStatus
 from shuiqiao.lending.file import MAX_CAUSE_CHARS, ApplicationFile, ApplicationStatus, Step, TimelineEntry
+from shuiqiao.lending.outputs import requests_for
 from shuiqiao.lending.service import RecordedDecision, reviewed_decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite
@@ -52,7 +56,7 @@ _ENDED = frozenset(
         "consent.revoked", "consent.expired", "consent.renewed", "consent.representative_changed",
         "consent.not_covered", "consent.ceiling_exceeded",
         "consent.recipient_wrong", "consent.purpose_wrong", "lending.consent_not_ours", "exchange.data_life_over",
-        "exchange.mode_unsupported", "lending.evidence_missing",
+        "exchange.mode_unsupported", "lending.evidence_missing", "lending.consent_too_narrow", "lending.data_too_old",
     }
 )  # fmt: skip
 """Codes after which no decision can be reached on an application: its consent, or an answer that was destroyed at the
@@ -65,8 +69,18 @@ _DECIDING = frozenset({Step.DECIDED, Step.HANDED_IN, Step.CLOSED})
 class AssessorLink(Protocol):
     """Who assesses applicants for a product: the model in use for it. ``Assessor`` is one."""
 
-    def assess(self, application: Application, *, received: ReceivedData, file: ApplicantFile) -> Assessment:
-        """Return everything that the decision on an application rests on."""
+    def assess(
+        self,
+        application: Application,
+        *,
+        received: ReceivedData,
+        file: ApplicantFile,
+        further: Sequence[ReceivedData] = (),
+    ) -> Assessment:
+        """Return everything that the decision on an application rests on.
+
+        further: in the mode *score*, the answers besides the first that its product asks for.
+        """
         ...
 
 
@@ -95,7 +109,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What a call came to. received, recorded: only where this call received data or recorded a decision."""
+    """What a call came to. received, recorded: only where this call received data or recorded a decision.
+
+    received: in the mode *score*, the answer on the risk.
+    """
 
     file: ApplicationFile
     received: ReceivedData | None = None
@@ -195,50 +212,71 @@ class ApplicationProcess:
         taken: list[TimelineEntry] = []
         if not file.has(Step.SUBMITTED):
             with self._failing(file, Step.SUBMITTED):
+                self.wanted(file)
                 committed = self._lending.submit(file.application, salt=file.salt)
             taken.append(self._entry(Step.SUBMITTED, index=committed.index))
         if until is Step.SUBMITTED:
             if taken:
                 self._store.note(file.application.id, *taken)
             return None, None
-        received = self._obtain(file, taken)
+        received, *further = self._obtain(file, taken)
         if until in {Step.REQUESTED, Step.ANSWERED, Step.PROVEN}:
             self._store.note(file.application.id, *taken)
             return received, None
-        return received, self._assess(file, received, taken=taken, until=until)
+        return received, self._assess(file, received, further, taken=taken, until=until)
 
-    def _obtain(self, file: ApplicationFile, taken: list[TimelineEntry]) -> ReceivedData:
-        """Steps 2 and 3. taken: the steps that were taken and are not kept yet, to which these are added."""
-        request = file.request_id(self._suite)
+    def _obtain(self, file: ApplicationFile, taken: list[TimelineEntry]) -> list[ReceivedData]:
+        """Steps 2 and 3. taken: the steps that were taken and are not kept yet, to which these are added.
+
+        What is asked for is asked one after the other, so that a provider that refuses is asked for nothing more.
+        """
         with self._failing(file, Step.REQUESTED, *taken):
-            sent = self._recipient.request(self._wanted(file), request=request)
-        taken.append(self._entry(Step.REQUESTED, index=sent.index))
+            wanted = self.wanted(file)
+        received = [
+            self._obtain_one(file, each, taken, request=file.request_id(self._suite, name)) for name, each in wanted
+        ]
+        taken += [self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]
+        return received
+
+    def _obtain_one(
+        self, file: ApplicationFile, wanted: DataRequest, taken: list[TimelineEntry], *, request: bytes
+    ) -> ReceivedData:
+        with self._failing(file, Step.REQUESTED, *taken):
+            sent = self._recipient.request(wanted, request=request)
+        if not any(entry.step is Step.REQUESTED for entry in taken):
+            taken.append(self._entry(Step.REQUESTED, index=sent.index))
         if self._recipient.status(request) in _TAKEN_IN:
             # Of one that was destroyed since, its data life being over, this says so, and the file ends.
             with self._failing(file, Step.PROVEN, *taken):
-                received = self._recipient.load(request)
-            taken += [self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]
-            return received
+                return self._recipient.load(request)
         with self._failing(file, Step.ANSWERED, *taken, request=request):
             answer = self._around.provider(sent.provider).ask(sent.message)
-        taken.append(self._entry(Step.ANSWERED))
         with self._failing(file, Step.PROVEN, *taken):
-            received = self._recipient.receive(request, answer)
-        taken.append(self._entry(Step.PROVEN))
-        return received
+            return self._recipient.receive(request, answer)
 
-    def _wanted(self, file: ApplicationFile) -> DataRequest:
-        """Ask for exactly what the consent grants."""
-        return self._recipient.granted(file.application.consent)
+    def wanted(self, file: ApplicationFile) -> tuple[tuple[str, DataRequest], ...]:
+        """Return what an application's product asks for; raises as ``requests_for``."""
+        return requests_for(
+            self._around.product(file.application.product),
+            consent=file.application.consent,
+            recipient=self._recipient,
+            today=datetime.fromtimestamp(self._submitter.latest_ms() / MS_PER_SECOND, tz=UTC).date(),
+        )
 
     def _assess(
-        self, file: ApplicationFile, received: ReceivedData, *, taken: list[TimelineEntry], until: Step
+        self,
+        file: ApplicationFile,
+        received: ReceivedData,
+        further: Sequence[ReceivedData],
+        *,
+        taken: list[TimelineEntry],
+        until: Step,
     ) -> PreparedDecision | None:
         """Step 4, and the decision with it where the rules come to one alone."""
         application = file.application
         with self._failing(file, Step.ASSESSED, *taken):
             assessor = self._around.assessor(application.product)
-            assessment = assessor.assess(application, received=received, file=file.applicant)
+            assessment = assessor.assess(application, received=received, file=file.applicant, further=further)
             product = self._around.product(application.product)
             judgement = self._lending.judge(application, product=product, assessment=assessment)
         steps = (Step.ASSESSED, Step.REFERRED) if judgement.is_referred else (Step.ASSESSED,)

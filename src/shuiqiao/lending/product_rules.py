@@ -55,6 +55,7 @@ class ProductInUse:
             "product": product.id,
             "name": product.names.en,
             "name_zh": product.names.zh,
+            "mode": str(product.mode),
             "model": None if self.model is None else self.model.hex(),
             "since": None if self.since_ms is None else iso_from_ms(self.since_ms),
         }
@@ -67,6 +68,7 @@ class ProductInUse:
                 "price": msgspec.to_builtins(product.pricing),
                 "churn_bands": {str(grade): band for grade, band in product.churn_bands.items()},
                 "other_churn_band": product.other_churn_band,
+                "score": None if product.score is None else product.score.as_json(),
                 "digest": self.rules.digest.hex(),
                 "changed": None if self.rules.since_ms is None else iso_from_ms(self.rules.since_ms),
                 "rules": self.rules.text,

@@ -2,7 +2,7 @@
 
 A broken hard rule refuses; a probability of default above the product's threshold refers to a person; a limit or price
 that cannot be offered refuses. Rules see facts that were proven against the ledger, the score and the offer, nothing
-else.
+else. In the mode *score* a fact that no output shows counts as not there, and the enterprise is told just that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,17 @@ from shuiqiao.credit.limit import LimitRefusal
 from shuiqiao.lending.model import ApplicantFacts, Offer, Outcome, Product, RuleCode
 
 _REVIEW = frozenset({RuleCode.RISK_NEEDS_REVIEW})
+
+_OF_RECORDS = frozenset(
+    {
+        RuleCode.GRADE_NOT_ELIGIBLE,
+        RuleCode.TOO_YOUNG,
+        RuleCode.ARREARS_OPEN,
+        RuleCode.NO_RECENT_SALES,
+        RuleCode.TAX_TOO_LOW,
+    }
+)
+"""What a bank says of records that it read; of outputs it says only that they do not show the opposite."""
 
 _LIMIT_RULES = {
     LimitRefusal.GRADE_UNKNOWN: RuleCode.GRADE_NOT_ELIGIBLE,
@@ -35,6 +46,8 @@ def broken_rules(
         *_offer(offer),
         *((RuleCode.RISK_NEEDS_REVIEW,) if default_probability > product.refer_above else ()),
     )
+    if product.score is not None:
+        found = tuple(RuleCode.CONDITION_NOT_SHOWN if rule in _OF_RECORDS else rule for rule in found)
     return tuple(dict.fromkeys(found))
 
 

@@ -49,6 +49,7 @@ from shuiqiao.lending.openings import (
     SALT_BYTES,
     ApplicationOpening,
     DecisionOpening,
+    OpenedOutput,
     RecordedGrade,
 )
 from shuiqiao.lending.review import decode_review, require_two_persons
@@ -209,6 +210,7 @@ class LendingService:
             industry=assessment.industry or NO_INDUSTRY,
             province=assessment.province or NO_PROVINCE,
             model_digest=assessment.model_digest,
+            outputs=assessment.outputs,
         )
         return Judgement(
             request=assessment.request,
@@ -361,6 +363,10 @@ class LendingService:
             province=decision.province,
             model_digest=decision.model_digest,
             salt=self._entropy(SALT_BYTES),
+            outputs=tuple(
+                OpenedOutput(request=output.request, model=output.model, band=output.band, yes_no=output.yes_no)
+                for output in decision.outputs
+            ),
         )
 
 

@@ -14,11 +14,14 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.crypto.model import SealingKey
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.model import LedgerEngine, Transaction
+from shuiqiao.exchange.model import RequestStatus, request_key
+from shuiqiao.ledger.model import LedgerEngine, StateView, Transaction
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import decode_transaction
-from shuiqiao.lending.contract import DecisionRecordBody
+from shuiqiao.lending.contract import DecisionRecordBody, application_key
 from shuiqiao.lending.openings import DecisionOpening, open_decision
+
+_ANSWERED = frozenset({RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED})
 
 
 class AuditProblem(NamedTuple):
@@ -63,16 +66,40 @@ def open_decisions(
     """
     decisions: list[DecisionOpening] = []
     problems: list[AuditProblem] = []
+    used: dict[str, bytes] = {}
     for _, tx in indexed_transactions(engine, kinds=kinds):
         if not isinstance(tx.body, DecisionRecordBody) or tx.body.regulator != regulator:
             continue
         found = _open(tx, engine=engine, key=key, sealed=openings.get(owned_id(tx.author, tx.body.application)))
+        if isinstance(found, DecisionOpening):
+            found = _wrong_outputs(found, first=tx.body.request, state=engine.state(), used=used) or found
         if isinstance(found, DecisionOpening):
             decisions.append(found)
         else:
             says = f"the opening of decision {tx.body.application.hex()} by {tx.author} {found.says}"
             problems.append(found._replace(says=says))
     return OpenedDecisions(decisions=tuple(decisions), problems=tuple(problems))
+
+
+def _wrong_outputs(
+    opening: DecisionOpening, *, first: bytes, state: StateView, used: dict[str, bytes]
+) -> AuditProblem | None:
+    """Say what is wrong about the outputs of a decision without records [LENDING-15], None where they may stand.
+
+    first: the request that the decision's entry names. used: request to the application that was decided on its answer.
+    """
+    requests = [output.request for output in opening.outputs] or [first]
+    application = state.get(application_key(opening.bank, opening.application)) or {}
+    for request in requests:
+        name = owned_id(opening.bank, request)
+        entry = state.get(request_key(name)) or {}
+        if entry.get("status") not in _ANSWERED or entry.get("consent") != application.get("consent"):
+            return AuditProblem(f"rests on request {request.hex()}, which is no answer under its consent")
+        if used.setdefault(name, opening.application) != opening.application:
+            return AuditProblem(f"rests on request {request.hex()}, on which another application was decided")
+    if requests[0] != first or len(set(requests)) != len(requests):
+        return AuditProblem("names other requests than its decision")
+    return None
 
 
 def _open(

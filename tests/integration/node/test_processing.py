@@ -171,7 +171,8 @@ def test_a_file_that_the_provider_refused_ends_with_the_cause(world, assessed):
     application = world.applied(consent, product=worlds.INVOICE_LOAN)
     process.process(application.id, until=Step.SUBMITTED)
     file = LendingStore(world.bank.database, cipher=world.bank.cipher).file(application.id)
-    world.bank.recipient.request(process._wanted(file), request=file.request_id(world.suite))
+    ((name, wanted),) = process.wanted(file)
+    world.bank.recipient.request(wanted, request=file.request_id(world.suite, name))
     world.bureau.consent_service.relay(world.enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
     world.bank.catch_up_with(world.bureau)
     file = process.process(application.id).file

@@ -7,23 +7,34 @@ from importlib import resources
 
 import pytest
 
+from scored_loans import LOAN, product_text
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.consent.model import Mode
 from shuiqiao.credit.limit import RiskBand
 from shuiqiao.credit.pricing import PricingTerms
 from shuiqiao.lending.catalogue import MAX_BANDS, load_products, product_from_toml
+from shuiqiao.lending.model import ScoreRules
 
 D = Decimal
 GOOD = resources.files("shuiqiao.lending").joinpath("products", "tax-credit-loan.toml").read_text(encoding="utf-8")
 FIRST_BAND = '{ to_probability = "0.02", tax_multiple = "12", revenue_share = "0.20" }'
 
 
-def test_both_products_are_published():
+def test_all_products_are_published():
     products = load_products()
-    assert sorted(products) == ["invoice-loan", "tax-credit-loan"]
+    assert sorted(products) == ["invoice-loan", "tax-credit-loan", "tax-credit-score-loan"]
     assert all(product.id == name for name, product in products.items())
     assert products["invoice-loan"].limit.grade_multiples is None
-    assert [products[name].names.zh for name in sorted(products)] == ["发票贷", "税信贷"]
-    assert [products[name].names.en for name in sorted(products)] == ["Invoice loan", "Tax credit loan"]
+    assert [products[name].names.zh for name in sorted(products)] == [
+        "发票贷",
+        "税信贷",
+        "税信贷(可用不可见)",
+    ]
+    assert [products[name].names.en for name in sorted(products)] == [
+        "Invoice loan",
+        "Tax credit loan",
+        "Tax credit loan without records",
+    ]
 
 
 def test_the_products_ask_what_their_files_say():
@@ -138,3 +149,33 @@ def test_a_file_that_breaks_a_rule_is_refused_by_name(old, new):
         product_from_toml(GOOD.replace(old, new), where="a.toml")
     assert caught.value.code == "lending.product_invalid"
     assert caught.value.message.startswith("a.toml: ")
+
+
+ASKS = {"risk": "bank/" + "0" * 32, "tax": "bank/" + "1" * 32}
+
+
+def test_a_product_in_the_mode_score_asks_the_risk_first_and_the_catalogues_one_has_no_models_yet():
+    assert load_products()[LOAN].score == ScoreRules(asks=(), max_days_old=31)
+    found = product_from_toml(product_text(dict(reversed(ASKS.items()))), where="test")
+    assert [(ask.job, ask.model) for ask in found.score.asks] == list(ASKS.items())
+    assert (found.mode, load_products()["tax-credit-loan"].mode) == (Mode.SCORE, Mode.DISCLOSE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({'mode = "score"\n': ""}, "mode is disclose"),
+        ({"risk =": "danger ="}, "the job risk"),
+        ({'"band" }\ntax': '"yes_no" }\ntax'}, "the job risk"),
+        ({"1" * 32: "0" * 32}, "twice"),
+        ({'tax_multiple = "6"': 'tax_multiple = "9"'}, "higher risk"),
+        ({'revenue_share = "0.15"': 'revenue_share = "0.11"'}, "higher risk"),
+        ({'M = "6"': 'M = "11"'}, "lower grade"),
+        ({"max_days_old = 31": "max_days_old = 400"}, "max_days_old"),
+        ({"bank/": "bank"}, "model"),
+    ],
+)
+def test_rules_that_would_make_a_lower_edge_imprudent_are_refused(changes, says):
+    with pytest.raises(InvalidInput, match=says) as refused:
+        product_from_toml(product_text(ASKS, **changes), where="test")
+    assert refused.value.code == "lending.product_invalid"

@@ -14,7 +14,13 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.model import Outcome
-from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
+from shuiqiao.lending.openings import (
+    MAX_OPENING_BYTES,
+    ApplicationOpening,
+    DecisionOpening,
+    OpenedOutput,
+    open_decision,
+)
 
 NETWORK, APPLICATION, SALT = b"n" * 32, b"a" * 16, b"s" * 32
 
@@ -51,6 +57,7 @@ def wanted(**changes):
     return ApplicationOpening(**(fields | changes))
 
 
+OUTPUT = OpenedOutput(request=b"r" * 16, model="bank-east/" + "0" * 32, band="B")
 CHANGES = [
     {"bank": "bank-west"},
     {"application": b"b" * 16},
@@ -63,6 +70,8 @@ CHANGES = [
     {"province": "00"},
     {"model_digest": bytes(32)},
     {"salt": b"t" * 32},
+    {"outputs": (OUTPUT,)},
+    {"outputs": (OpenedOutput(request=b"r" * 16, model=OUTPUT.model, yes_no=True),)},
 ]
 
 
@@ -86,8 +95,19 @@ def test_the_commitments_are_the_documented_hashes(suite):
         (decision(), b"shuiqiao/lending/decision/2\x00"),
         (wanted(), b"shuiqiao/lending/application/2\x00"),
     ):
-        plain = cbor2.dumps({name: getattr(made, name) for name in made.__struct_fields__} | {}, canonical=True)
+        fields = [name for name in made.__struct_fields__ if name != "outputs"]
+        plain = cbor2.dumps({name: getattr(made, name) for name in fields}, canonical=True)
         assert made.commitment(suite) == hashlib.new(suite.hash_name, domain + plain).digest()
+
+
+def test_the_outputs_of_a_decision_without_records_stand_in_what_is_committed_to(suite, key):
+    """[LENDING-15]"""
+    made = decision(outputs=(OUTPUT,))
+    fields = {name: getattr(made, name) for name in made.__struct_fields__}
+    said = {"request": b"r" * 16, "model": "bank-east/" + "0" * 32, "band": "B"}
+    plain = cbor2.dumps(fields | {"outputs": [said]}, canonical=True)
+    assert made.commitment(suite) == hashlib.new(suite.hash_name, b"shuiqiao/lending/decision/2\x00" + plain).digest()
+    assert opened(sealed(suite, key, made), key) == made
 
 
 def test_every_part_of_an_opening_changes_its_commitment(suite):
@@ -179,12 +199,18 @@ def test_what_is_no_opening_is_refused(suite, key, content):
 
 
 def test_an_oversize_opening_is_refused_and_the_longest_is_not(suite, key):
-    for length, code in ((509, "lending.opening_malformed"), (510, "base.cbor_too_large")):
+    for length, code in (
+        (MAX_OPENING_BYTES - 3, "lending.opening_malformed"),
+        (MAX_OPENING_BYTES - 2, "base.cbor_too_large"),
+    ):
         with pytest.raises(InvalidInput) as caught:
             opened(seal_fields(suite, key, "x" * length), key)
         assert (len(encode_cbor("x" * length)), caught.value.code) == (length + 3, code)
-    longest = decision(bank="bank-east", product="p" * 32, amount_fen=MAX_FEN, industry="none", grade="none")
-    assert len(encode_cbor(to_plain(longest))) <= 512 - 23
+    output = OpenedOutput(request=b"r" * 16, model="b" * 32 + "/" + "0" * 32, band="x" * 32)
+    longest = decision(
+        bank="bank-east", product="p" * 32, amount_fen=MAX_FEN, industry="none", grade="none", outputs=(output,) * 8
+    )
+    assert len(encode_cbor(to_plain(longest))) <= MAX_OPENING_BYTES - 23
     assert opened(sealed(suite, key, longest), key) == longest
 
 

@@ -214,6 +214,8 @@ class ReferralRecord(Wire):
     offered_fen: int
     offered_rate: Name | None
     rules: tuple[Name, ...]
+    outputs: tuple[dict[str, Any], ...] = ()
+    """In the mode score: what the models said, which is all that the bank knows of the firm's records."""
     reviewed: bool
     """Whether two people decided, which is not on the ledger yet."""
 

@@ -24,6 +24,7 @@ _PRODUCT = {
     "product": "tax-credit-loan",
     "name": "Tax credit loan",
     "name_zh": "税信贷",
+    "mode": "disclose",
     "model": "6c" * 32,
     "since": "2026-01-05T08:00:00.000Z",
 }
@@ -37,6 +38,10 @@ _OFFERED = {
     "rate_from": "0.0315",
     "rate_to": "0.1500",
     "min_age_months": 24,
+    "mode": "score",
+    "outputs": ["band", "yes_no"],
+    "items": {"invoice_issued@2": ["amounts", "core"]},
+    "answers": 4,
 }
 
 
@@ -48,8 +53,10 @@ class ProductRecord(Wire):
     product: ProductId
     name: Name
     name_zh: Name
+    mode: Name
+    """How the bureau answers: ``disclose``, with records, or ``score``, with outputs of models that run there."""
     model: Hex | None
-    """The model that decides, none before one was chosen."""
+    """The model that decides on records, none before one was chosen."""
     since: Name | None
 
 
@@ -73,6 +80,14 @@ class OfferedProduct(Wire):
     rate_to: Name
     min_age_months: Count
     """How long a business must exist."""
+    mode: Name
+    """How the bureau answers: ``disclose``, with records, or ``score``, with outputs of models that run there."""
+    outputs: tuple[Name, ...] = ()
+    """In the mode score: what a consent lets leave the bureau."""
+    items: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """In the mode score: the groups of each record type that the models read, which a consent names."""
+    answers: Count = 1
+    """How many answers a consent allows at least."""
 
 
 class OfferedPage(Page[OfferedProduct]):
@@ -101,6 +116,7 @@ class ProductRules(ProductRecord):
         price={"rate_from": "0.0315", "rate_to": "0.1500"},
         churn_bands={"A": "A", "B": "B"},
         other_churn_band="C",
+        score=None,
         digest="3e" * 32,
         changed=None,
         rules='id = "tax-credit-loan"\n',
@@ -113,6 +129,8 @@ class ProductRules(ProductRecord):
     price: dict[str, Any]
     churn_bands: dict[str, str]
     other_churn_band: str
+    score: dict[str, Any] | None
+    """In the mode score: the outputs of the bank's models that it asks for, and how old the data may be, in days."""
     digest: Hex
     """Of the text, by which a change says what it replaces."""
     changed: Name | None

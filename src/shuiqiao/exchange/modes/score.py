@@ -128,6 +128,11 @@ class Scoring:
             raise Denied("consent.not_covered", f"model {model} reads {', '.join(missing)}, which is not granted")
         return found.digest, {versions[name]: list(groups) for name, groups in inputs.items()}
 
+    def inputs(self, model: OwnedId) -> Mapping[str, Sequence[str]]:
+        """Return what a model reads, by standard id; raises as ``ModelRegistry.registered``."""
+        _, content = self.models.registered(model)
+        return {self.catalogue.get(name).standard_id: groups for name, groups in self.runner().inputs(content).items()}
+
 
 class ScoreContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is sealed in the answer."""

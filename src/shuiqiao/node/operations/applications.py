@@ -15,6 +15,7 @@ from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.client.resources import applications as api
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
+from shuiqiao.lending.outputs import requests_for
 from shuiqiao.node.accounts.store import AccountStore
 from shuiqiao.node.applications import DeliveredOpenings, find_application, regulator_of
 from shuiqiao.node.jobs.duties import PROCESS_OPEN
@@ -41,7 +42,8 @@ def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.Ap
     """Take an application in and put it on the ledger; the same again changes nothing.
 
     Where the ledger cannot be reached the file is kept, its timeline says what it waits for, and the home's server goes
-    on with it. Raises what ``LendingService.apply`` and ``ConsentFile.artefact`` raise.
+    on with it. Raises what ``LendingService.apply`` and ``ConsentFile.artefact`` raise, ``requests_for`` for a product
+    in the mode score.
     """
     name = bytes.fromhex(wanted.application) if wanted.application else _id_of(institution, wanted)
     with kept_where_unavailable(institution, name):
@@ -77,6 +79,8 @@ def _apply(institution: Institution, wanted: api.HandedInApplication, *, name: b
         raise Denied(
             "consent.product_wrong", f"the application is for {product.id}, consent {consent} for {artefact.product}"
         )
+    if product.score is not None and not institution.application_store.has(name):
+        requests_for(product, consent=consent, recipient=institution.recipient, today=institution.today())
     institution.lending.apply(
         product,
         taxpayer=artefact.taxpayer,
@@ -249,6 +253,7 @@ def _referral(file: ApplicationFile) -> list[api.ReferralRecord]:
             offered_fen=judgement.offered_fen,
             offered_rate=None if judgement.offered_rate is None else str(judgement.offered_rate),
             rules=tuple(map(str, decision.rules)),
+            outputs=tuple(output.as_json() for output in decision.outputs),
             reviewed=file.review is not None,
         )
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.client.resources import products as api
 from shuiqiao.credit.pricing import ChurnCurve
+from shuiqiao.lending.outputs import score_needs
 from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.opening import require_no_users
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shuiqiao.client.wire import Nothing
+    from shuiqiao.lending.model import Product
     from shuiqiao.lending.product_rules import ProductInUse
     from shuiqiao.node.institution import Institution
 
@@ -38,10 +40,21 @@ def list_offered(institution: Institution) -> api.OfferedPage:
             rate_from=str(product.pricing.rate_from),
             rate_to=str(product.pricing.rate_to),
             min_age_months=product.min_age_months,
+            mode=product.mode.value,
+            **_asked(institution, product),
         )
         for product in rows
+        if product.score is None or product.score.asks
     ]
     return api.OfferedPage(items=tuple(items), next=None)
+
+
+def _asked(institution: Institution, product: Product) -> dict[str, Any]:
+    """Return what a consent has to grant for a product in the mode score; nothing on records, which are as granted."""
+    if product.score is None:
+        return {}
+    needs = score_needs(product.score, recipient=institution.recipient)
+    return {"outputs": tuple(map(str, needs.outputs)), "items": dict(needs.items), "answers": needs.answers}
 
 
 def read_product(institution: Institution, asked: api.ProductQuestion) -> api.ProductRules:
