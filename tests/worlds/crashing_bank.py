@@ -33,7 +33,7 @@ from shuiqiao.sandbox.scenario.consortium import LEAD_BANK
 
 DIED = 9
 
-REFERRED_BASE = 515
+REFERRED_BASE = 540
 """Of the card of risk, by which the firm is referred to persons."""
 
 

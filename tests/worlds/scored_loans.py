@@ -46,7 +46,7 @@ def risk(*, base: int = 640) -> ModelContent:
     card = card_of(
         "risk", feature("zero_sales_months_12m", (2_000_000, 5_000_000), (20, 0, -60), unknown=-60), base=base
     )
-    return read_outputs({"bands": ["C", "B", "A"], "cuts": [560, 620]}, card=card)
+    return read_outputs({"bands": ["C", "B", "A"], "cuts": [530, 620]}, card=card)
 
 
 def bands_of(name: str, cuts: tuple[int, ...]) -> ModelContent:

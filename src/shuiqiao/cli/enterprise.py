@@ -214,13 +214,17 @@ def enterprise_consent(
     *,
     bank: Annotated[str, typer.Argument(help="The bank that may use your data, by its member id 被授权银行.")],
     product: Annotated[str, typer.Argument(help="The product it is for, e.g. tax-credit-loan 产品.")],
-    item: Annotated[
-        list[str],
-        typer.Option("--item", help="TYPE@VERSION=GROUP,GROUP, e.g. invoice_issued@2=core,amounts; repeatable 数据项."),
-    ],
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the data 数据起始日.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the data 数据截止日.")],
     key: Key,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--item",
+            help="TYPE@VERSION=GROUP,GROUP, e.g. invoice_issued@2=core,amounts; repeatable; left out with --bank, "
+            "what a product without records needs 数据项.",
+        ),
+    ] = None,
     bureau: Bureau = None,
     bank_url: AskedBank = None,
     purpose: Annotated[PurposeChoice, typer.Option(help="What for 用途.")] = PurposeChoice.UNDERWRITING,
@@ -240,22 +244,19 @@ def enterprise_consent(
 ) -> None:
     """Consent to a use of your data: who, what, why, how often, until when 签署授权书.
 
-    The text that you sign is shown first, and at a terminal you are asked; with --bank its products are looked at.
+    The text that you sign is shown first, and at a terminal you are asked; with --bank its products are looked at, and
+    what a product without records needs is taken from there where you name nothing else.
     Where no answer came, the same command again hands in the same consent.
     """
     from shuiqiao.base.ids import MemberId, split_owned_id
     from shuiqiao.client.enterprise import KeyPlace
-    from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, Mode, Output, Purpose
+    from shuiqiao.consent.model import Fetch, Frequency, FrequencyUnit, Purpose
 
-    chosen = {
+    chosen: dict[str, Any] = {
         "recipient": MemberId(bank),
         "purpose": Purpose(purpose.value),
-        "items": dict(map(_item, item)),
         "period_from": first.date(),
         "period_to": last.date(),
-        "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
-        "outputs": tuple(Output(each.value) for each in output or ()),
-        "frequency": Frequency(count=1 if once else answers, unit=FrequencyUnit(per.value)),
         "data_life_days": data_life_days,
         "product": product,
         "fetch": Fetch.ONE_TIME if once else None,
@@ -264,7 +265,9 @@ def enterprise_consent(
     address = _optional_address(bureau)
     _require_names(bank, product)
     device = _open_device(key)
-    _require_offered(device, bank, product, url=bank_url)
+    needs = _needs(_require_offered(device, bank, product, url=bank_url), item=item, mode=mode, output=output)
+    count = 1 if once else max(answers, int(needs.pop("answers")))
+    chosen |= needs | {"frequency": Frequency(count=count, unit=FrequencyUnit(per.value))}
     with well_formed(), device.at_bureau(address) as session:
         granted = _grant(device, KeyPlace(key), session, chosen, joint=joint, days=days, ask=not yes)
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
@@ -298,8 +301,39 @@ def _require_names(bank: str, product: str) -> None:
         raise typer.BadParameter(f"{bank[:60]!r} is no member's id, such as first-bank")
 
 
-def _require_offered(device: EnterpriseDevice, bank: str, product: str, *, url: str | None) -> None:
-    """Return if a bank offers a product; where its address is not named, say that nobody looked.
+def _needs(
+    offered: OfferedProduct | None,
+    *,
+    item: list[str] | None,
+    mode: list[ModeChoice] | None,
+    output: list[OutputChoice] | None,
+) -> dict[str, Any]:
+    """Return items, modes, outputs and the least number of answers: as named, else what the offered product needs.
+
+    Raises BadParameter where nobody names an item.
+    """
+    from shuiqiao.consent.model import Mode, Output
+
+    is_scored = offered is not None and offered.mode == Mode.SCORE
+    if offered is not None and is_scored and not (item or mode or output):
+        return {
+            "items": {name: list(groups) for name, groups in offered.items.items()},
+            "modes": (Mode.SCORE,),
+            "outputs": tuple(map(Output, offered.outputs)),
+            "answers": offered.answers,
+        }
+    if not item:
+        raise typer.BadParameter("name with --item what the bank may use, e.g. invoice_issued@2=core,amounts")
+    return {
+        "items": dict(map(_item, item)),
+        "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
+        "outputs": tuple(Output(each.value) for each in output or ()),
+        "answers": 1,
+    }
+
+
+def _require_offered(device: EnterpriseDevice, bank: str, product: str, *, url: str | None) -> OfferedProduct | None:
+    """Return the product as a bank offers it; where its address is not named, None, and say that nobody looked.
 
     Raises Denied ``client.institution_differs``, InvalidInput ``client.product_not_offered``.
     """
@@ -308,16 +342,17 @@ def _require_offered(device: EnterpriseDevice, bank: str, product: str, *, url: 
             f"nobody looked whether {bank} offers {product}: name its address with --bank, and it is looked at "
             "未核对该银行是否有此产品,可用 --bank 指定银行地址"
         )
-        return
+        return None
     address = _address(url)
     member = device.member_at(address)
     if member != bank:
         raise Denied("client.institution_differs", f"{url} is {member} and not {bank}, whom the consent is for")
-    offered = [each.product for each in _offered(address)]
+    offered = {each.product: each for each in _offered(address)}
     if product not in offered:
         raise InvalidInput(
             "client.product_not_offered", f"{bank} offers {', '.join(offered) or 'nothing'}, and not {product[:60]!r}"
         )
+    return offered[product]
 
 
 def _grant(

@@ -377,13 +377,20 @@ def _speak_file(result: Mapping[str, Any]) -> None:
     say_rows({name: result[name] for name in ("application", "product", "amount_fen", "status")}, width=12)
     for name in ("assessment", "decision"):
         if result[name] is not None:
-            say_rows({f"{name} {key}": value for key, value in result[name].items()}, width=32)
+            say_rows({f"{name} {key}": _in_line(key, value) for key, value in result[name].items()}, width=32)
     for entry in result["timeline"]:
         place = "" if entry["entry"] is None else f"entry {entry['entry']}"
         cause = f"{entry['code']} x{entry['times']}: {entry['cause']}" if entry["code"] else ""
         say(f"{entry['time']}  {entry['step']:<10}  {place:<14}  {cause}".rstrip())
     if result["next_try"] is not None:
         say(f"{result['next_try']}  next try 下次办理")
+
+
+def _in_line(key: str, value: Any) -> Any:
+    """Return a value as it stands in a line: the outputs that a decision rests on by their job."""
+    if key != "outputs":
+        return value
+    return joined(f"{each['job']} {each.get('band', each.get('yes_no'))}" for each in value)
 
 
 def rows_of(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:

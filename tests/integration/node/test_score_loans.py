@@ -177,13 +177,13 @@ def test_data_that_are_too_old_and_models_that_were_not_chosen_refuse(tmp_path):
 
 def test_people_decide_what_is_referred_by_outputs_alone(tmp_path):
     """[LENDING-12]"""
-    world = ScoredWorld(tmp_path / "consortium", "intl", base=515)
+    world = ScoredWorld(tmp_path / "consortium", "intl", base=540)
     application = handed_in(world, world.scored_consent())
     steps = world.around()
     file = steps.process(application).file
     assert (file.status, file.judgement.decision.rules) == ("referred", ("risk_needs_review",))
     (referral,) = list_referrals(world.bank, PageQuery()).items
-    assert (referral.points, [row["job"] for row in referral.outputs]) == (535, ["risk", "conditions", "sales", "tax"])
+    assert (referral.points, [row["job"] for row in referral.outputs]) == (530, ["risk", "conditions", "sales", "tax"])
     proposal = propose_decision(file, product=world.loan, outcome=Outcome.APPROVED, reason="seen", limit_fen=5_000_000)
     world.bank.lending.review(application, proposal, product=world.loan, maker="li", checker="wu")
     assert steps.process(application).file.status == "approved"

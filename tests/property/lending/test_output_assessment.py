@@ -162,7 +162,7 @@ def test_a_good_firm_is_lent_the_multiple_of_the_lower_edge_of_its_tax(ways):
     # Six times at least 50,000 yuan of tax: the yes to the conditions says M or better, and no more.
     assert (seen.offer.limit.limit_fen, seen.offer.limit.bound_by) == (30_000_000, "tax")
     assert [(each.job, each.band, each.yes_no, each.entry) for each in seen.outputs] == [
-        ("risk", "A", None, 0), ("conditions", None, True, 1), ("sales", "2", None, 2), ("tax", "2", None, 3),
+        ("risk", "A", None, 0), ("conditions", None, True, 1), ("sales", "3", None, 2), ("tax", "2", None, 3),
     ]  # fmt: skip
 
 
