@@ -159,6 +159,10 @@ def _figures(count: dict[str, int], firms: int) -> ScenarioFigures:
         record_management_only=RecordManagement(kinds_walked=21, mint_refused=True, transfer_refused=True),
         tamper_checks=TamperChecks(**{check: True for check, _ in CHECKS}),
         network_checks=None,
+        who_saw_what={
+            BANKS[0]: {"disclose": {"fields": 12, "bits": 8_123.5}},
+            BANKS[1]: {"score": {"fields": 0, "bits": 6.644}},
+        },
         receipts_dir="demo-out/receipts",
         report="demo-out/report.html",
     )

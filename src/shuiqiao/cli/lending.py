@@ -139,7 +139,10 @@ def _speak_score(found: Mapping[str, Any]) -> None:
     given = {name: value for name, value in found["score"].items() if value is not None}
     if "reasons" in given:
         given["reasons"] = joined(
-            each["feature"] if each["is_known"] else f"{each['feature']} (not known 未知)" for each in given["reasons"]
+            [
+                each["feature"] if each["is_known"] else f"{each['feature']} (not known 未知)"
+                for each in given["reasons"]
+            ]
         )
     say_rows({**{name: found[name] for name in ("request", "provider", "as_of_size")}, **given}, width=12)
 
@@ -390,7 +393,7 @@ def _in_line(key: str, value: Any) -> Any:
     """Return a value as it stands in a line: the outputs that a decision rests on by their job."""
     if key != "outputs":
         return value
-    return joined(f"{each['job']} {each.get('band', each.get('yes_no'))}" for each in value)
+    return joined([f"{each['job']} {joined(each.get('band', each.get('yes_no')))}" for each in value])
 
 
 def rows_of(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ from shuiqiao.lending.service import RecordedDecision, reviewed_decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from datetime import date
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite
@@ -97,7 +98,8 @@ class Surroundings:
     """Whom a bank's process works with.
 
     provider, assessor: by provider and by product. regulator: to whom decisions are sealed now, which a vote may
-    change. regulator_link: None leaves the openings for a later call.
+    change. regulator_link: None leaves the openings for a later call. today: on which the bank judges, None for the day
+    of its clock or of the newest block.
     """
 
     provider: Callable[[MemberId], ProviderLink]
@@ -105,6 +107,7 @@ class Surroundings:
     assessor: Callable[[str], AssessorLink]
     regulator: Callable[[], MemberId]
     regulator_link: RegulatorLink | None = None
+    today: Callable[[], date] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +259,12 @@ class ApplicationProcess:
 
     def wanted(self, file: ApplicationFile) -> tuple[tuple[str, DataRequest], ...]:
         """Return what an application's product asks for; raises as ``requests_for``."""
+        today = self._around.today
         return requests_for(
             self._around.product(file.application.product),
             consent=file.application.consent,
             recipient=self._recipient,
-            today=datetime.fromtimestamp(self._submitter.latest_ms() / MS_PER_SECOND, tz=UTC).date(),
+            today=_day_of(self._submitter.latest_ms()) if today is None else today(),
         )
 
     def _assess(
@@ -369,6 +373,10 @@ class ApplicationProcess:
             with self._changed:
                 self._under_way.discard(application)
                 self._changed.notify_all()
+
+
+def _day_of(moment_ms: int) -> date:
+    return datetime.fromtimestamp(moment_ms / MS_PER_SECOND, tz=UTC).date()
 
 
 class _Ended(Exception):

@@ -84,7 +84,7 @@ class OfferedProduct(Wire):
     """How the bureau answers: ``disclose``, with records, or ``score``, with outputs of models that run there."""
     outputs: tuple[Name, ...] = ()
     """In the mode score: what a consent lets leave the bureau."""
-    items: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    items: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
     """In the mode score: the groups of each record type that the models read, which a consent names."""
     answers: Count = 1
     """How many answers a consent allows at least."""

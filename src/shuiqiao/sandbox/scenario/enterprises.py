@@ -9,7 +9,7 @@ from datetime import date
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
-from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
+from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Output, Purpose
 from shuiqiao.consent.service import GrantedConsent
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.exchange.provider import Provider
@@ -31,6 +31,8 @@ class ConsentWanted:
     items: Mapping[str, list[str]]
     period: tuple[date, date]
     product: str
+    modes: tuple[Mode, ...] = (Mode.DISCLOSE,)
+    outputs: tuple[Output, ...] = ()
     validity_ms: int = CONSENT_VALIDITY_DAYS * MS_PER_DAY
 
 
@@ -136,7 +138,8 @@ class EnterpriseOwner:
             items=dict(wanted.items),
             period_from=first,
             period_to=last,
-            modes=(Mode.DISCLOSE,),
+            modes=wanted.modes,
+            outputs=wanted.outputs,
             frequency=Frequency(count=4, unit=FrequencyUnit.YEAR),
             data_life_days=DEVELOPMENT_LIFE_DAYS if is_development else UNDERWRITING_LIFE_DAYS,
             valid_from_ms=now_ms,

@@ -188,6 +188,9 @@ class ScenarioFigures:
     tamper_checks: TamperChecks
     network_checks: NetworkChecks | None
     """None with the embedded engine, where nobody votes."""
+    who_saw_what: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Of the applicant that was lent to without records: member to mode to ``fields`` and ``bits``, as the bureau's
+    leakage account has them."""
     receipts_dir: str
     report: str
 

@@ -1,7 +1,7 @@
 """The run: every step of the Bank-Tax Interaction on real nodes, in order, timed, and checked at the end.
 
     found -> ingest -> enrol -> consent and develop the model -> apply and decide -> people decide what was referred
-    -> refusals -> tampering -> audit -> statistics and receipts
+    -> refusals -> tampering -> audit -> statistics and receipts -> one applicant without records
 
 Nothing is simulated but the people: keys, ledger, vault, proofs and decisions are the product's own.
 """
@@ -61,6 +61,7 @@ from shuiqiao.sandbox.scenario.refusals import try_refusals
 from shuiqiao.sandbox.scenario.result import NetworkChecks, TamperStory
 from shuiqiao.sandbox.scenario.scene import Scene
 from shuiqiao.sandbox.scenario.tampering import try_tampering
+from shuiqiao.sandbox.scenario.unseen import UnseenLoan, UnseenTerms, lend_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -139,6 +140,8 @@ class FinishedRun:
     """The bureau's newest when the main job was done."""
     heights: Mapping[str, int]
     """Member -> blocks in its own copy then."""
+    unseen: UnseenLoan
+    """One applicant, lent to in the mode score after all others were counted."""
     network: NetworkChecks | None
 
 
@@ -231,6 +234,7 @@ def _check(
         transactions_by_kind=by_kind,
         checkpoint=checkpoint,
         heights=heights,
+        unseen=_lend_unseen(run, terms, _typical(decided), model=model),
         network=_outvote(run),
     )
 
@@ -262,6 +266,25 @@ def _end_files(run: Run) -> None:
         process = bank.application_process(_surroundings(run, bank))
         for application in process.open_applications():
             process.process(application)
+
+
+def _lend_unseen(run: Run, terms: Terms, chosen: DecidedApplication, *, model: DevelopedModel) -> UnseenLoan:
+    """Let an applicant that showed its records to one bank be lent to by another that sees none."""
+    bank = next(bank for member, bank in run.consortium.banks.items() if member not in {chosen.bank, LEAD_BANK})
+    population = run.settings.data.population
+    with run.step("one applicant without records 可用不可见审批"):
+        return lend_unseen(
+            run.consortium,
+            chosen.owner,
+            bank=bank,
+            terms=UnseenTerms(
+                card=model.card_for(chosen.owner.applicant.uscc),
+                churn=population.churn,
+                as_of=population.as_of,
+                period=terms.period,
+                amount_fen=chosen.application.amount_fen,
+            ),
+        )
 
 
 def _outvote(run: Run) -> NetworkChecks | None:

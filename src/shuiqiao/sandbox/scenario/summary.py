@@ -129,6 +129,7 @@ def _figures(finished: FinishedRun, *, receipts: Path, report: Path) -> Scenario
         ),
         tamper_checks=TamperChecks(**{story.check: story.caught for story in finished.tamper}),
         network_checks=finished.network,
+        who_saw_what=finished.unseen.who_saw_what,
         receipts_dir=str(receipts),
         report=str(report),
     )
