@@ -132,16 +132,17 @@ class LendingModels:
 
         Raises Denied ``lending.model_missing`` or ``lending.churn_missing`` where the bank has not chosen yet.
         """
-        wanted, (model, _) = self._products.product(product), self._store.uses().get(product, (None, None))
+        wanted, (used, _) = self._products.product(product), self._store.uses().get(product, (None, None))
+        model = used if wanted.score is None else None
+        if wanted.score is None and model is None:
+            raise Denied("lending.model_missing", f"no model was chosen to decide for {product}")
         curves = self._store.churn()
         needed = {*wanted.churn_bands.values(), wanted.other_churn_band}
         if not needed <= curves.keys():
             missing = ", ".join(sorted(needed - curves.keys()))
             raise Denied("lending.churn_missing", f"{product} is priced by churn curves of the bands {missing}")
-        if wanted.score is not None:
-            return OutputAssessor(wanted, recipient=self._recipient, churn=curves, as_of=as_of)
         if model is None:
-            raise Denied("lending.model_missing", f"no model was chosen to decide for {product}")
+            return OutputAssessor(wanted, recipient=self._recipient, churn=curves, as_of=as_of)
         return Assessor(wanted, model=self.models.load(model), churn=curves, as_of=as_of, digest=self._digest)
 
 

@@ -74,7 +74,11 @@ def bank(request, tmp_path):
 
 def test_a_bank_lists_its_products_and_shows_one(here, bank):
     listed = here("products", "list", "--home", bank, "--json").json["products"]
-    assert {row["product"]: row["model"] for row in listed} == {"invoice-loan": None, "tax-credit-loan": None}
+    assert {row["product"]: row["model"] for row in listed} == {
+        "invoice-loan": None,
+        "tax-credit-loan": None,
+        "tax-credit-score-loan": None,
+    }
     shown = here("products", "show", "tax-credit-loan", "--home", bank, "--json").json
     assert (shown["refer_above"], shown["limit"]["cap_fen"], shown["price"]["lgd"]) == ("0.12", 500_000_000, "0.50")
     assert "税信贷" in here("products", "list", "--home", bank).out
