@@ -89,6 +89,14 @@ AskedBank = Annotated[
 Outputs = Annotated[
     list[OutputChoice] | None, typer.Option("--output", help="With the mode score: what may leave 评分输出项.")
 ]
+Items = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--item",
+        help="TYPE@VERSION=GROUP,GROUP, e.g. invoice_issued@2=core,amounts; repeatable; left out with --bank, "
+        "what a product without records needs 数据项.",
+    ),
+]
 DataLife = Annotated[int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")]
 CodeFile = Annotated[
     Path | None,
@@ -217,14 +225,7 @@ def enterprise_consent(
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the data 数据起始日.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the data 数据截止日.")],
     key: Key,
-    item: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--item",
-            help="TYPE@VERSION=GROUP,GROUP, e.g. invoice_issued@2=core,amounts; repeatable; left out with --bank, "
-            "what a product without records needs 数据项.",
-        ),
-    ] = None,
+    item: Items = None,
     bureau: Bureau = None,
     bank_url: AskedBank = None,
     purpose: Annotated[PurposeChoice, typer.Option(help="What for 用途.")] = PurposeChoice.UNDERWRITING,
