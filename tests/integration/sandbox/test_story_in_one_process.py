@@ -52,6 +52,9 @@ def test_every_check_of_the_story_holds(result):
     assert sum(vars_of(figures.decisions)) == TAXPAYERS
     assert figures.audit.replayed == figures.ledger.transactions
     assert json.dumps(figures.as_json())
+    by_mode = [(mode, known) for modes in figures.who_saw_what.values() for mode, known in modes.items()]
+    assert {mode for mode, _ in by_mode} == {"disclose", "score"}
+    assert all((known["fields"] > 0) == (mode == "disclose") and known["bits"] > 0 for mode, known in by_mode)
     checks = figures.network_checks
     if checks is not None:
         assert checks.named == (CHEAT,)
