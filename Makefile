@@ -97,5 +97,7 @@ skewed-cometbft: setup-tests
 lock: setup  ## resolve the dependencies anew into the hash-pinned lock files (UPGRADE=--upgrade for newer ones)
 	$(COMPILE) $(UPGRADE) locks/installer.in -o locks/installer.txt
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build -o locks/base.txt
+	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --extra privacy --group build \
+		-c locks/base.txt -o locks/privacy.txt
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build --group test --group lint \
 		-c locks/base.txt -o locks/dev.txt

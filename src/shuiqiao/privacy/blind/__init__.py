@@ -1,0 +1,1 @@
+"""Scores of encrypted weights: the scheme, and the bytes in which keys and ciphertexts cross between members."""
