@@ -30,7 +30,7 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.cometbft.comet.home import Pace, chain_id_of
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalHomes, LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
@@ -248,19 +248,19 @@ class Consortium:
         self.roster = roster
         self.folder = folder
         self.more = more
-        self.network = LocalNetwork(
+        self.homes = LocalHomes(
             folder / "comet",
             [
                 LocalNode(name=member, keys=roster.comet_keys[member], power=roster.voting_power)
                 for member in roster.members
             ],
-            program=comet_program(),
             settings=LocalSettings(
                 chain_id=chain_id_of(roster.parameters.network),
                 genesis_time_ms=roster.genesis_ms,
                 pace=Pace(commit_ms=commit_ms, propose_ms=600, vote_ms=300),
             ),
         )
+        self.network = LocalNetwork(self.homes.folders, program=comet_program(), mesh=self.homes.mesh)
         self.ledgers: dict[str, CometbftLedger] = {}
         for member in roster.members:
             if member not in apart:

@@ -17,7 +17,7 @@ import msgspec
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION, RPC_SOCKET, NodeKeys, Setting, chain_id_of
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalHomes, LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER
 from shuiqiao.node.localnet.process import RecordedProcess, ask_process
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_network
@@ -83,14 +83,14 @@ class Cluster:
     def __init__(self, folder: Path, *, program: Path, suite: str, genesis_ms: int, app: str = OWN_APPLICATION) -> None:
         """Write the homes; nothing runs yet. app: a built-in application of CometBFT, else ours over sockets."""
         network = load_network(suite, genesis_time_ms=genesis_ms).parameters.network
-        self.comet = LocalNetwork(
+        self.homes = LocalHomes(
             folder / "comet",
             [LocalNode(name=name, keys=comet_keys(name), power=VALIDATOR_POWER) for name in MEMBERS],
-            program=program,
             settings=LocalSettings(
                 chain_id=chain_id_of(network), genesis_time_ms=genesis_ms, is_relayed=False, app=app
             ),
         )
+        self.comet = LocalNetwork(self.homes.folders, program=program)
 
     def start(self) -> None:
         """Start all nodes and return once each has the first block."""
@@ -206,7 +206,7 @@ class LedgerCluster(Cluster):
 
     def write_home(self, name: str, *, sync: Mapping[str, Setting]) -> None:
         """Write a node's home again with state-sync settings."""
-        self.comet.write_home(name, sync=sync)
+        self.homes.write(name, sync=sync)
 
     def ledger_bytes(self, name: str) -> int:
         """Return how much of the disk a validator's ledger folder takes, in bytes."""

@@ -36,7 +36,7 @@ from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNodes
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork
 from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
@@ -220,7 +220,7 @@ class _Checkpoints:
     proof: tuple[bytes, ...]
 
 
-def outvote_cheat(consortium: Consortium, *, network: LocalNodes, scratch: Path) -> NetworkChecks:
+def outvote_cheat(consortium: Consortium, *, network: LocalNetwork, scratch: Path) -> NetworkChecks:
     """Let one member alter its copy and return what all did; that member's institution is closed afterwards.
 
     scratch: an empty folder. Raises what engines and nodes raise where the others do not go on.
@@ -270,7 +270,7 @@ def _standing(member: Institution) -> tuple[int, bytes, bytes]:
     return checkpoint.size, checkpoint.root, decode_entry(last.entry).state_root
 
 
-def _alter(cheat: Institution, *, network: LocalNodes, scratch: Path) -> AlteredCopy:
+def _alter(cheat: Institution, *, network: LocalNetwork, scratch: Path) -> AlteredCopy:
     """Stop a member's node, close its ledger, and alter it on the disk."""
     forgery = forge_decision(cheat)
     blocks = list(cheat.engine.blocks(from_height=1))
@@ -302,7 +302,7 @@ def _judge(member: Institution, cheat: Institution, signed: _Checkpoints, *, fol
     return Verdict(code=NOT_CAUGHT, evidence=None) if is_own_root else verdict
 
 
-def _start_honestly(cheat: Institution, *, network: LocalNodes) -> str:
+def _start_honestly(cheat: Institution, *, network: LocalNetwork) -> str:
     """Open the altered ledger as if nothing were, start the node over it, and return the code that refused it."""
     node = network.nodes[cheat.member]
     with Institution.open(cheat.home, dependencies=cheat.dependencies):
@@ -322,7 +322,7 @@ def _vote_with_a_lie(
     *,
     others: Sequence[Institution],
     verdicts: Mapping[MemberId, Verdict],
-    network: LocalNodes,
+    network: LocalNetwork,
 ) -> dict[str, str]:
     """Let the cheat's node in by a lie while the others accuse it; return who named whom for a vote."""
     node = network.nodes[cheat.member]

@@ -95,7 +95,7 @@ def test_a_newcomer_by_snapshot_gives_receipts_across_the_epochs(open_consortium
         ledgers["node0"].submit(roster.note(number + 100)).result(timeout=PATIENCE_S)
     block_hash = network.nodes["node0"].rpc.block(2)["block_id"]["hash"]
     servers = [network.rpc_address("node0"), network.rpc_address("node1")]
-    network.write_home("node3", sync=state_sync_settings(rpc_servers=servers, height=2, block_hash=block_hash))
+    consortium.homes.write("node3", sync=state_sync_settings(rpc_servers=servers, height=2, block_hash=block_hash))
     network.start(["node3"])
     found = wait_for_receipt(consortium, "node3", index)
     assert found.transaction.kind == "note.write"

@@ -64,7 +64,7 @@ def test_a_newcomer_joins_by_snapshot(open_consortium):  # [ABCI-21]
     sync = state_sync_settings(
         rpc_servers=[network.rpc_address("node0"), network.rpc_address("node1")], height=2, block_hash=block_hash
     )
-    network.write_home("node3", sync=sync)
+    consortium.homes.write("node3", sync=sync)
     network.start(["node3"])
     joined = ledgers["node3"]
     wait_until(lambda: joined.last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)

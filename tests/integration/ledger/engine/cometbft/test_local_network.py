@@ -11,7 +11,7 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, Pace
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalHomes, LocalNetwork, LocalNode, LocalSettings
 
 VALIDATORS = 4
 
@@ -24,7 +24,8 @@ def world(tmp_path):
         genesis_time_ms=time.time_ns() // 1_000_000 - 1000,
         pace=Pace(commit_ms=50, propose_ms=600, vote_ms=300),
     )
-    network = LocalNetwork(tmp_path, nodes, program=comet_program(), settings=settings)
+    homes = LocalHomes(tmp_path, nodes, settings=settings)
+    network = LocalNetwork(homes.folders, program=comet_program(), mesh=homes.mesh)
     tallies = {name: Tally() for name in network.names}
     servers = [
         AbciServer(tally.answers, path=network.home(name) / APP_SOCKET, on_fault=tally.faults.append)

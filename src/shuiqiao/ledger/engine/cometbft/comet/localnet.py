@@ -3,9 +3,9 @@
 A mesh says on which port each node meets the others, and through which relays: node i dials the nodes after it through
 relays that can be cut, so that a node can be partitioned away for real; without relays every node dials all others.
 Whatever runs nodes on one machine has its mesh from here. Those of ``shuiqiao network`` and of the sandbox are children
-of the servers of their homes; the demo in one process runs them itself, beside the institutions that it has open
-(``LocalNodes``). ``LocalNetwork`` makes the homes too, for applications that no server of a home can be: the bench's
-has kinds of its own and notes every commit, and tests of the engine have theirs in their own process, to break there.
+of the servers of their homes. ``LocalNetwork`` runs them itself: for the demo in one process, beside the institutions
+that it has open, and for applications that no server of a home can be, whose homes are ``LocalHomes``. The bench's has
+kinds of its own and notes every commit; tests of the engine have theirs in their own process, to break there.
 """
 
 from __future__ import annotations
@@ -128,13 +128,38 @@ class Mesh:
         )
 
 
-class LocalNodes:
-    """The nodes over homes that were made, as children of this process; their applications are the caller's."""
+class LocalNetwork:
+    """The nodes over homes that were made, as children of this process, and the relays between them.
 
-    def __init__(self, homes: Mapping[str, Path], *, program: Path) -> None:
-        """homes: the CometBFT folder of each node. Nothing is started."""
+    Their applications are the caller's.
+
+    ::
+
+        homes = LocalHomes(folder, nodes, settings=settings)
+        network = LocalNetwork(homes.folders, program=find_program(), mesh=homes.mesh)
+        network.start()
+        network.partition(["node0"])
+        network.heal()
+        network.stop()
+    """
+
+    def __init__(self, homes: Mapping[str, Path], *, program: Path, mesh: Mesh | None = None) -> None:
+        """homes: the CometBFT folder of each node. mesh: whose relays run here, none where left out.
+
+        No node is started.
+        """
         self.names = tuple(homes)
         self.nodes = {name: NodeProcess(home, program=program) for name, home in homes.items()}
+        self._mesh = mesh or Mesh(nodes=())
+        self._relays = RelayBoard(self._mesh)
+
+    def home(self, name: str) -> Path:
+        """Return a node's CometBFT folder."""
+        return self.nodes[name].home
+
+    def rpc_address(self, name: str) -> str:
+        """Return the address of a node's RPC, as CometBFT writes it."""
+        return f"unix://{(self.home(name) / RPC_SOCKET).absolute()}"
 
     def start(self, names: Sequence[str] | None = None) -> None:
         """Start the named nodes, or all."""
@@ -146,10 +171,21 @@ class LocalNodes:
         for name in names if names is not None else self.names:
             self.nodes[name].wait_for_height(height, timeout_s=timeout_s)
 
+    def partition(self, names: Sequence[str]) -> None:
+        """Cut the named nodes off from all others; they still reach each other."""
+        if not self._mesh.relays:
+            raise ValueError("this network was set up without relays and cannot be partitioned")
+        self._relays.cut(names)
+
+    def heal(self) -> None:
+        """End all partitions."""
+        self._relays.heal()
+
     def stop(self) -> None:
-        """Stop all nodes."""
+        """Stop all nodes and relays."""
         for node in self.nodes.values():
             node.stop()
+        self._relays.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,68 +211,35 @@ class LocalSettings:
     app: str = OWN_APPLICATION
 
 
-class LocalNetwork(LocalNodes):
-    """Homes, nodes and relays of validators on one machine.
+class LocalHomes:
+    """The homes of validators on one machine, below one folder, and the mesh in which they meet."""
 
-    ::
-
-        network = LocalNetwork(folder, nodes, program=find_program(), settings=settings)
-        network.start()
-        network.partition(["node0"])
-        network.heal()
-        network.stop()
-    """
-
-    def __init__(self, folder: Path, nodes: Sequence[LocalNode], *, program: Path, settings: LocalSettings) -> None:
-        """Write all homes; nothing is started."""
-        super().__init__({node.name: folder / node.name for node in nodes}, program=program)
+    def __init__(self, folder: Path, nodes: Sequence[LocalNode], *, settings: LocalSettings) -> None:
+        """Write all homes."""
+        self.folders = {node.name: folder / node.name for node in nodes}
+        self.mesh = Mesh.planned([*self.folders], is_relayed=settings.is_relayed)
         self._settings = settings
         self._keys = {node.name: node.keys for node in nodes}
-        self._mesh = Mesh.planned(self.names, is_relayed=settings.is_relayed)
-        self._relays = RelayBoard(self._mesh)
-        self.genesis = comet_genesis(
+        self._genesis = comet_genesis(
             chain_id=settings.chain_id,
             time_ms=settings.genesis_time_ms,
             validators=[
                 GenesisValidator(name=each.name, key=each.keys.validator_key, power=each.power) for each in nodes
             ],
         )
-        for name in self.names:
-            self.write_home(name)
+        for name in self.folders:
+            self.write(name)
 
-    def home(self, name: str) -> Path:
-        """Return a node's CometBFT folder."""
-        return self.nodes[name].home
-
-    def rpc_address(self, name: str) -> str:
-        """Return the address of a node's RPC, as CometBFT writes it."""
-        return f"unix://{(self.home(name) / RPC_SOCKET).absolute()}"
-
-    def write_home(self, name: str, *, sync: Mapping[str, Setting] | None = None) -> None:
+    def write(self, name: str, *, sync: Mapping[str, Setting] | None = None) -> None:
         """Write a node's folder (again, with state-sync settings where given)."""
-        settings = self._mesh.settings(
+        settings = self.mesh.settings(
             name,
             node_id_of=lambda far: self._keys[far].node_id,
             pace=self._settings.pace,
             app=self._settings.app,
             sync=sync,
         )
-        write_home(self.home(name), settings=settings, keys=self._keys[name], genesis=self.genesis)
-
-    def partition(self, names: Sequence[str]) -> None:
-        """Cut the named nodes off from all others; they still reach each other."""
-        if not self._mesh.relays:
-            raise ValueError("this network was set up without relays and cannot be partitioned")
-        self._relays.cut(names)
-
-    def heal(self) -> None:
-        """End all partitions."""
-        self._relays.heal()
-
-    def stop(self) -> None:
-        """Stop all nodes and relays."""
-        super().stop()
-        self._relays.close()
+        write_home(self.folders[name], settings=settings, keys=self._keys[name], genesis=self._genesis)
 
 
 def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
