@@ -36,9 +36,10 @@ from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
 from shuiqiao.node.outbox import Outbox, OutboxStore
 from shuiqiao.node.rotation import Rotated, rotate_key
+from shuiqiao.node.services import Dependencies
 from shuiqiao.sandbox.scenario.consortium import (
     BANKS,
     BUREAU,

@@ -25,8 +25,9 @@ from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.home.settings import Home, encode_settings, load_settings
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
 from shuiqiao.node.server import RunningInstitution
+from shuiqiao.node.services import Dependencies
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, create_consortium, home_of
 
 MEMBERS = (BUREAU, LEAD_BANK, REGULATOR)

@@ -51,7 +51,7 @@ from shuiqiao.node.server import RunningInstitution
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from shuiqiao.node.institution import Dependencies
+    from shuiqiao.node.services import Dependencies
 
 DRAIN_S: Final = 20.0
 """How long running requests may take to end once the server was asked to, in seconds."""

@@ -30,8 +30,8 @@ from shuiqiao.node.past import PastReader
 if TYPE_CHECKING:
     from shuiqiao.base.errors import ShuiqiaoError
     from shuiqiao.node.home.settings import Home
-    from shuiqiao.node.institution import Dependencies
     from shuiqiao.node.jobs.model import Job, RunningJob
+    from shuiqiao.node.services import Dependencies
 
 RESUME_MS: Final = 5 * 60_000
 """How long until what was approved and could not be carried out is taken up again, in milliseconds."""

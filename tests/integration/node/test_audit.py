@@ -329,7 +329,8 @@ def test_a_flipped_byte_in_the_signed_checkpoint_is_refused(copy):
 
 def test_two_institutions_do_not_share_a_home(settled):
     from shuiqiao.base.errors import Unavailable
-    from shuiqiao.node.institution import Dependencies, Institution
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.services import Dependencies
 
     with pytest.raises(Unavailable) as caught:
         Institution.open(settled.bureau.home, dependencies=Dependencies(clock=settled.clock, entropy=system_entropy))

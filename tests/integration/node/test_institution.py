@@ -14,7 +14,8 @@ from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE, keep_passphrase, read_passphrase
 from shuiqiao.node.home.settings import Home, load_genesis, load_settings
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, REGULATOR, home_of
 
 

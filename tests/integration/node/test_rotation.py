@@ -20,8 +20,9 @@ from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key
 from shuiqiao.node.home.keys import KeyFiles, find_passphrase, settle_keys
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
 from shuiqiao.node.published.verification import ReceiptVerifier
+from shuiqiao.node.services import Dependencies
 
 SIGNING = KeyPurpose.SIGNING
 

@@ -38,7 +38,8 @@ from shuiqiao.ledger.engine.port import FollowerSettings
 from shuiqiao.ledger.model import Committed
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.keys import read_passphrase
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 from shuiqiao.sandbox.benchmarks.api_hostile import (
     HostilePeers,
     await_copies,

@@ -21,7 +21,7 @@ from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNodes, Mesh
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, Mesh
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
@@ -30,7 +30,8 @@ from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
 from shuiqiao.node.home.making import Addresses, HomeNode, create_home, loopback_addresses, member_from_seeds
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 
 NETWORK_NAME = "demo"
 BUREAU = MemberId("bureau")
@@ -91,7 +92,7 @@ class PreparedConsortium:
     genesis: bytes
     engine: EngineName
     validators: tuple[MemberId, ...]
-    network: LocalNodes | None
+    network: LocalNetwork | None
 
     @property
     def applicants_at_once(self) -> int:
@@ -194,7 +195,7 @@ def create_consortium(
         genesis=encoded,
         engine=engine.engine,
         validators=validators,
-        network=LocalNodes(homes, program=engine.program) if nodes else None,
+        network=LocalNetwork(homes, program=engine.program) if nodes else None,
     )
 
 
@@ -247,7 +248,7 @@ def open_consortium(prepared: PreparedConsortium, *, clock: Clock, entropy: Entr
 
 
 @contextmanager
-def _started(network: LocalNodes | None) -> Generator[None]:
+def _started(network: LocalNetwork | None) -> Generator[None]:
     """Keep all nodes running, from their first block on; nothing where there are none.
 
     Raises Unavailable ``ledger.node_too_slow``.

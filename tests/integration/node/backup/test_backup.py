@@ -29,7 +29,8 @@ from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import NOTICE, restore_backup
 from shuiqiao.node.home.keys import find_passphrase, kept_passphrase_file, load_keys
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 from shuiqiao.vault.model import ErasureReason
 from shuiqiao.vault.storage.index import copy_index, require_unerased
 

@@ -29,7 +29,8 @@ from shuiqiao.node.home.keys import KeyFiles, MemberSeeds, find_passphrase, keep
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 
 CLOCK = ManualClock(worlds.NOW_MS + 1000)
 BUREAU, NINTH = MemberId("bureau"), MemberId("bank-9")

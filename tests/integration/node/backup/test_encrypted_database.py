@@ -23,7 +23,8 @@ from shuiqiao.node.home.keys import (
     read_passphrase,
 )
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.services import Dependencies
 
 CLOCK = ManualClock(worlds.NOW_MS)
 ENROLMENT = Enrolment(

@@ -28,8 +28,9 @@ from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home.database import open_database
-from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.institution import Institution
 from shuiqiao.node.outbox import OutboxRow, OutboxStore
+from shuiqiao.node.services import Dependencies
 
 LATE_MS = 253_402_300_799_999
 ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
