@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from network_world import four_validators
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
@@ -19,7 +20,6 @@ from shuiqiao.client.resources.ledger import CheckpointRecord, ConsistencyProof,
 from shuiqiao.client.resources.validator import STANDING, ValidatorStanding
 from shuiqiao.ledger.log.tree import leaf_hash, verify_consistency
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.localnet.plan import NetworkFolder
 from shuiqiao.node.published.verification import ReceiptVerifier
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
@@ -27,14 +27,14 @@ VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 
 @pytest.fixture
 def network(run_network, tmp_path):
-    folder = NetworkFolder(tmp_path / "net")
+    """Four validators that run; their keys open fast."""
+    folder = four_validators(tmp_path / "net")
 
     def call(command, *arguments):
         done = run_network(folder.folder, command, *arguments)
         assert done.code == 0, (done.out, done.err)
         return done.json
 
-    call("init", "--validators", "4")
     call("start")
     yield folder
     call("stop")
@@ -58,6 +58,7 @@ def test_a_home_works_through_its_server(network, shuiqiao, files):
         check_that_garbage_ends_one_connection(client, bureau)
     for member in VALIDATORS:
         check_that_one_process_has_the_ledger(network.home(member), here=shuiqiao)
+    check_a_home_whose_server_is_gone(network, shuiqiao=shuiqiao, files=files)
 
 
 def check_the_doors(client, *, before, genesis):
@@ -109,11 +110,12 @@ def check_that_one_process_has_the_ledger(home, *, here):
     assert (again.code, again.json["error"]["code"]) == (1, "node.server_running")
 
 
-def test_a_home_whose_server_is_gone_says_so(network, shuiqiao, files):
+def check_a_home_whose_server_is_gone(network, *, shuiqiao, files):
+    """What needs the server says that it is gone."""
     done = shuiqiao("network", "kill", "bureau", "--folder", network.folder, "--json")
     assert done.code == 0
     bureau = network.home("bureau").folder
-    refused = shuiqiao("ingest", files["registration"], "--home", bureau, "--json")
+    refused = shuiqiao("ingest", files["tax_credit_grade"], "--home", bureau, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (3, "node.not_running")
     assert "network start" in refused.json["error"]["next_step"]
     # What only reads needs no server.

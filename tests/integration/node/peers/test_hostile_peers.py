@@ -28,7 +28,7 @@ from shuiqiao.members.contract import ENDPOINT, MemberEndpointBody
 from shuiqiao.members.genesis import network_id
 from shuiqiao.node.home.keys import load_keys, read_passphrase
 from shuiqiao.node.home.settings import load_genesis
-from shuiqiao.node.peers import acts
+from shuiqiao.node.peers import acts, http_ledger
 from shuiqiao.node.peers.acts import decode_wire, encode_wire
 from shuiqiao.node.peers.message import Act, MessageSigner
 
@@ -284,8 +284,11 @@ def test_a_writer_that_answers_anything_else_is_not_there_and_the_follower_goes_
     assert bank.engine.alarm is None
 
 
-def test_an_answer_that_drips_is_given_up_after_its_time(attacked):
+def test_an_answer_that_drips_is_given_up_after_its_time(attacked, monkeypatch):
     """[PEER-5]"""
+    # The question that waits for news has its time too, before which the bank sees no block.
+    monkeypatch.setattr(acts, "MAX_NEWS_WAIT_MS", 1000)
+    monkeypatch.setattr(http_ledger, "_NEWS_MARGIN_S", 1.0)
     bank = attacked.bank(through_proxy=True)
     attacked.proxy.behave = drip
     with pytest.raises(Unavailable, match=r"client\.timed_out"):
