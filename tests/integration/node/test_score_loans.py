@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consortium_world import AMOUNTS_FEN, NAME, PARTNER, PARTNER_NAME, TAXPAYER
@@ -22,6 +24,7 @@ from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.operations.applications import hand_in, list_referrals, read_decision
 from shuiqiao.node.operations.products import list_offered, read_product
 from shuiqiao.oversight.openings import indexed_transactions
+from shuiqiao.sandbox.scenario.consortium import REGULATOR
 from shuiqiao.sandbox.scenario.enterprises import BureauLink
 
 STRAIGHT = ["received", "submitted", "requested", "answered", "proven", "assessed", "decided", "handed_in", "closed"]
@@ -222,4 +225,34 @@ def test_the_doors_say_the_mode_and_what_a_consent_needs(tmp_path):
     )
     # One whose models nobody chose is not offered.
     assert LOAN not in [each.product for each in list_offered(world.other_bank).items]
+    world.close()
+
+
+def test_the_audit_names_a_decision_that_rests_on_other_answers_than_it_says(tmp_path):
+    """[LENDING-15]: an answer of another application, one that never came, one under which the ledger has no decision."""
+    world = ScoredWorld(tmp_path / "consortium", "intl")
+    consent = world.scored_consent(frequency=Frequency(count=20, unit=FrequencyUnit.YEAR))
+    steps, bank = world.around(), world.bank
+    first = handed_in(world, consent)
+    used = steps.process(first).file.judgement.decision.outputs
+
+    def decided(amount_fen, change):
+        application = handed_in(world, consent, amount_fen=amount_fen)
+        file = steps.process(application, until=Step.ASSESSED).file
+        outputs = change(file.judgement.decision.outputs)
+        judgement = replace(file.judgement, decision=replace(file.judgement.decision, outputs=outputs))
+        recorded = bank.lending.decide(file.application, judgement=judgement, regulator=REGULATOR)
+        world.hand_in(recorded)
+        return application
+
+    wrong = {
+        decided(19_000_000, lambda own: (own[0], used[1], *own[2:])): "on which another application was decided",
+        decided(18_000_000, lambda own: (own[0], replace(own[1], request=bytes(16)), *own[2:])): "which is no answer",
+        decided(17_000_000, lambda own: (own[1], own[0], *own[2:])): "names other requests than its decision",
+    }
+    opened = world.regulator.opened_decisions()
+    assert [each.application for each in opened.decisions] == [first]
+    for (application, words), problem in zip(wrong.items(), opened.problems, strict=True):
+        assert application.hex() in problem.says
+        assert words in problem.says
     world.close()
