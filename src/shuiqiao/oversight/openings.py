@@ -1,7 +1,7 @@
 """Opens every decision that was sealed to the regulator and compares it with the commitment on the ledger.
 
-Rule: docs/spec/lending.md [LENDING-6], of outputs [LENDING-15]. A missing or wrong opening is a problem that names bank and application; what
-opens is what statistics are made of and totals are checked with.
+Rule: docs/spec/lending.md [LENDING-6], of outputs [LENDING-15]. A missing or wrong opening is a problem that names bank
+and application; what opens is what statistics are made of and totals are checked with.
 """
 
 from __future__ import annotations
