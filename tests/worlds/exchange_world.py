@@ -11,9 +11,12 @@ from typing import Any
 import consent_world
 from models_world import ModelsWorld
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc
+from shuiqiao.credit import store as credit_store
+from shuiqiao.credit.blind_runner import BlindRunner
 from shuiqiao.credit.model_runner import ScorecardRunner
+from shuiqiao.credit.store import BlindKeyStore
 from shuiqiao.exchange.model import DataRequest
-from shuiqiao.exchange.modes.score import Scoring
+from shuiqiao.exchange.modes.score import ModelRunner, Scoring
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -21,6 +24,7 @@ from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receip
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.models.model import ModelForm
 from shuiqiao.vault.anchoring import find_anchor
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
@@ -60,6 +64,12 @@ class ExchangeWorld(ModelsWorld):
         self.folder = folder
         self.vault = self.open_vault(folder / "vault")
         self.runner = ScorecardRunner()
+        for database in self.databases.values():
+            credit_store.metadata.create_all(database)
+        self.blind_keys = {
+            member: BlindKeyStore(database, cipher=self.cipher) for member, database in self.databases.items()
+        }
+        self._runners: dict[MemberId, dict[ModelForm, ModelRunner]] = {}
         self.ingest(
             {
                 "invoice_issued": self._invoices(),
@@ -135,7 +145,16 @@ class ExchangeWorld(ModelsWorld):
 
     def scoring(self, member: MemberId) -> Scoring:
         """The models of a member, and what runs them."""
-        return Scoring(models=self.registries[member], runner=lambda: self.runner, catalogue=self.catalogue)
+        return Scoring(
+            models=self.registries[member], runner=lambda form: self.runners(member)[form], catalogue=self.catalogue
+        )
+
+    def runners(self, member: MemberId) -> dict[ModelForm, ModelRunner]:
+        """What runs the models of each form."""
+        if member not in self._runners:
+            blind = BlindRunner(features=self.runner, keys=self.blind_keys[member], entropy=self.entropy)
+            self._runners[member] = {ModelForm.SCORECARD: self.runner, ModelForm.BLIND_LINEAR: blind}
+        return self._runners[member]
 
     def recipient(self, member: MemberId) -> Recipient:
         """A bank's asking service."""

@@ -9,6 +9,7 @@ from typing import Any
 from consent_world import BANK_A, BUREAU, ConsentWorld
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.consent.model import Purpose
+from shuiqiao.credit.blind_content import read_blind_facts
 from shuiqiao.credit.model_content import encode_content, read_content_facts, read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.models import store as models_store
@@ -52,30 +53,39 @@ class ModelsWorld(ConsentWorld):
         parts: dict[str, Any] = {
             "submitter": self.submitters[member],
             "store": ContentStore(self.databases[member], cipher=self.cipher),
-            "readers": {ModelForm.SCORECARD: read_content_facts},
+            "readers": {ModelForm.SCORECARD: read_content_facts, ModelForm.BLIND_LINEAR: read_blind_facts},
             "key": self.signing[member],
             "suite": self.suite,
             "entropy": self.entropy,
         }
         return ModelRegistry(**(parts | changes))
 
-    def registered(self, content: bytes, *, owner: MemberId = BANK_A) -> tuple[OwnedId, ModelRegisterBody]:
+    def registered(
+        self, content: bytes, *, owner: MemberId = BANK_A, form: ModelForm = ModelForm.SCORECARD
+    ) -> tuple[OwnedId, ModelRegisterBody]:
         """A model that its owner put on the ledger."""
-        body = self.registries[owner].prepare(content, form=ModelForm.SCORECARD, purpose=Purpose.UNDERWRITING)
+        body = self.registries[owner].prepare(content, form=form, purpose=Purpose.UNDERWRITING)
         if not self.registries[owner].is_registered(body):
             self.submitters[owner].submit(REGISTER, body)
         return owned_id(owner, body.model), body
 
-    def approved(self, content: bytes, *, owner: MemberId = BANK_A) -> OwnedId:
+    def approved(self, content: bytes, *, owner: MemberId = BANK_A, form: ModelForm = ModelForm.SCORECARD) -> OwnedId:
         """A model that its provider reviewed and approved."""
-        model = self.offered(content, owner=owner)
+        model = self.offered(content, owner=owner, form=form)
         bureau = self.registries[BUREAU]
         bureau.review(model, outcome=ReviewOutcome.ACCEPTED, findings="Sound.", reviewer="person")
         self.submitters[BUREAU].submit(APPROVE, bureau.approval_of(model))
         return model
 
-    def offered(self, content: bytes, *, owner: MemberId = BANK_A, provider: MemberId = BUREAU) -> OwnedId:
+    def offered(
+        self,
+        content: bytes,
+        *,
+        owner: MemberId = BANK_A,
+        provider: MemberId = BUREAU,
+        form: ModelForm = ModelForm.SCORECARD,
+    ) -> OwnedId:
         """A model whose content its provider has."""
-        model, _ = self.registered(content, owner=owner)
+        model, _ = self.registered(content, owner=owner, form=form)
         self.registries[provider].receive(model, self.registries[owner].handed(model), sender=owner)
         return model

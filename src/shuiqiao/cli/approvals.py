@@ -12,7 +12,7 @@ import typer
 from shuiqiao.cli.home import all_items, home_by_name
 from shuiqiao.cli.lending import ProductName, churn_change_in
 from shuiqiao.cli.members import Purpose, digest_of
-from shuiqiao.cli.models import LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, offer_in
+from shuiqiao.cli.models import Blind, LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, offer_in
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
@@ -313,6 +313,7 @@ def propose_offer(
     outputs: Outputs,
     purpose: Annotated[PurposeChoice, typer.Option(help="What it is for 用途.")] = PurposeChoice.UNDERWRITING,
     scorecard: Scorecard = None,
+    blind: Blind = False,
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
@@ -320,7 +321,7 @@ def propose_offer(
     from shuiqiao.client.resources.approvals import PROPOSE_OFFER
 
     def message() -> ModelOffer:
-        return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard)
+        return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind)
 
     _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
 

@@ -27,6 +27,7 @@ ModelName = Annotated[str, typer.Argument(help="The model's digest, or enough of
 LedgerModel = Annotated[str, typer.Argument(help="The model on the ledger, OWNER/ID 账本上的模型.")]
 Scorecard = Annotated[Path | None, typer.Option(help="At a bureau: JSON file of the scorecard it offers 评分卡.")]
 Provider = Annotated[str, typer.Option("--to", help="The bureau that would run it, by its id 数据提供方.")]
+Blind = Annotated[bool, typer.Option("--blind", help="Encrypt its weights first; the key stays here 加密权重.")]
 Outputs = Annotated[Path, typer.Option(help="TOML file of what may leave: points, bands, cuts, yes_from 输出声明.")]
 
 
@@ -170,6 +171,7 @@ def models_offer(
     outputs: Outputs,
     purpose: Annotated[PurposeChoice, typer.Option(help="What it is for 用途.")] = PurposeChoice.UNDERWRITING,
     scorecard: Scorecard = None,
+    blind: Blind = False,
     json: Json = False,
 ) -> None:
     """Put a model on the ledger and hand it to a bureau that would run it; with users, two people do 提供模型."""
@@ -177,13 +179,14 @@ def models_offer(
 
     with home_at_work(home) as at_work:
         told = at_work.perform(
-            OFFER_MODEL, offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard)
+            OFFER_MODEL,
+            offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind),
         )
     _show_record(told, as_json=json)
 
 
 def offer_in(
-    model: str | None, *, to: str, purpose: PurposeChoice, outputs: Path, scorecard: Path | None
+    model: str | None, *, to: str, purpose: PurposeChoice, outputs: Path, scorecard: Path | None, blind: bool
 ) -> ModelOffer:
     """Return the offer of a model with the outputs of a file; raises what ``outputs_in`` and ``scorecard_in`` raise."""
     from shuiqiao.client.resources.models import ModelOffer, OutputsDeclared
@@ -195,6 +198,7 @@ def offer_in(
         to=to,
         purpose=purpose.value,
         outputs=OutputsDeclared(**outputs_in(outputs)),
+        blind=blind,
     )
 
 

@@ -59,41 +59,50 @@ class ScorecardRunner(ModelRunner):
 
     def inputs(self, content: bytes) -> Mapping[str, Sequence[str]]:
         """Return what a card's features need, by record type; raises InvalidInput as ``decode_content``."""
-        groups: dict[str, set[str]] = {}
-        for name in decode_kept_content(content).card.feature_names:
-            for need in definition_of(name).needs:
-                groups.setdefault(need.record_type, {CORE_GROUP}).add(need.group)
-        return {record_type: sorted(groups[record_type]) for record_type in sorted(groups)}
+        return inputs_of(decode_kept_content(content).card.feature_names)
 
     def run(
         self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
     ) -> ScoreOutput:
         """Return the outputs of a card on a taxpayer's records; raises InvalidInput ``credit.*``."""
         model = decode_kept_content(content)
-        with self._lock:
-            features = self._engine(model.card).compute(tables, population={taxpayer: as_of})
-        values = feature_values(features, names=model.card.feature_names)
+        values = self.values(model.card.feature_names, tables=tables, taxpayer=taxpayer, as_of=as_of)
         earned = model.card.feature_points(values)[0]
         return output_of(model, points=earned, values=values[0], outputs=outputs)
+
+    def values(self, names: Sequence[str], *, tables: Mapping[str, pa.Table], taxpayer: str, as_of: date) -> Integers:
+        """Return features of a taxpayer, 1 x names, in millionths, UNKNOWN where null."""
+        with self._lock:
+            features = self._engine(frozenset(names)).compute(tables, population={taxpayer: as_of})
+        return feature_values(features, names=names)
 
     def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
         """Return what outputs of a card reveal at most; raises InvalidInput as ``decode_content``."""
         return _reveals(content, tuple(sorted(set(outputs))), as_of)
 
-    def verify(self, content: bytes, output: ScoreOutput) -> None:
-        """Return if a card can give an output; raises IntegrityError ``exchange.output_wrong``."""
+    def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
+        """Return an output that a card can give; raises IntegrityError ``exchange.output_wrong``."""
         problem = _problem(decode_kept_content(content), output)
         if problem:
             raise IntegrityError("exchange.output_wrong", f"the model cannot give this: {problem}")
+        return output
 
-    def _engine(self, card: Scorecard) -> FeatureEngine:
-        names = frozenset(card.feature_names)
+    def _engine(self, names: frozenset[str]) -> FeatureEngine:
         engine = self._engines.pop(names, None) or FeatureEngine(threads=1, features=names)
         self._engines[names] = engine
         if len(self._engines) > MAX_ENGINES:
             _, oldest = self._engines.popitem(last=False)
             oldest.close()
         return engine
+
+
+def inputs_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return what features need: record type to disclosure groups in order; raises InvalidInput ``credit.*``."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        for need in definition_of(name).needs:
+            groups.setdefault(need.record_type, {CORE_GROUP}).add(need.group)
+    return {record_type: sorted(groups[record_type]) for record_type in sorted(groups)}
 
 
 @lru_cache(maxsize=256)
@@ -147,6 +156,8 @@ def _reasons(card: Scorecard, *, points: Integers, values: Integers) -> list[Rea
 
 def _problem(model: ModelContent, output: ScoreOutput) -> str:
     """Say why a card cannot give an output, or nothing."""
+    if output.ciphertext is not None:
+        return "it is open, and what it gives too"
     undeclared = sorted(set(output.given) - set(model.outputs.allowed))
     if undeclared:
         return f"it does not declare {', '.join(undeclared)}"

@@ -47,6 +47,17 @@ _models = Table(
 )
 _MODEL_SECRETS = EncryptedColumns(table="credit_model", key="digest", columns={"model_card": bytes, "unseeing": bytes})
 
+_blind_keys = Table(
+    "credit_blind_key",
+    metadata,
+    Column("content_digest", LargeBinary(32), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("card", LargeBinary, nullable=False),
+)
+_BLIND_KEY_SECRETS = EncryptedColumns(
+    table="credit_blind_key", key="content_digest", columns={"secret": bytes, "card": bytes}
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptModel:
@@ -157,6 +168,45 @@ class ModelStore:
             developed_ms=row["developed_ms"],
             model_card=_typed(row["model_card"], dict[str, Any]),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindKey:
+    """What opens results of encrypted weights. content_digest: SHA-256 of their content. card: the content in clear."""
+
+    content_digest: bytes
+    secret: bytes
+    card: bytes
+
+
+class BlindKeyStore:
+    """The keys of a bank's encrypted weights, each for one content.
+
+    Example::
+
+        store.save(BlindKey(content_digest=sha256(data).digest(), secret=keys.secret, card=card))
+        assert store.find(sha256(data).digest()).card == card
+    """
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+
+    def save(self, key: BlindKey) -> None:
+        """Keep a key, durable when this returns."""
+        plain = {name: getattr(key, name) for name in BlindKey.__slots__}
+        with self._engine.begin() as connection:
+            connection.execute(insert(_blind_keys), self._cipher.encrypt_row(_BLIND_KEY_SECRETS, plain))
+
+    def find(self, content_digest: bytes) -> BlindKey | None:
+        """Return the key of a content, or None; raises IntegrityError ``crypto.column_damaged``."""
+        wanted = select(_blind_keys).where(_blind_keys.c.content_digest == content_digest)
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).mappings().first()
+        if row is None:
+            return None
+        found = self._cipher.decrypt_row(_BLIND_KEY_SECRETS, dict(row))
+        return BlindKey(**{name: found[name] for name in BlindKey.__slots__})
 
 
 def _typed(data: bytes, kind: Any) -> Any:

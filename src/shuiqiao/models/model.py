@@ -18,8 +18,8 @@ from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.base.wire import CalendarMs, Digest, MemberName, OwnedRef, Salt
 from shuiqiao.consent.model import Output, Purpose
 
-MAX_CONTENT_BYTES = 1 << 20
-"""Of a model's content: a scorecard of 64 features with 64 bins each needs a fifth of it."""
+MAX_CONTENT_BYTES = 24 << 20
+"""Of a model's content: 112 encrypted weights need it; a scorecard of 64 features with 64 bins each has 200 kB."""
 
 MAX_FINDINGS_CHARS = 4_000
 """Of what a reviewer writes."""
@@ -38,6 +38,8 @@ class ModelForm(StrEnum):
 
     SCORECARD = "scorecard"
     """An open card with declared outputs, as ``credit.model_content`` writes it; it runs at the provider."""
+    BLIND_LINEAR = "blind_linear"
+    """Encrypted weights, as ``credit.blind_content`` writes them; what runs at the provider only its owner can read."""
 
 
 class ModelStatus(StrEnum):

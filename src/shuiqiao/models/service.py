@@ -44,7 +44,7 @@ from shuiqiao.models.roster import approved_model, find_model, live_model, model
 from shuiqiao.models.store import KeptContent, KeptReport
 
 if TYPE_CHECKING:
-    from shuiqiao.consent.model import Purpose
+    from shuiqiao.consent.model import Output, Purpose
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.models.store import ContentStore
@@ -101,10 +101,12 @@ class ModelRegistry:
                 "models.content_too_large", f"a model of {len(content)} bytes where {MAX_CONTENT_BYTES} are allowed"
             )
         outputs = sorted(self._read(form, content).outputs)
+        # The same bytes: those of another form would not be read by this one's reader.
         for kept in self._store.contents_of(self._member):
-            body = self._body_of(kept, form=form, purpose=purpose)
-            if kept.content == content and body.outputs == outputs and self._is_open_to(body):
-                return body
+            if kept.content == content:
+                body = self._body_of(kept, form=form, purpose=purpose, outputs=outputs)
+                if self._is_open_to(body):
+                    return body
         self._make_room(self._member)
         salt = self._entropy(_SALT_BYTES)
         kept = KeptContent(
@@ -115,14 +117,15 @@ class ModelRegistry:
             kept_ms=self._submitter.now_ms(),
         )
         self._store.save(kept)
-        return self._body_of(kept, form=form, purpose=purpose)
+        return self._body_of(kept, form=form, purpose=purpose, outputs=outputs)
 
-    def _body_of(self, kept: KeptContent, *, form: ModelForm, purpose: Purpose) -> ModelRegisterBody:
+    @staticmethod
+    def _body_of(kept: KeptContent, *, form: ModelForm, purpose: Purpose, outputs: list[Output]) -> ModelRegisterBody:
         return ModelRegisterBody(
             model=split_owned_id(kept.model)[1],
             digest=kept.digest,
             form=form,
-            outputs=sorted(self._read(form, kept.content).outputs),
+            outputs=outputs,
             purpose=purpose,
         )
 

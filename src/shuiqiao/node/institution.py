@@ -286,8 +286,8 @@ class Institution(InstitutionServices):
         self._end_peers()
         if "assessors" in self.__dict__:
             self.assessors.close()
-        if "_runner" in self.__dict__:
-            self._runner.close()
+        if "_scorecard_runner" in self.__dict__:
+            self._scorecard_runner.close()
         self.outbox.flush()
         if self.publisher is not None:
             self.publisher.close()

@@ -61,9 +61,11 @@ if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentSubmission
     from shuiqiao.consent.service import GrantedConsent
     from shuiqiao.credit.model_runner import ScorecardRunner
+    from shuiqiao.credit.store import BlindKeyStore
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.model import Accusation
+    from shuiqiao.exchange.modes.score import ModelRunner
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters, Transaction
     from shuiqiao.ledger.transactions.kinds import KindTable
@@ -228,14 +230,30 @@ class InstitutionServices:
 
     @cached_property
     def _scoring(self) -> Scoring:
-        return Scoring(models=self.model_registry, runner=lambda: self._runner, catalogue=self.catalogue)
+        return Scoring(models=self.model_registry, runner=self._runner, catalogue=self.catalogue)
+
+    def _runner(self, form: ModelForm) -> ModelRunner:
+        return self._scorecard_runner if form is ModelForm.SCORECARD else self._blind_runner
 
     @cached_property
-    def _runner(self) -> ScorecardRunner:
+    def _scorecard_runner(self) -> ScorecardRunner:
         # Cards bring the libraries that compute features, which no other act of the exchange needs.
         from shuiqiao.credit.model_runner import ScorecardRunner
 
         return ScorecardRunner()
+
+    @cached_property
+    def _blind_runner(self) -> ModelRunner:
+        from shuiqiao.credit.blind_runner import BlindRunner
+
+        return BlindRunner(features=self._scorecard_runner, keys=self.blind_keys, entropy=self.dependencies.entropy)
+
+    @cached_property
+    def blind_keys(self) -> BlindKeyStore:
+        """The keys of the weights that this institution encrypted."""
+        from shuiqiao.credit.store import BlindKeyStore
+
+        return BlindKeyStore(self.database, cipher=self.cipher)
 
     @cached_property
     def leakage(self) -> LeakageAccounts:
@@ -324,7 +342,7 @@ class InstitutionServices:
         return ModelRegistry(
             submitter=self.outbox,
             store=ContentStore(self.database, cipher=self.cipher),
-            readers={ModelForm.SCORECARD: _read_scorecard},
+            readers={ModelForm.SCORECARD: _read_scorecard, ModelForm.BLIND_LINEAR: _read_blind},
             key=self._signing,
             suite=self.suite,
             entropy=self.dependencies.entropy,
@@ -551,6 +569,12 @@ class InstitutionServices:
 
     def _require(self, role: Role) -> None:
         require_role(self.settings, role)
+
+
+def _read_blind(content: bytes) -> ContentFacts:
+    from shuiqiao.credit.blind_content import read_blind_facts
+
+    return read_blind_facts(content)
 
 
 def _read_scorecard(content: bytes) -> ContentFacts:

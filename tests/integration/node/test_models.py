@@ -169,6 +169,47 @@ def test_an_approved_model_scores_over_http_and_no_record_reaches_the_bank(doors
     assert times(bank, REQUEST) == before
 
 
+def test_encrypted_weights_cross_and_score_over_http_and_the_bureau_learns_no_points(doors):
+    """[BLIND-7] [BLIND-8] [BLIND-9] [BLIND-10]"""
+    world = doors.world
+    bureau, bank = world.bureau, world.bank
+    kept = bank.lending_models.models.models()[0].digest.hex()
+    outputs = api.OutputsDeclared(**BANDS, points=True)
+    asked = api.ModelOffer(model=kept, to=bureau.member, purpose="underwriting", outputs=outputs, blind=True)
+    offered = models.offer_to_provider(bank, asked)
+    assert (offered.form, offered.outputs) == ("blind_linear", ("points",))
+    bank.deliveries.deliver_due()
+    assert bank.deliveries.waiting() == []
+
+    approvals = InstitutionAccounts(bureau, cost=CHEAP)
+    call = Call(
+        institution=bureau,
+        accounts=approvals,
+        caller=CHECKER,
+        past=PastReader(bureau.engine, parameters=bureau.parameters),
+    )
+    models.review_model(call, api.ModelReview(ledger_model=offered.model, outcome="accepted", findings="Few cuts."))
+    models.approve_model_run(bureau, api.LedgerModelChoice(ledger_model=offered.model))
+    bank.catch_up_with(bureau)
+    owner, _, entry = offered.model.partition("/")
+    seen = models.read_ledger_model(bureau, api.LedgerModelQuestion(member=owner, entry=entry))
+    assert seen.report.output_bits == {"points": 12}
+    assert msgspec.json.decode(seen.content) == {
+        "features": [{"cuts": [2_000_000, 5_000_000], "name": "zero_sales_months_12m"}],
+        "format": "shuiqiao-blind@1",
+        "weights": 4,
+    }
+
+    consent = world.consent(modes=(Mode.SCORE,), outputs=(Output.POINTS,))
+    told = ask_provider(
+        bank, ConsentRequest(request="7e" * 16, consent=consent, model=offered.model, outputs=("points",))
+    )
+    plain = a_card().features[0].points
+    assert min(abs(told.score.points - 600 - each) for each in plain) <= 1
+    assert told.score.band in {"B", "A"}
+    assert told.records == {}
+
+
 def test_another_member_hands_over_no_model_of_a_bank_and_offers_nothing_of_its_own_to_a_bank(doors):
     """[MODEL-7]"""
     world = doors.world

@@ -171,13 +171,17 @@ class ModelOffer(Wire):
     model: one that this bank keeps; scorecard: the JSON text of a card instead, at a bureau.
     """
 
-    model_config = example(model="6c" * 32, scorecard=None, to="tax-bureau", purpose="underwriting", outputs=_OUTPUTS)
+    model_config = example(
+        model="6c" * 32, scorecard=None, to="tax-bureau", purpose="underwriting", outputs=_OUTPUTS, blind=False
+    )
 
     model: ModelName | None = None
     scorecard: Annotated[str, Field(min_length=2, max_length=MAX_SCORECARD_CHARS)] | None = None
     to: MemberId
     purpose: Literal["underwriting", "loan_monitoring", "model_development", "one_time"]
     outputs: OutputsDeclared
+    blind: bool = False
+    """Whether its weights are encrypted first, by a fresh key that stays here: points alone leave the provider."""
 
 
 class ProviderStanding(Wire):
@@ -247,7 +251,7 @@ class LedgerModelFile(LedgerModelRecord):
     model_config = example(**_ON_LEDGER, content="{}", report=_REPORT)
 
     content: str
-    """The text of what runs, empty where it is not here."""
+    """The text of what runs, of encrypted weights their indicators; empty where it is not here."""
     report: ReportRecord | None
 
 

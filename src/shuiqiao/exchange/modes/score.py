@@ -42,14 +42,17 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.changes import Leaves
     from shuiqiao.exchange.model import AnswerManifest, ModelAsk, RequestMessage
     from shuiqiao.exchange.modes.port import RecordSource
-    from shuiqiao.models.model import RegisteredModel
+    from shuiqiao.models.model import ModelForm, RegisteredModel
     from shuiqiao.models.service import ModelRegistry
     from shuiqiao.privacy.model import Revealed
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.model import BatchLookup, LeafLookup
 
-MAX_SCORE_BYTES = 4_096
-"""Of an answer's content: a name, a digest, a band and four reasons are under 700 bytes."""
+MAX_CIPHERTEXT_BYTES = 131_072
+"""Of a result that only the bank can open [BLIND-3]."""
+
+MAX_SCORE_BYTES = MAX_CIPHERTEXT_BYTES + 4_096
+"""Of an answer's content: beside a ciphertext a name, a digest, a band and four reasons are under 700 bytes."""
 
 MAX_REASONS = 4
 
@@ -62,20 +65,24 @@ class ReasonCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What of a result leaves: exactly the outputs asked for, every other one left out."""
+    """What of a result leaves: exactly the outputs asked for, every other one left out.
+
+    ciphertext: points that the bureau cannot read, by a model of encrypted weights.
+    """
 
     band: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     points: Annotated[int, Meta(ge=-(2**31), le=2**31)] | None = None
     reasons: Annotated[list[ReasonCode], Meta(max_length=MAX_REASONS)] | None = None
     """The largest loss first; empty where no points were lost."""
     yes_no: bool | None = None
+    ciphertext: Annotated[bytes, Meta(max_length=MAX_CIPHERTEXT_BYTES)] | None = None
 
     @property
     def given(self) -> list[Output]:
         """Which outputs it holds, in order."""
         values = {
             Output.BAND: self.band,
-            Output.POINTS: self.points,
+            Output.POINTS: self.points if self.ciphertext is None else self.ciphertext,
             Output.REASONS: self.reasons,
             Output.YES_NO: self.yes_no,
         }
@@ -83,7 +90,7 @@ class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ModelRunner(Protocol):
-    """Knows what a model's content says and runs it; ``credit`` has one for scorecards."""
+    """Knows what a model's content says and runs it; ``credit`` has one for each form."""
 
     def inputs(self, content: bytes) -> Mapping[str, Sequence[str]]:
         """Return what a model reads: record type (without version) to disclosure groups in order, ``core`` among them.
@@ -102,17 +109,17 @@ class ModelRunner(Protocol):
         """Return what outputs of a model reveal at most of a taxpayer as it was on a day."""
         ...
 
-    def verify(self, content: bytes, output: ScoreOutput) -> None:
-        """Return if a model can give an output; raises IntegrityError ``exchange.output_wrong``."""
+    def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
+        """Return what an output says to the model's owner; raises IntegrityError ``exchange.output_wrong``."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """The models that an institution has, and what runs them, which is made when it is first needed."""
+    """The models that an institution has, and what runs those of a form, which is made when it is first needed."""
 
     models: ModelRegistry
-    runner: Callable[[], ModelRunner]
+    runner: Callable[[ModelForm], ModelRunner]
     catalogue: Catalogue
 
     def items(self, model: OwnedId, *, granted: Mapping[str, Sequence[str]]) -> tuple[bytes, dict[str, list[str]]]:
@@ -122,7 +129,7 @@ class Scoring:
         """
         found, content = self.models.registered(model)
         versions = {self.catalogue.get(type_id).id: type_id for type_id in granted}
-        inputs = self.runner().inputs(content)
+        inputs = self.runner(found.form).inputs(content)
         missing = sorted(set(inputs) - set(versions))
         if missing:
             raise Denied("consent.not_covered", f"model {model} reads {', '.join(missing)}, which is not granted")
@@ -130,8 +137,9 @@ class Scoring:
 
     def inputs(self, model: OwnedId) -> Mapping[str, Sequence[str]]:
         """Return what a model reads, by standard id; raises as ``ModelRegistry.registered``."""
-        _, content = self.models.registered(model)
-        return {self.catalogue.get(name).standard_id: groups for name, groups in self.runner().inputs(content).items()}
+        found, content = self.models.registered(model)
+        inputs = self.runner(found.form).inputs(content)
+        return {self.catalogue.get(name).standard_id: groups for name, groups in inputs.items()}
 
 
 class ScoreContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,7 +182,7 @@ class Score(AnswerMode):
         found, content = self._runnable(message)
         _expect_declared(found, message)
         read = {self._catalogue.get(type_id).id: groups for type_id, groups in message.items.items()}
-        inputs = {name: list(groups) for name, groups in self._runner().inputs(content).items()}
+        inputs = {name: list(groups) for name, groups in self._runner(found.form).inputs(content).items()}
         if len(read) != len(message.items) or read != inputs:
             raise InvalidInput(
                 "exchange.model_items_wrong",
@@ -184,8 +192,8 @@ class Score(AnswerMode):
     def reveals(self, message: RequestMessage) -> Revealed:
         """Return the bits of the outputs asked for, and the sum that the model's points are [LEAK-2]."""
         asked = _model_of(message)
-        _, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
-        return self._runner().reveals(content, outputs=asked.outputs, as_of=message.period_to)
+        found, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
+        return self._runner(found.form).reveals(content, outputs=asked.outputs, as_of=message.period_to)
 
     def shown_millibits(self, content: bytes) -> None:
         """Show nothing."""
@@ -194,11 +202,11 @@ class Score(AnswerMode):
     def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
         """Return what the model gives on the records asked for, as of the last day of their period."""
         asked = _model_of(message)
-        _, content = self._runnable(message)
+        found, content = self._runnable(message)
         disclosure = source.disclose(
             uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
         )
-        output = self._runner().run(
+        output = self._runner(found.form).run(
             content,
             outputs=asked.outputs,
             tables={self._catalogue.get(entry.standard).id: _table(entry.rows) for entry in disclosure.types},
@@ -237,9 +245,9 @@ class Score(AnswerMode):
                 f"{', '.join(found.output.given)} of model {found.model} came; {', '.join(asked.outputs)} of model "
                 f"{asked.model} were asked for",
             )
-        _, model = self._models.registered(OwnedId(asked.model), digest=asked.digest)
-        self._runner().verify(model, found.output)
-        return ProvenScore(model=OwnedId(asked.model), digest=asked.digest, output=found.output)
+        model, runs = self._models.registered(OwnedId(asked.model), digest=asked.digest)
+        output = self._runner(model.form).opened(runs, found.output)
+        return ProvenScore(model=OwnedId(asked.model), digest=asked.digest, output=output)
 
     def leaves(self, content: bytes) -> Leaves:
         """Return none: no record is given."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.base.progress import no_progress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.progress import Progress
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.wire import Nothing
+    from shuiqiao.credit.model_content import ModelContent
     from shuiqiao.credit.scorecard import Scorecard
     from shuiqiao.credit.store import KeptModel
     from shuiqiao.node.institution import Institution
@@ -110,8 +113,19 @@ def read_ledger_model(institution: Institution, asked: api.LedgerModelQuestion) 
             findings=report.findings,
             made_ms=report.made_ms,
         )
-    content = (registry.content(model) or b"").decode()
+    content = _text_of(registry.content(model) or b"", form=ModelForm(record.form))
     return api.LedgerModelFile(**dict(record), content=content, report=told)
+
+
+def _text_of(content: bytes, *, form: ModelForm) -> str:
+    """Return what of a content is read by people: of encrypted weights which indicators there are."""
+    if form is ModelForm.SCORECARD or not content:
+        return content.decode()
+    from shuiqiao.credit.blind_content import decode_blind
+
+    found = decode_blind(content)
+    features = [{"cuts": list(each.cuts), "name": each.name} for each in found.features]
+    return encode_json({"features": features, "format": found.format, "weights": len(found.weights)}).decode()
 
 
 def offer_to_provider(institution: Institution, asked: api.ModelOffer) -> api.LedgerModelRecord:
@@ -128,15 +142,32 @@ def prepare_offer(institution: Institution, asked: api.ModelOffer) -> ModelOffer
     """Return the exact offer of a model, its content kept.
 
     Raises Denied ``node.role_wrong``, ``members.role_wrong``, ``credit.model_unclear``; InvalidInput
-    ``models.offer_unclear``, what ``credit.model_content.read_outputs`` and ``ModelRegistry.prepare`` raise.
+    ``models.offer_unclear``, what ``read_outputs``, ``encrypt_card`` and ``ModelRegistry.prepare`` raise.
     """
     from shuiqiao.credit.model_content import encode_content, read_outputs
 
     provider = MemberId(asked.to)
     require_member_role(institution.engine.state(), provider, Role.TAX_BUREAU)
-    content = encode_content(read_outputs(asked.outputs.model_dump(), card=_card_offered(institution, asked)))
-    body = institution.model_registry.prepare(content, form=ModelForm.SCORECARD, purpose=Purpose(asked.purpose))
+    content = read_outputs(asked.outputs.model_dump(), card=_card_offered(institution, asked))
+    form = ModelForm.BLIND_LINEAR if asked.blind else ModelForm.SCORECARD
+    data = _encrypted(institution, content) if asked.blind else encode_content(content)
+    body = institution.model_registry.prepare(data, form=form, purpose=Purpose(asked.purpose))
     return ModelOffer(model=body, provider=provider)
+
+
+def _encrypted(institution: Institution, content: ModelContent) -> bytes:
+    """Return the encrypted weights of a card, whose fresh key is kept before anybody hears of them [BLIND-8]."""
+    from shuiqiao.credit.blind_content import encrypt_card
+    from shuiqiao.credit.model_content import encode_content
+    from shuiqiao.credit.store import BlindKey
+    from shuiqiao.privacy.blind.scheme import blind_scheme
+
+    keys = blind_scheme().generate_keys()
+    data = encrypt_card(content, keys=keys)
+    institution.blind_keys.save(
+        BlindKey(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
+    )
+    return data
 
 
 def _card_offered(institution: Institution, asked: api.ModelOffer) -> Scorecard:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from datetime import date, timedelta
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.consent.model import Mode, Output, Purpose
@@ -26,6 +28,9 @@ from shuiqiao.node.home.database import open_database
 from shuiqiao.privacy.model import Charge, Revealed
 from shuiqiao.privacy.sd_jwt import Challenge, issue, jose_profile, present, verify
 from shuiqiao.privacy.store import ChargeStore
+
+if TYPE_CHECKING:
+    from shuiqiao.credit.model_content import ModelContent
 
 CALLS: Final = 300
 ACCOUNTS: Final = 1_000_000
@@ -44,7 +49,7 @@ _TYPE = "dc+sd-jwt"
 def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
     """Return {"sdjwt_verify_ms": {suite: median in ms}, "account_checks_per_s", "accounts", "run_at_source_ms", ...}.
 
-    With the extra privacy also {"rows_100k": {"blind_rows_per_s"}, "bytes": {"blind_weight", "blind_result"}}.
+    With the extra privacy also what ``_blind_figures`` gives.
     accounts: in the database on which checks are measured; a million take about a minute to enter.
     """
     return {
@@ -57,7 +62,10 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
 
 
 def _blind_figures() -> dict[str, object]:
-    """Measure encrypted weights: a card of ten features with six bins each, on 100,000 taxpayers, one core."""
+    """Return {"one_applicant_ms": {"blind"}, "rows_100k": {"blind_rows_per_s"}, "bytes": {"blind_weight", ...}}.
+
+    The rows are of a card of ten features with six bins each, on 100,000 taxpayers and one core.
+    """
     import numpy as np
 
     from shuiqiao.privacy.blind.scheme import SLOTS, blind_scheme
@@ -76,6 +84,7 @@ def _blind_figures() -> dict[str, object]:
     ]
     taken = time.process_time() - began
     return {
+        "one_applicant_ms": {"blind": _one_applicant_ms()},
         "rows_100k": {"blind_rows_per_s": round(ROWS / taken, 1)},
         "bytes": {"blind_weight": len(sent[0]), "blind_result": len(results[0])},
     }
@@ -133,8 +142,48 @@ def _run_at_source_ms() -> float:
         runner.close()
 
 
+def _one_applicant_ms() -> float:
+    """Measure features, an evaluation and the bank's opening of it, with the records read and the weights loaded."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    from shuiqiao.credit.blind_content import encrypt_card
+    from shuiqiao.credit.blind_runner import BlindRunner
+    from shuiqiao.credit.model_content import encode_content
+    from shuiqiao.credit.model_runner import ScorecardRunner
+    from shuiqiao.credit.store import BlindKey, BlindKeyStore, metadata
+    from shuiqiao.privacy.blind.scheme import blind_scheme
+
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    metadata.create_all(engine)
+    store = BlindKeyStore(engine, cipher=ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy))
+    keys, model, features = blind_scheme().generate_keys(), _a_card({"points": True}), ScorecardRunner()
+    content = encrypt_card(model, keys=keys)
+    store.save(BlindKey(content_digest=sha256(content).digest(), secret=keys.secret, card=encode_content(model)))
+    runner = BlindRunner(features=features, keys=store, entropy=system_entropy)
+    tables, taken = {"invoice_issued": _invoices()}, list[float]()
+    try:
+        for number in range(CALLS // 10 + 1):
+            began = time.perf_counter()
+            output = runner.run(
+                content, outputs=[Output.POINTS], tables=tables, taxpayer=_TAXPAYER, as_of=date(2025, 12, 31)
+            )
+            runner.opened(content, output)
+            taken += [time.perf_counter() - began] if number else []
+        return round(1000 * statistics.median(taken), 3)
+    finally:
+        features.close()
+        engine.dispose()
+
+
 def _a_model() -> bytes:
-    from shuiqiao.credit.model_content import encode_content, read_outputs
+    from shuiqiao.credit.model_content import encode_content
+
+    return encode_content(_a_card({"bands": ["C", "B", "A"], "cuts": [580, 620]}))
+
+
+def _a_card(outputs: Mapping[str, Any]) -> ModelContent:
+    from shuiqiao.credit.model_content import read_outputs
     from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 
     features = tuple(
@@ -149,7 +198,7 @@ def _a_model() -> bytes:
         for name in ("log_monthly_sales_12m", "sales_growth_12m", "zero_sales_months_12m", "sales_variation_12m")
     )
     card = Scorecard(name="bench", base_points=600, features=features, n=4, bad=0)
-    return encode_content(read_outputs({"bands": ["C", "B", "A"], "cuts": [580, 620]}, card=card))
+    return read_outputs(outputs, card=card)
 
 
 def _invoices() -> Any:
