@@ -160,7 +160,8 @@ def enterprise_consent(
     _require_names(bank, product)
     device = open_device(key)
     needs = _needs(_require_offered(device, bank, product, url=bank_url), item=item, mode=mode, output=output)
-    count = 1 if once else max(answers, int(needs.pop("answers")))
+    least = int(needs.pop("answers"))
+    count = 1 if once else max(answers, least)
     chosen |= needs | {"frequency": Frequency(count=count, unit=FrequencyUnit(per.value))}
     with well_formed(), device.at_bureau(address) as session:
         granted = _grant(device, KeyPlace(key), session, chosen, joint=joint, days=days, ask=not yes)
