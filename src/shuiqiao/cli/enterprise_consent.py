@@ -158,8 +158,9 @@ def enterprise_consent(
     }
     address = optional_address(bureau)
     _require_names(bank, product)
+    items = dict(map(_item, item or ()))
     device = open_device(key)
-    needs = _needs(_require_offered(device, bank, product, url=bank_url), item=item, mode=mode, output=output)
+    needs = _needs(_require_offered(device, bank, product, url=bank_url), items=items, mode=mode, output=output)
     least = int(needs.pop("answers"))
     count = 1 if once else max(answers, least)
     chosen |= needs | {"frequency": Frequency(count=count, unit=FrequencyUnit(per.value))}
@@ -172,7 +173,7 @@ def enterprise_consent(
 def _needs(
     offered: OfferedProduct | None,
     *,
-    item: list[str] | None,
+    items: dict[str, list[str]],
     mode: list[ModeChoice] | None,
     output: list[OutputChoice] | None,
 ) -> dict[str, Any]:
@@ -183,17 +184,17 @@ def _needs(
     from shuiqiao.consent.model import Mode, Output
 
     is_scored = offered is not None and offered.mode == Mode.SCORE
-    if offered is not None and is_scored and not (item or mode or output):
+    if offered is not None and is_scored and not (items or mode or output):
         return {
             "items": {name: list(groups) for name, groups in offered.items.items()},
             "modes": (Mode.SCORE,),
             "outputs": tuple(map(Output, offered.outputs)),
             "answers": offered.answers,
         }
-    if not item:
+    if not items:
         raise typer.BadParameter("name with --item what the bank may use, e.g. invoice_issued@2=core,amounts")
     return {
-        "items": dict(map(_item, item)),
+        "items": items,
         "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
         "outputs": tuple(Output(each.value) for each in output or ()),
         "answers": 1,
