@@ -1,6 +1,7 @@
 """What is written of a finished run: receipts and model on disk, the JSON contract's figures, the report's details.
 
 Who saw what, and what each party never received, is counted from the answers that were really proven.
+Fields and bits of one applicant are those of the bureau's leakage account.
 """
 
 from __future__ import annotations
