@@ -29,9 +29,7 @@ class CredentialsWorld(ExchangeWorld):
         self.copies = CredentialStore(self.databases[BUREAU], cipher=self.cipher)
         self.account = LeakageAccounts(
             ChargeStore(self.databases[BUREAU], cipher=self.cipher),
-            member=BUREAU,
             now_ms=self.clock.now_ms,
-            entropy=self.entropy,
         )
         self.issuer = self.issuer_with()
         self.enrol(self.enterprise())

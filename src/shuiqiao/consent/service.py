@@ -16,6 +16,8 @@ It decides nothing that the ledger decides (who signs, steps, windows): the cont
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from shuiqiao.base.clock import MS_PER_DAY
@@ -145,6 +147,7 @@ class ConsentService(_Artefacts):
     ) -> None:
         super().__init__(submitter=submitter, store=store, suite=suite)
         self._catalogue = catalogue
+        self._renewing = threading.Lock()
 
     def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
         """Register the key a taxpayer will be known by, its legal representative having been identified.
@@ -177,6 +180,11 @@ class ConsentService(_Artefacts):
         """
         artefact = self._decode(submission.artefact)
         self._expect_provider(artefact)
+        # One renewal at a time, so that of two of one consent the second sees the first on the ledger.
+        with nullcontext() if artefact.renews is None else self._renewing:
+            return self._receive(artefact, submission)
+
+    def _receive(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> GrantedConsent:
         self._verify_taxpayer(artefact, submission)
         self._verify_items(artefact)
         self._verify_others(artefact)

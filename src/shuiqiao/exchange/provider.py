@@ -385,6 +385,8 @@ class Provider:
 
     def _submit_delivery(self, body: AccessDeliverBody, row: AskedRow) -> None:
         try:
+            # What the ledger cannot judge of it: renewal and joint consent [EXCHANGE-20].
+            self._consents.verify_standing(self._consents.artefact(row.consent))
             self._submitter.submit(DELIVER, body)
         except Denied as error:
             # The consent ended between the check and the block: nothing leaves. For any other reason, also where it

@@ -260,9 +260,7 @@ class InstitutionServices:
         """What is known of each taxpayer by what this institution gave, or received."""
         return LeakageAccounts(
             ChargeStore(self.database, cipher=self.cipher),
-            member=self.member,
             now_ms=self.outbox.now_ms,
-            entropy=self.dependencies.entropy,
         )
 
     @cached_property

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.ids import MemberId, new_id, owned_id
 from shuiqiao.privacy.account import account_of
 from shuiqiao.privacy.model import MILLI, Account, Charge, Revealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shuiqiao.base.ids import Entropy
+    from shuiqiao.base.ids import MemberId, OwnedId
     from shuiqiao.privacy.store import ChargeStore
 
 
@@ -23,27 +22,26 @@ class LeakageAccounts:
 
     Example::
 
-        bureau.leakage.charge("91440300MA5EXAMPL1", recipient=None, bits=17)
+        bureau.leakage.charge("91440300MA5EXAMPL1", recipient=None, bits=17, reference=OwnedId("bureau/" + 32 * "0"))
         bureau.leakage.of("91440300MA5EXAMPL1").budgets
     """
 
-    def __init__(self, store: ChargeStore, *, member: MemberId, now_ms: Callable[[], int], entropy: Entropy) -> None:
+    def __init__(self, store: ChargeStore, *, now_ms: Callable[[], int]) -> None:
         self._store = store
-        self._member = member
         self._now_ms = now_ms
-        self._entropy = entropy
 
     def of(self, taxpayer: str) -> Account:
         """Return what is known of a taxpayer by what this institution gave, or received, in the last 365 days."""
         return account_of(self._store.of_taxpayer(taxpayer, now_ms=self._now_ms()))
 
-    def charge(self, taxpayer: str, *, recipient: MemberId | None, bits: int) -> None:
-        """Note bits about a taxpayer that a credential says. recipient: None for every one that there is.
+    def charge(self, taxpayer: str, *, recipient: MemberId | None, bits: int, reference: OwnedId) -> None:
+        """Note bits about a taxpayer that a credential says, the same reference once.
 
-        Raises Denied ``privacy.budget_exceeded`` [LEAK-5].
+        recipient: None for every one that there is. reference: of what was asked. Raises Denied
+        ``privacy.budget_exceeded`` [LEAK-5].
         """
         charge = Charge(
-            reference=owned_id(self._member, new_id(self._entropy)),
+            reference=reference,
             taxpayer=taxpayer,
             recipient=recipient,
             purpose=None,
@@ -52,3 +50,7 @@ class LeakageAccounts:
             revealed=Revealed(millibits=bits * MILLI),
         )
         self._store.charge(charge)
+
+    def withdraw(self, reference: OwnedId) -> None:
+        """Give a charge back: nothing was given for it."""
+        self._store.give_back(reference)

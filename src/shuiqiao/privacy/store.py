@@ -112,6 +112,11 @@ class ChargeStore:
         """Give a charge back: nothing was given for it."""
         connection.execute(_REMOVE, {"of_reference": reference})
 
+    def give_back(self, reference: str) -> None:
+        """Give a charge back in a transaction of its own."""
+        with self._engine.begin() as connection:
+            self.withdraw(connection, reference)
+
     def of_taxpayer(self, taxpayer: str, *, now_ms: int) -> list[Charge]:
         """Return a taxpayer's charges of the last 365 days, oldest first."""
         with self._engine.connect() as connection:

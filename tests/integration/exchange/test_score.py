@@ -229,9 +229,7 @@ def test_the_account_stops_a_bank_at_its_budget_and_enterprise_and_bank_read_the
     at_bureau, at_bank = (
         LeakageAccounts(
             ChargeStore(world.databases[member], cipher=world.cipher),
-            member=member,
             now_ms=world.clock.now_ms,
-            entropy=world.entropy,
         ).of(NEIGHBOUR)
         for member in (BUREAU, BANK_A)
     )

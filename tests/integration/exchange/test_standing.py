@@ -261,6 +261,33 @@ def test_a_joint_consent_is_good_while_both_are(world, joint):
     expect_refused_by_both(world, theirs, "consent.joint_incomplete", "04")
 
 
+@pytest.mark.parametrize("ending", ["guarantor withdraws", "renewal begins"])
+def test_what_ends_a_consent_beside_it_while_records_are_read_lets_nothing_out(world, joint, ending):
+    """[EXCHANGE-20] [CONSENT-26] [CONSENT-27]: the ledger cannot know of it, the bureau looks again."""
+    enterprise, guarantor = world.enterprise(), world.enterprise(8)
+    mine = world.granted(enterprise, **joint_terms(world, JointRole.BORROWER, joint))
+    theirs = world.granted(guarantor, taxpayer=NEIGHBOUR, **joint_terms(world, JointRole.GUARANTOR, joint))
+    message, raw = unchecked(world, mine)
+
+    class EndsWhileRead:
+        def __getattr__(self, name):
+            return getattr(world.vault, name)
+
+        def disclose(self, **wanted):
+            if ending == "renewal begins":
+                renewed(world, enterprise, mine)
+            else:
+                world.consents.relay(guarantor.revoke(theirs, now_ms=world.clock.now_ms()).raw)
+            return world.vault.disclose(**wanted)
+
+    with pytest.raises(Denied) as refusal:
+        world.provider_with(EndsWhileRead()).answer(raw)
+    expected = {"renewal begins": "consent.renewed", "guarantor withdraws": "consent.joint_incomplete"}
+    assert refusal.value.code == expected[ending]
+    assert world.entry(message.request)["status"] == "refused"
+    assert world.provider_store.asked(message.name).answer is None
+
+
 def test_each_names_the_other_by_the_joint_id(world, joint):
     """[CONSENT-27]"""
     borrower = JointConsent(id=joint, role=JointRole.BORROWER, other_provider=BUREAU)

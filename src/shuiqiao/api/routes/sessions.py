@@ -12,6 +12,7 @@ from shuiqiao.api.access import ANY_CALLER, OPEN, SCHEME
 from shuiqiao.api.door import Running
 from shuiqiao.api.limits import address_of_scope
 from shuiqiao.api.routing import Caller, Routes
+from shuiqiao.base.errors import Denied
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.sessions import (
     END_SESSION,
@@ -66,8 +67,14 @@ def read_challenge(running: Running) -> Challenge:
 @sessions.post(LOG_IN_ENTERPRISE.path, permission=OPEN, problems=(403, 422), codes=("node.challenge_invalid",))
 def log_in_enterprise(proof: EnterpriseProof, running: Running) -> SessionToken:
     """Give a token to an enterprise that signed a challenge, for its own objects only."""
-    claim = running.accounts.challenges.proven_claim(bytes.fromhex(proof.signed))
-    return _told(running.accounts.service.admit_enterprise(claim, request=request_id.current.get()))
+    challenges, service, signed = running.accounts.challenges, running.accounts.service, bytes.fromhex(proof.signed)
+    issued = service.admit_enterprise(challenges.proven_claim(signed), request=request_id.current.get())
+    try:
+        challenges.require_key(signed)
+    except Denied:
+        service.log_out(issued.token)
+        raise
+    return _told(issued)
 
 
 @sessions.post(END_SESSION.path, permission=ANY_CALLER)

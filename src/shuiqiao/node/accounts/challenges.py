@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
     from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.transactions.document import Document
 
 CHALLENGE_LIFE_MS: Final = 120_000
 """How long a challenge may be signed."""
@@ -84,17 +85,26 @@ class Challenges:
         the key does not prove the claim; Unavailable ``node.login_busy``.
         """
         document = decode_login(signed, network=self._network, suite=self._suite)
-        body = document.body
-        self._require_fresh(body)
-        key = self._keys.key_of(body.claim)
+        self._require_fresh(document.body)
+        self._require_key(document)
+        self._use(document.body.challenge)
+        return document.body.claim
+
+    def require_key(self, signed: bytes) -> None:
+        """Return if the key that signed a challenge proves its claim still; raises Denied ``node.login_refused``.
+
+        Who gave a token asks this then: another key may have been enrolled since, and the tokens before it ended.
+        """
+        self._require_key(decode_login(signed, network=self._network, suite=self._suite))
+
+    def _require_key(self, document: Document[EnterpriseLoginBody]) -> None:
+        key = self._keys.key_of(document.body.claim)
         if key is None:
             raise _refused()
         try:
             verify_document(document, public_keys=(key,), suite=self._suite)
         except IntegrityError as error:
             raise _refused() from error
-        self._use(body.challenge)
-        return body.claim
 
     def _require_fresh(self, body: EnterpriseLoginBody) -> None:
         head, tag = body.challenge[:-TAG_BYTES], body.challenge[-TAG_BYTES:]

@@ -148,6 +148,7 @@ class InstitutionAccounts:
             hash_name=institution.suite.hash_name,
             height=lambda: institution.engine.last_block()[0],
             name_of=AccountStore(institution.database, cipher=institution.cipher).name_of,
+            permissions_of=self.service.permissions_of_account,
         )
         self.challenges = Challenges(
             LedgerEnterpriseKeys(institution),

@@ -47,6 +47,8 @@ from shuiqiao.node.accounts.store import NO_ATTEMPTS, Attempts, MachineClient, U
 from shuiqiao.node.accounts.tokens import Tokens, refused_token
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
     from shuiqiao.base.clock import Clock
@@ -357,6 +359,14 @@ class AccountService:
             case PrincipalKind.OWNER:
                 pass
         raise refused_token()
+
+    def permissions_of_account(self, identifier: str) -> Collection[Permission] | None:
+        """Return what a user or program may do today, nothing where it was disabled; None for who has no account."""
+        if (user := self._store.user(identifier)) is not None:
+            return () if user.is_disabled else self._principal_of(user).permissions
+        if (client := self._store.client(identifier)) is not None:
+            return self._principal_of_client(client).permissions if self._is_let_in(client) else ()
+        return None
 
     def _principal_of(self, user: User) -> Principal:
         permissions = permissions_of(user.roles, institution=self._role)

@@ -4,9 +4,9 @@
 
 1. the request is signed by the enrolment key of the taxpayer, is new and was made just now;
 2. the taxpayer has not had too many copies lately;
-3. the leakage account is charged what a credential says, against every recipient;
+3. the leakage account is charged what a credential says, against every recipient; given back where no copy is made;
 4. the vault is read, every record proven against the ledger, and a checkpoint taken that covers all of them;
-5. the claims are computed by the declared features as of today;
+5. the claims are computed by the declared features as of today, and the key is still the taxpayer's;
 6. each copy gets a random place of a status list that stands on the ledger, a key of the holder, salts of its own.
 
 The bureau learns nothing of where a copy is shown: nobody asks it.
@@ -15,6 +15,7 @@ The bureau learns nothing of where a copy is shown: nobody asks it.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -42,7 +43,7 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import verify_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.crypto.model import CipherSuite, SigningKey
@@ -136,9 +137,11 @@ class CredentialIssuer:
         body = self._read(raw)
         with self._issuing:
             self._require_room(body)
-            self._account.charge(body.taxpayer, recipient=None, bits=BITS)
-            claims, batches = self._state_facts(Uscc(body.taxpayer))
-            status_list, places = self._take_places(body)
+            with self._charged(body):
+                claims, batches = self._state_facts(Uscc(body.taxpayer))
+                # Another key may have been enrolled while it waited and read, and what this one had be revoked.
+                self._read(raw)
+                status_list, places = self._take_places(body)
             credentials = tuple(
                 self._copy(claims, key=key, status=StatusReference(status_list=status_list, place=place))
                 for key, place in zip(body.keys, places, strict=True)
@@ -147,6 +150,10 @@ class CredentialIssuer:
 
     def revoke(self, taxpayer: str) -> int:
         """Revoke every copy of a taxpayer that is not revoked and did not expire; return how many [CREDENTIAL-7]."""
+        with self._issuing:
+            return self._revoke(taxpayer)
+
+    def _revoke(self, taxpayer: str) -> int:
         state, now_ms = self._submitter.state(), self._submitter.now_ms()
         places: dict[bytes, list[int]] = {}
         for row in self._store.copies_of(taxpayer):
@@ -156,6 +163,17 @@ class CredentialIssuer:
         for status_list, found in places.items():
             self._submitter.submit(STATUS, CredentialStatusBody(status_list=status_list, revoked=sorted(found)))
         return sum(map(len, places.values()))
+
+    @contextmanager
+    def _charged(self, body: CredentialRequestBody) -> Generator[None]:
+        """Step 3: have a request charged inside, once however often it is sent, and not if no copy is made."""
+        reference = owned_id(self._submitter.member, body.request)
+        self._account.charge(body.taxpayer, recipient=None, bits=BITS, reference=reference)
+        try:
+            yield
+        except BaseException:
+            self._account.withdraw(reference)
+            raise
 
     def _read(self, raw: bytes) -> CredentialRequestBody:
         """Step 1."""

@@ -64,8 +64,15 @@ class IssuedCredentials:
 class LeakageLedger(Protocol):
     """The account of what was learned of a taxpayer."""
 
-    def charge(self, taxpayer: str, *, recipient: MemberId | None, bits: int) -> None:
-        """Note bits about a taxpayer. recipient: None for every one that there is. Raises Denied where it is over."""
+    def charge(self, taxpayer: str, *, recipient: MemberId | None, bits: int, reference: OwnedId) -> None:
+        """Note bits about a taxpayer, the same reference once. recipient: None for every one that there is.
+
+        Raises Denied where it is over.
+        """
+        ...
+
+    def withdraw(self, reference: OwnedId) -> None:
+        """Give a charge back: nothing was given for it."""
         ...
 
 

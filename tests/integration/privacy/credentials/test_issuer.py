@@ -10,7 +10,7 @@ from consent_world import BUREAU, OTHER_BUREAU, TAXPAYER
 from credentials_world import NOBODY, CredentialsWorld
 from exchange_world import invoices
 from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import Denied, ShuiqiaoError
+from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id
 from shuiqiao.privacy.credentials.claims import BITS, CLAIMS
 from shuiqiao.privacy.credentials.issuer import batches_digest
@@ -150,11 +150,14 @@ class Account:
     def __init__(self, *, left):
         self.left, self.charged = left, []
 
-    def charge(self, taxpayer, *, recipient, bits):
+    def charge(self, taxpayer, *, recipient, bits, reference):
         if bits > self.left:
             raise Denied("privacy.budget_exceeded", "over")
         self.left -= bits
         self.charged.append((taxpayer, recipient, bits))
+
+    def withdraw(self, reference):
+        self.left += self.charged.pop()[-1]
 
 
 def test_a_request_is_answered_once_and_a_taxpayer_gets_so_many_copies(world):
@@ -185,6 +188,43 @@ def test_the_account_is_charged_against_every_recipient_before_anything_is_state
     with pytest.raises(Denied, match="over"):
         issuer.issue(world.request(11))
     assert len(world.copies.copies_of(TAXPAYER)) == before == 10
+
+
+def test_what_made_no_copy_is_not_charged_and_one_request_is_charged_once(world):
+    """[CREDENTIAL-8]"""
+
+    class Busy:
+        def __getattr__(self, name):
+            return getattr(world.vault, name)
+
+        def disclose(self, **wanted):
+            raise Unavailable("vault.busy", "records are being taken in", retry_after_s=1)
+
+    raw = world.request(1, 2)
+    for _ in range(8):
+        with pytest.raises(Unavailable, match=r"^vault\.busy"):
+            world.issuer_with(records=Busy()).issue(raw)
+    assert world.account.of(TAXPAYER).lines == ()
+    world.issuer.issue(raw)
+    (line,) = world.account.of(TAXPAYER).lines
+    assert (line.answers, line.millibits) == (1, BITS * 1000)
+
+
+def test_a_key_that_was_replaced_while_its_request_waited_gets_no_copy(world):
+    """[CREDENTIAL-5]"""
+
+    class ReplacedWhileRead:
+        def __getattr__(self, name):
+            return getattr(world.vault, name)
+
+        def disclose(self, **wanted):
+            world.enrol(world.enterprise(2))
+            return world.vault.disclose(**wanted)
+
+    with pytest.raises(ShuiqiaoError):
+        world.issuer_with(records=ReplacedWhileRead()).issue(world.request(1))
+    assert world.copies.copies_of(TAXPAYER) == []
+    assert world.account.of(TAXPAYER).lines == ()
 
 
 def test_revoked_copies_stand_on_the_ledger_and_others_do_not(world):

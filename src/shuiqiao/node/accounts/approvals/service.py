@@ -41,7 +41,7 @@ from shuiqiao.node.accounts.approvals.store import ID_CHARACTERS
 from shuiqiao.node.accounts.model import ActName, PrincipalKind, act_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import msgspec
     from sqlalchemy import Connection
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
     from shuiqiao.node.accounts.approvals.store import ApprovalStore
     from shuiqiao.node.accounts.journal.service import Journal
-    from shuiqiao.node.accounts.model import ActRule, Principal
+    from shuiqiao.node.accounts.model import ActRule, Permission, Principal
 
 _LOOK_AGAIN_S: Final = 10.0
 """When to ask again what became of an act that is being carried out, in seconds."""
@@ -83,8 +83,12 @@ class ApprovalService:
         hash_name: str,
         height: Callable[[], int],
         name_of: Callable[[str], str],
+        permissions_of: Callable[[str], Collection[Permission] | None],
     ) -> None:
-        """acts: what can be carried out here. height: of the newest block. name_of: of a user or program by its id."""
+        """acts: what can be carried out here. height: of the newest block. name_of: of a user or program by its id.
+
+        permissions_of: what that one may do today, None for who has no account here.
+        """
         self._store = store
         self._journal = journal
         self._acts = {act.name: act for act in acts}
@@ -93,6 +97,7 @@ class ApprovalService:
         self._digest = hash_function(hash_name)
         self._height = height
         self._name_of = name_of
+        self._permissions_of = permissions_of
         self._at_work = set[str]()
         self._taking = threading.Lock()
 
@@ -190,8 +195,9 @@ class ApprovalService:
 
         digest: in hex, as the checker saw it. The same checker once more is told what became of it, which an answer
         that was lost would have told. Raises Denied ``node.permission_missing``, ``node.same_person``,
-        InvalidInput ``node.approval_unknown``, Conflict ``node.digest_differs``, ``node.approval_closed``; Unavailable
-        where it could not be carried out now: it is taken up again. What refuses the act itself is its outcome.
+        ``node.maker_gone``, InvalidInput ``node.approval_unknown``, Conflict ``node.digest_differs``,
+        ``node.approval_closed``; Unavailable where it could not be carried out now: it is taken up again. What refuses
+        the act itself is its outcome.
         """
         before = self._found(identifier)
         if (before.checker, before.digest.hex()) == (by.id, digest):
@@ -206,6 +212,7 @@ class ApprovalService:
                 f"digest {digest[:64]} is approved where act {approval.id} has {approval.digest.hex()}",
             )
         self._registered(ActName(approval.act))
+        self._require_maker(approval)
         self._close(
             by, approval, "approvals.approve", request=request, state=ApprovalState.APPROVED, height=self._height()
         )
@@ -305,6 +312,15 @@ class ApprovalService:
         if approval.state is not ApprovalState.WAITING:
             raise _closed(approval.id, f"is {approval.state}")
         return approval
+
+    def _require_maker(self, approval: Approval) -> None:
+        """Return if whoever proposed an act might propose it today: an account can have ended since, or a role."""
+        permissions = self._permissions_of(approval.maker)
+        if permissions is not None and act_rules()[ActName(approval.act)].make not in permissions:
+            raise Denied(
+                "node.maker_gone",
+                f"{self._name_of(approval.maker)}, who proposed act {approval.id}, may not propose it any more",
+            )
 
     def _registered(self, name: ActName) -> RegisteredAct[Any]:
         act = self._acts.get(name)

@@ -52,6 +52,7 @@ class Bank:
             hash_name="sha256",
             height=lambda: 7,
             name_of=self.world.store.name_of,
+            permissions_of=self.world.service.permissions_of_account,
         )
 
     def _execute(self, act):
@@ -68,6 +69,19 @@ class Bank:
 @pytest.fixture
 def bank(world):
     return Bank(world)
+
+
+@pytest.mark.parametrize("ended", ["disabled", "role"])
+def test_what_was_proposed_by_somebody_who_may_not_any_more_is_not_carried_out(bank, ended):
+    proposed = bank.propose()
+    if ended == "disabled":
+        bank.world.service.disable(bank.admin, "chen")
+    else:
+        bank.world.service.give_roles(bank.admin, "chen", roles=["credit_supervisor"])
+    with pytest.raises(Denied, match=r"^node\.maker_gone.*chen"):
+        bank.approvals.approve(bank.checker, proposed["approval"], digest=proposed["digest"])
+    assert bank.carried_out == []
+    assert bank.approvals.reject(bank.checker, proposed["approval"], reason="left")["state"] == "rejected"
 
 
 def test_what_one_proposes_another_approves_and_it_is_carried_out_once(bank):
