@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, event
 
 from counted_work import require_all_counted
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
-from shuiqiao.base.ids import MemberId, OwnedId, Uscc, system_entropy
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc, owned_id, system_entropy
 from shuiqiao.consent import contract as consent_contract
 from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
@@ -42,6 +42,7 @@ from shuiqiao.members.roster import Registration
 from shuiqiao.models import contract as models_contract
 from shuiqiao.privacy import store as privacy_store
 from shuiqiao.privacy.credentials import contract as privacy_contract
+from shuiqiao.privacy.model import Charge, Revealed
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 
@@ -85,6 +86,19 @@ def seeded_entropy(suite: Any, label: str) -> Callable[[int], bytes]:
 def a_cipher(suite_name: str = "intl") -> ColumnCipher:
     """What encrypts the columns of a test's database."""
     return ColumnCipher(lambda: bytes(range(32)), suite=SuiteName(suite_name), entropy=system_entropy)
+
+
+def a_charge(request: bytes, *, owner: str = "bank-a", taxpayer: str = "E1") -> Charge:
+    """What the leakage account notes of an answer that shows records."""
+    return Charge(
+        reference=owned_id(owner, request),
+        taxpayer=taxpayer,
+        recipient=MemberId("bank-a"),
+        purpose=Purpose.UNDERWRITING,
+        mode=Mode.DISCLOSE,
+        charged_ms=1,
+        revealed=Revealed(),
+    )
 
 
 class ConsentWorld:

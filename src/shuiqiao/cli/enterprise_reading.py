@@ -73,7 +73,9 @@ def _speak_leakage(found: Mapping[str, Any]) -> None:
     for use in found["budgets"]:
         who = use["recipient"] or "all together 合计"
         spent = f"{use['bits']} of {use['most_bits']} bits, rank {use['rank']} of {use['most_rank']}"
-        say(f"{who}  {use['purpose'] or '-'}  budget 预算: {spent}")
+        feature = use["feature"] or "one feature 单一特征"
+        finest = f"{use['feature_bits']} of {use['most_feature_bits']} bits of {feature}"
+        say(f"{who}  {use['purpose'] or '-'}  budget 预算: {spent}, {finest}")
 
 
 def enterprise_used(

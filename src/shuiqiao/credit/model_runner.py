@@ -22,7 +22,7 @@ from shuiqiao.credit.model_content import ModelContent, decode_content, output_v
 from shuiqiao.credit.scorecard import definition_of, feature_values
 from shuiqiao.exchange.modes.score import MAX_REASONS, ModelRunner, ReasonCode, ScoreOutput
 from shuiqiao.features.engine import FeatureEngine
-from shuiqiao.privacy.model import Revealed, millibits_of
+from shuiqiao.privacy.model import Revealed, indicator, millibits_of
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def _row_of(card: Scorecard, *, as_of: date) -> dict[str, int]:
     row: dict[str, int] = {}
     for feature in card.features:
         least = feature.points[0]
-        row[f"{feature.name}?@{as_of}"] = feature.unknown_points - least
+        row[indicator(feature.name, cut=None, as_of=as_of)] = feature.unknown_points - least
         for cut, below, above in zip(feature.cuts, feature.points, feature.points[1:], strict=False):
-            row[f"{feature.name}>={cut}@{as_of}"] = above - below
+            row[indicator(feature.name, cut=cut, as_of=as_of)] = above - below
     return {name: weight for name, weight in row.items() if weight}
 
 

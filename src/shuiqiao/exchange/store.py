@@ -446,7 +446,7 @@ class ProviderStore:
         *,
         since_ms: int,
         verify: Callable[[Sequence[PastAnswer]], None],
-        charge: Charge | None = None,
+        charge: Charge,
     ) -> None:
         """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
 
@@ -465,13 +465,12 @@ class ProviderStore:
             connection.execute(_TAKE_UNANSWERED, {"of_request": row.request})
             _add(connection, values)
             verify(self._past_answers(connection, row, since_ms=since_ms))
-            if charge is not None:
-                self._charges.take(connection, charge)
+            self._charges.take(connection, charge)
 
-    def keep_answer(self, row: AskedRow, *, shown_millibits: int | None = None) -> None:
+    def keep_answer(self, row: AskedRow, *, shown_millibits: int | None) -> None:
         """Keep the answer of the attempt that has the place; raises ``exchange.request_in_progress`` for another.
 
-        shown_millibits: how much is in the fields that it shows, for the leakage account.
+        shown_millibits: how much is in the fields that it shows, for the leakage account; None where it shows none.
         """
         values = self._values(row)
         with self._engine.begin() as connection:
@@ -622,14 +621,13 @@ class RecipientStore:
         with self._engine.connect() as connection:
             return [SentRow(**row) for row in connection.execute(_SENT, {"after": after, "most": most}).mappings()]
 
-    def save_received(self, row: ReceivedRow, *, charge: Charge | None = None) -> None:
+    def save_received(self, row: ReceivedRow, *, charge: Charge) -> None:
         """Keep an answer and what it revealed; one that is kept already stays as it is, its data life with it."""
         plain = asdict(row) | {"taxpayer_tag": self._cipher.tag(row.taxpayer)}
         values = self._cipher.encrypt_row(_RECEIVED_SECRETS, plain)
         with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(_ADD_RECEIVED, values)
-            if charge is not None:
-                self._charges.note(connection, [charge])
+            self._charges.note(connection, [charge])
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""

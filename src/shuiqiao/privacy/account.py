@@ -11,31 +11,45 @@ of two purposes add up for a recipient that has consents for both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from shuiqiao.base.errors import Denied
-from shuiqiao.privacy.budgets import BUDGETS
-from shuiqiao.privacy.model import MILLI, Account, AccountLine, BudgetUse, Charge
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import Purpose
+from shuiqiao.privacy.budgets import BUDGETS, Limits
+from shuiqiao.privacy.model import MILLI, Account, AccountLine, BudgetUse, Charge, Row
 from shuiqiao.privacy.rank import rank_of
+from shuiqiao.privacy.resolution import feature_millibits
 
 
 def verify_within(charge: Charge, *, past: Sequence[Charge]) -> None:
-    """Return if one charge more is within the budgets of its purpose [LEAK-4].
+    """Return if one charge more is within the budgets of its purpose [LEAK-4], [LEAK-7].
 
-    past: what the taxpayer's account holds of the last 365 days, this reference left out. Raises Denied
+    past: what the taxpayer's account holds of the last 365 days, oldest first, this reference left out. The same
+    question again counts its bits again: nothing that is judged here depends on the records [LEAK-8]. Raises Denied
     ``privacy.budget_exceeded``, in words for whoever asked and for whoever it is about.
     """
     if not charge.is_budgeted:
         return
-    for use in _uses(charge, [*past, charge]):
-        if use.millibits > use.most_millibits or use.rank > use.most_rank:
-            who = "all recipients together" if use.recipient is None else use.recipient
-            raise Denied(
-                "privacy.budget_exceeded",
-                f"with this answer {who} would know {bits_text(use.millibits)} bits and {use.rank} independent sums of "
-                f"this taxpayer's data within 365 days; {use.purpose or 'credentials'} allow at most "
-                f"{bits_text(use.most_millibits)} bits and {use.most_rank} sums",
-            )
+    together, *each = _shares(charge, [*past, charge])
+    # Where nobody else knows anything, the budget of each, which is no larger, says it all.
+    is_alone = bool(each) and len(each[0].charges) == len(together.charges)
+    for share in each if is_alone else (together, *each):
+        if not share.is_within:
+            raise _exceeded(share.use)
+
+
+def _exceeded(use: BudgetUse) -> Denied:
+    who = "all recipients together" if use.recipient is None else use.recipient
+    feature = f"{bits_text(use.feature_millibits)} bits of {use.feature or 'any one feature'}"
+    return Denied(
+        "privacy.budget_exceeded",
+        f"with this answer {who} would know {bits_text(use.millibits)} bits and {use.rank} independent sums of "
+        f"this taxpayer's data within 365 days, {feature} by the cuts asked of it; "
+        f"{use.purpose or 'credentials'} allow at most {bits_text(use.most_millibits)} bits, {use.most_rank} sums and "
+        f"{bits_text(use.most_feature_millibits)} bits of one feature",
+    )
 
 
 def bits_text(millibits: int) -> str:
@@ -44,14 +58,15 @@ def bits_text(millibits: int) -> str:
 
 
 def account_of(charges: Sequence[Charge]) -> Account:
-    """Return what charges of one taxpayer come to: a line for each recipient, purpose and mode, and the budgets."""
+    """Return what charges of one taxpayer, oldest first, come to: each recipient, purpose and mode, and the budgets."""
 
     def place(charge: Charge) -> tuple[str, str, str]:
         return charge.recipient or "", charge.purpose or "", charge.mode or ""
 
     lines = [_line(list(group)) for _, group in groupby(sorted(charges, key=place), key=place)]
     asked = {(charge.recipient, charge.purpose): charge for charge in charges if charge.is_budgeted}
-    uses = {(use.recipient, use.purpose): use for charge in asked.values() for use in _uses(charge, charges)}
+    shares = (share for charge in asked.values() for share in _shares(charge, charges))
+    uses = {(use.recipient, use.purpose): use for use in (share.use for share in shares)}
     return Account(
         lines=tuple(lines),
         budgets=tuple(uses[key] for key in sorted(uses, key=lambda key: (key[1] or "", key[0] or ""))),
@@ -67,31 +82,62 @@ def _line(charges: Sequence[Charge]) -> AccountLine:
         answers=len(charges),
         fields=len(frozenset().union(*(charge.revealed.fields for charge in charges))),
         millibits=sum(charge.revealed.millibits for charge in charges),
-        rank=_rank(charges),
+        rank=rank_of(_rows(charges)),
     )
 
 
-def _uses(charge: Charge, charges: Iterable[Charge]) -> list[BudgetUse]:
-    """Return how the budgets that a charge counts against stand. A credential counts against every recipient."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """What counts against one budget: of one recipient, or (None) of all of them together."""
+
+    recipient: MemberId | None
+    purpose: Purpose | None
+    charges: Sequence[Charge]
+    limits: Limits
+
+    @property
+    def is_within(self) -> bool:
+        # Of so many forms no more are independent: only of more than that is the rank worked out.
+        rows = _rows(self.charges)
+        return (
+            self._millibits <= self.limits.bits * MILLI
+            and (len(rows) <= self.limits.rank or rank_of(rows) <= self.limits.rank)
+            and max(feature_millibits(rows).values(), default=0) <= self.limits.feature_bits * MILLI
+        )
+
+    @property
+    def use(self) -> BudgetUse:
+        rows = _rows(self.charges)
+        placed = feature_millibits(rows)
+        # The finest; of several the first by name.
+        feature = min(placed, key=lambda name: (-placed[name], name), default=None)
+        return BudgetUse(
+            recipient=self.recipient,
+            purpose=self.purpose,
+            millibits=self._millibits,
+            most_millibits=self.limits.bits * MILLI,
+            rank=rank_of(rows),
+            most_rank=self.limits.rank,
+            feature=feature,
+            feature_millibits=0 if feature is None else placed[feature],
+            most_feature_millibits=self.limits.feature_bits * MILLI,
+        )
+
+    @property
+    def _millibits(self) -> int:
+        return sum(each.revealed.millibits for each in self.charges)
+
+
+def _shares(charge: Charge, charges: Iterable[Charge]) -> list[_Share]:
+    """Return what counts against the budgets of a charge. A credential counts against every recipient."""
     counted = [each for each in charges if each.is_budgeted and each.purpose in {charge.purpose, None}]
-    mine = [each for each in counted if each.recipient in {charge.recipient, None}]
     budget = BUDGETS[charge.purpose]
-    uses = [_use(charge, None, counted, most_bits=budget.all_bits, most_rank=budget.all_rank)]
+    shares = [_Share(recipient=None, purpose=charge.purpose, charges=counted, limits=budget.together)]
     if charge.recipient is not None:
-        uses.append(_use(charge, charge.recipient, mine, most_bits=budget.bits, most_rank=budget.rank))
-    return uses
+        mine = [each for each in counted if each.recipient in {charge.recipient, None}]
+        shares.append(_Share(recipient=charge.recipient, purpose=charge.purpose, charges=mine, limits=budget.each))
+    return shares
 
 
-def _use(charge: Charge, recipient: object, charges: Sequence[Charge], *, most_bits: int, most_rank: int) -> BudgetUse:
-    return BudgetUse(
-        recipient=None if recipient is None else charge.recipient,
-        purpose=charge.purpose,
-        millibits=sum(each.revealed.millibits for each in charges),
-        most_millibits=most_bits * MILLI,
-        rank=_rank(charges),
-        most_rank=most_rank,
-    )
-
-
-def _rank(charges: Iterable[Charge]) -> int:
-    return rank_of(each.revealed.row for each in charges if each.revealed.row is not None)
+def _rows(charges: Iterable[Charge]) -> list[Row]:
+    return [each.revealed.row for each in charges if each.revealed.row is not None]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import Mode, Purpose
@@ -15,7 +17,33 @@ from shuiqiao.consent.model import Mode, Purpose
 MILLI = 1_000
 
 Row = Mapping[str, int]
-"""A linear form with whole coefficients, by coordinate: what a score is a sum of. Coordinates without one are zero."""
+"""A linear form with whole coefficients, by coordinate: what a score is a sum of. Coordinates without one are zero.
+
+A coordinate is an *indicator*, named by ``indicator``; one without a day is of no feature that is known here.
+"""
+
+_CUT, _UNKNOWN, _DAY = ">=", "?", "@"
+
+
+def indicator(feature: str, *, cut: int | None, as_of: date) -> str:
+    """Return the name of what is yes or no about a feature on a day: at or above a cut, or (None) not known.
+
+    ::
+
+        assert indicator("sales_12m", cut=500, as_of=date(2026, 6, 30)) == "sales_12m>=500@2026-06-30"
+    """
+    asked = _UNKNOWN if cut is None else f"{_CUT}{cut}"
+    return f"{feature}{asked}{_DAY}{as_of}"
+
+
+@lru_cache(maxsize=1 << 14)  # The same few cards are run on a day, and to take 40 names apart is the most of a check.
+def feature_and_cut(name: str) -> tuple[str, str] | None:
+    """Return the feature of an indicator and which cut it is of, whatever the day; None for any other coordinate."""
+    asked, day, _ = name.rpartition(_DAY)
+    if not day:
+        return None
+    feature, _, cut = asked.partition(_CUT)
+    return feature.removesuffix(_UNKNOWN), cut or _UNKNOWN
 
 
 def millibits_of(values: int) -> int:
@@ -77,7 +105,11 @@ class AccountLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
-    """How much of a budget is used up. recipient: None for all of them together, who may share what they know."""
+    """How much of a budget is used up. recipient: None for all of them together, who may share what they know.
+
+    feature: the one that can be placed the finest by the cuts that were asked of it, None where none was asked for;
+    feature_millibits: how finely.
+    """
 
     recipient: MemberId | None
     purpose: Purpose | None
@@ -85,6 +117,9 @@ class BudgetUse:
     most_millibits: int
     rank: int
     most_rank: int
+    feature: str | None
+    feature_millibits: int
+    most_feature_millibits: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

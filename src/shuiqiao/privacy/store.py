@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -19,12 +20,13 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
+    or_,
     select,
     text,
     update,
 )
 
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.ids import OWNED_ID_CHARS, MemberId
 from shuiqiao.consent.model import Mode, Purpose
 from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, EncryptedColumns
@@ -33,16 +35,13 @@ from shuiqiao.privacy.budgets import WINDOW_MS
 from shuiqiao.privacy.model import Charge, Revealed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine, RowMapping
+    from sqlalchemy import Connection, Engine
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
 
 metadata = MetaData()
-
-_MAX_VALUE_BYTES = 1 << 20
-"""A form of 64 features with 64 bins has 4,096 coordinates of under 130 bytes each."""
 
 _charge = Table(
     "privacy_charge",
@@ -62,11 +61,26 @@ _SECRETS = EncryptedColumns(
     table="privacy_charge", key="reference", columns={"taxpayer": str, "fields": bytes, "form": bytes}
 )
 
+_FORM = EncryptedColumns(table=_SECRETS.table, key=_SECRETS.key, columns={"form": bytes})
+"""The only secret that a check reads."""
+
+# What this wrote itself, and the column's cipher lets nobody change: it is read without the care for what comes from
+# outside, which took longer than all the rest of a check.
+_NAMES = msgspec.json.Decoder(frozenset[str])
+_ROW = msgspec.json.Decoder(dict[str, int])
+
 _IS_OF = _charge.c.reference == bindparam("of_reference")
 _OF_TAXPAYER = (
     select(_charge)
     .where(_charge.c.taxpayer_tag == bindparam("of_tag"), _charge.c.charged_ms > bindparam("since_ms"))
     .order_by(_charge.c.charged_ms, _charge.c.reference)
+)
+_COUNTED = _OF_TAXPAYER.with_only_columns(
+    *(_charge.c[name] for name in ("reference", "recipient", "purpose", "mode", "charged_ms", "millibits", "form"))
+).where(
+    # What no budget bounds is many fields to read, and counts nothing.
+    or_(_charge.c.mode.is_(None), _charge.c.mode != str(Mode.DISCLOSE)),
+    or_(_charge.c.purpose.is_(None), _charge.c.purpose == bindparam("for_purpose")),
 )
 _ADD = insert(_charge)
 _REMOVE = delete(_charge).where(_IS_OF)
@@ -90,8 +104,8 @@ class ChargeStore:
             connection.execute(_LOCK)
         # SQLite has one writer at a time, and this makes it this one, before anything is counted.
         connection.execute(_REMOVE, {"of_reference": charge.reference})
-        past = self._of(connection, charge.taxpayer, since_ms=charge.charged_ms - WINDOW_MS)
-        verify_within(charge, past=past)
+        if charge.is_budgeted:
+            verify_within(charge, past=self._counted(connection, charge))
         connection.execute(_ADD, self._values(charge))
 
     def charge(self, charge: Charge) -> None:
@@ -126,6 +140,16 @@ class ChargeStore:
         wanted = {"of_tag": self._cipher.tag(taxpayer), "since_ms": since_ms}
         return [self._charge(row) for row in connection.execute(_OF_TAXPAYER, wanted).mappings()]
 
+    def _counted(self, connection: Connection, charge: Charge) -> list[Charge]:
+        """Return the charges that a further one is judged with, oldest first."""
+        wanted = {
+            "of_tag": self._cipher.tag(charge.taxpayer),
+            "since_ms": charge.charged_ms - WINDOW_MS,
+            "for_purpose": charge.purpose,
+        }
+        rows = connection.execute(_COUNTED, wanted).mappings()
+        return [self._charge({**row, "taxpayer": charge.taxpayer, "fields": None}, secrets=_FORM) for row in rows]
+
     def _values(self, charge: Charge) -> dict[str, Any]:
         revealed = charge.revealed
         plain = {
@@ -142,10 +166,9 @@ class ChargeStore:
         }
         return self._cipher.encrypt_row(_SECRETS, plain)
 
-    def _charge(self, row: RowMapping) -> Charge:
-        found = self._cipher.decrypt_row(_SECRETS, dict(row))
-        kept = {name: found[name] for name in ("fields", "form") if found[name] is not None}
-        told = {name: decode_json(value, max_bytes=_MAX_VALUE_BYTES) for name, value in kept.items()}
+    def _charge(self, row: Mapping[str, Any], *, secrets: EncryptedColumns = _SECRETS) -> Charge:
+        found = self._cipher.decrypt_row(secrets, row)
+        fields, form = found["fields"], found["form"]
         return Charge(
             reference=found["reference"],
             taxpayer=found["taxpayer"],
@@ -154,6 +177,8 @@ class ChargeStore:
             mode=None if found["mode"] is None else Mode(found["mode"]),
             charged_ms=found["charged_ms"],
             revealed=Revealed(
-                fields=frozenset(told.get("fields", ())), millibits=found["millibits"], row=told.get("form")
+                fields=frozenset() if fields is None else _NAMES.decode(fields),
+                millibits=found["millibits"],
+                row=None if form is None else _ROW.decode(form),
             ),
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from consent_world import a_cipher
+from consent_world import a_charge, a_cipher
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId, owned_id
@@ -228,7 +228,7 @@ def node_database(tmp_path):
         received_ms=1,
         erase_after_ms=2,
     )
-    store.save_received(row)
+    store.save_received(row, charge=a_charge(row.request))
     yield path, database
     database.dispose()
 
@@ -260,7 +260,7 @@ def test_an_answer_is_kept_once_whichever_process_takes_it_in(node_database):
     _, database = node_database
     store = RecipientStore(database, cipher=a_cipher())
     kept = store.received(bytes(16))
-    store.save_received(replace(kept, erase_after_ms=3))
+    store.save_received(replace(kept, erase_after_ms=3), charge=a_charge(bytes(16)))
     assert store.received(bytes(16)) == kept
 
 
@@ -295,17 +295,18 @@ def test_what_the_ledger_has_already_is_not_told_twice(world, bank):
 
 def keep_many(world, count, *, erase_after_ms):
     store = world.recipient_stores[BANK_A]
-    for _ in range(count):
+    for request in [world.entropy(16) for _ in range(count)]:
         store.save_received(
             ReceivedRow(
-                request=world.entropy(16),
+                request=request,
                 consent=owned_id(BUREAU, bytes(16)),
                 taxpayer="E1",
                 manifest=b"",
                 disclosure=b"",
                 received_ms=1,
                 erase_after_ms=erase_after_ms,
-            )
+            ),
+            charge=a_charge(request),
         )
 
 

@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from consent_world import a_charge
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
@@ -195,10 +196,12 @@ def test_an_attempt_gives_back_nothing_of_the_one_that_took_its_place(world, cas
     second = replace(answered, counts={}, leaves=None, answer=None, answer_digest=None, manifest_digest=None)
     first = replace(second, attempt=b"the first of it.")
     for each in (first, second):
-        store.reserve(each, since_ms=case.world.clock.now_ms(), verify=len)
+        store.reserve(
+            each, since_ms=case.world.clock.now_ms(), verify=len, charge=a_charge(b"two at one place", owner=BANK_A)
+        )
     store.release(first)
     assert store.asked(second.request) == second
-    store.keep_answer(answered)
+    store.keep_answer(answered, shown_millibits=None)
     for each in (first, second):
         store.release(each)
     assert store.asked(second.request) == answered

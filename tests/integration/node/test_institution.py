@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import consortium_world as worlds
+from consent_world import a_charge
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
@@ -89,7 +90,8 @@ def bank_with(world, folder, lives):
                     disclosure=b"d",
                     received_ms=0,
                     erase_after_ms=end_ms,
-                )
+                ),
+                charge=a_charge(request),
             )
     return home
 

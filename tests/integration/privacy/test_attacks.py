@@ -30,7 +30,7 @@ AS_OF = date(2025, 12, 31)
 FEATURES = ("sales_months_12m", "sales_months_36m", "zero_sales_months_12m", "days_since_last_sale")
 BINS = 8
 CUTS = {name: tuple(1_000_000 * step for step in range(1, BINS)) for name in FEATURES}
-BUDGET = BUDGETS[Purpose.UNDERWRITING]
+BUDGET, TOGETHER = BUDGETS[Purpose.UNDERWRITING].each, BUDGETS[Purpose.UNDERWRITING].together
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_banks_that_collude_are_stopped_at_what_all_together_may_know(runner, ta
     with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together"):
         unit_vectors(oracle, {})
     # Three features whole, seven sums and eight answers each, and three answers of the fourth.
-    assert oracle.known() == ((BUDGET.all_rank + 3) * MILLI, BUDGET.all_rank + 3)
+    assert oracle.known() == ((TOGETHER.rank + 3) * MILLI, TOGETHER.rank + 3)
 
 
 def test_a_year_later_the_account_is_open_again(runner, tables, tmp_path):

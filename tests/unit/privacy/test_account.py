@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -11,10 +12,10 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import FieldCode, Mode, Purpose, field_code
 from shuiqiao.privacy.account import account_of, bits_text, verify_within
 from shuiqiao.privacy.budgets import BUDGETS
-from shuiqiao.privacy.model import MILLI, Charge, Revealed, millibits_of
+from shuiqiao.privacy.model import MILLI, Charge, Revealed, indicator, millibits_of
 
 BANK, OTHER, THIRD = (MemberId(name) for name in ("bank-a", "bank-b", "bank-c"))
-UNDERWRITING = BUDGETS[Purpose.UNDERWRITING]
+UNDERWRITING = BUDGETS[Purpose.UNDERWRITING].each
 
 
 def charge(bits=0, *, number=0, row=None, **changes):
@@ -51,6 +52,15 @@ def test_independent_sums_are_counted_and_the_same_again_is_free():
     assert verify_within(charge(row={"f0": 5, "f1": -7}), past=past) is None
     with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*9 independent sums"):
         verify_within(charge(row={"g": 1}), past=past)
+
+
+def test_the_same_question_again_counts_its_bits_and_nothing_else():
+    """[LEAK-8]"""
+    asked = [charge(12, number=number, row=card("sales", 1, 2)) for number in range(6)]
+    (_, use) = account_of(asked).budgets
+    assert (use.millibits, use.rank, use.feature, use.feature_millibits) == (72_000, 1, "sales", 1_585)
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded: .*84\.000 bits"):
+        verify_within(charge(12, row=card("sales", 1, 2)), past=asked)
 
 
 def test_two_banks_together_know_no_more_than_all_together_may():
@@ -116,8 +126,39 @@ def test_an_account_tells_each_recipient_purpose_and_mode_and_what_is_left():
     }
 
 
+def card(feature, *cuts, day=date(2026, 6, 30)):
+    return {indicator(feature, cut=cut, as_of=day): 5 for cut in cuts}
+
+
+def test_cuts_of_one_feature_are_counted_over_all_days_and_the_same_ones_once():
+    """[LEAK-7]: two cards of fifteen bins and "not known" are within the budget, one cut more is not."""
+    cuts = [None, *range(1, 15)]
+    past = [
+        charge(3, number=1, row=card("sales", *cuts)),
+        charge(3, number=2, row=card("sales", *cuts, day=date(2026, 7, 31))),
+        charge(3, number=3, row=card("sales", None, *range(31, 45))),
+    ]
+    assert verify_within(charge(3, row=card("sales", *cuts, *range(31, 45))), past=past) is None
+    assert verify_within(charge(3, row=card("tax", *cuts)), past=past) is None
+    with pytest.raises(
+        Denied, match=r"^privacy\.budget_exceeded.*8\.907 bits of sales by the cuts.*8\.000 bits of one feature"
+    ):
+        verify_within(charge(3, row=card("sales", 15)), past=past)
+
+
+def test_two_banks_together_place_a_feature_no_finer_than_all_together_may():
+    """[LEAK-7]"""
+    past = [
+        charge(number=at, recipient=bank, row=card("sales", *range(at * 64, at * 64 + 63)))
+        for at, bank in enumerate((BANK, OTHER))
+    ]
+    assert verify_within(charge(recipient=THIRD, row=card("sales", 0, 1000)), past=past[:1]) is None
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together.*13\.000 bits of sales"):
+        verify_within(charge(recipient=THIRD, row=card("sales", 1000)), past=past)
+
+
 def test_every_purpose_has_a_budget_that_no_recipient_has_more_of_than_all():
     assert BUDGETS.keys() == {*Purpose, None}
     for budget in BUDGETS.values():
-        assert budget.bits <= budget.all_bits
-        assert budget.rank <= budget.all_rank
+        for name in ("bits", "rank", "feature_bits"):
+            assert getattr(budget.each, name) <= getattr(budget.together, name)

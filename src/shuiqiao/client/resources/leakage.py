@@ -22,9 +22,12 @@ _USE = {
     "recipient": "first-bank",
     "purpose": "underwriting",
     "bits": "4.644",
-    "most_bits": "48.000",
+    "most_bits": "72.000",
     "rank": 1,
     "most_rank": 8,
+    "feature": "sales_growth_12m",
+    "feature_bits": "3.170",
+    "most_feature_bits": "8.000",
 }
 
 
@@ -48,7 +51,10 @@ class LeakageLine(Wire):
 
 
 class LeakageBudget(Wire):
-    """How much of a budget is used up within 365 days. recipient: none for all of them together."""
+    """How much of a budget is used up within 365 days. recipient: none for all of them together.
+
+    feature: the one that can be placed the finest by the cuts that were asked of it, and how finely, in bits.
+    """
 
     model_config = example(**_USE)
 
@@ -58,6 +64,9 @@ class LeakageBudget(Wire):
     most_bits: Name
     rank: Count
     most_rank: Count
+    feature: Name | None
+    feature_bits: Name
+    most_feature_bits: Name
 
 
 class LeakageRecord(Wire):

@@ -39,6 +39,9 @@ def read_leakage(institution: Institution, asked: api.LeakageQuestion) -> api.Le
                 most_bits=bits_text(use.most_millibits),
                 rank=use.rank,
                 most_rank=use.most_rank,
+                feature=use.feature,
+                feature_bits=bits_text(use.feature_millibits),
+                most_feature_bits=bits_text(use.most_feature_millibits),
             )
             for use in account.budgets
         ),

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from sqlalchemy import inspect
 
 import consortium_world as worlds
-from consent_world import a_cipher
+from consent_world import a_charge, a_cipher
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
@@ -112,6 +113,10 @@ def asked(request, *, answered_ms=LATE_MS - 5, outcome=AnswerStatus.ANSWERING, a
     )
 
 
+def reserve(store, row, **places):
+    store.reserve(row, charge=replace(a_charge(bytes(16), taxpayer=row.taxpayer), reference=row.request), **places)
+
+
 def answered(row):
     return replace(row, counts={"invoice_issued@2": 2**33}, leaves=RAW, answer=RAW, answer_digest=bytes(32))
 
@@ -137,10 +142,10 @@ def test_places_are_counted_and_taken_as_one_act(database):
 
         def verify_while_another_asks(past):
             assert past == []
-            others.append(pool.submit(second.reserve, rows[1], since_ms=0, verify=at_most(1)))
+            others.append(pool.submit(reserve, second, rows[1], since_ms=0, verify=at_most(1)))
             wait(others, timeout=LONG_ENOUGH_S)
 
-        first.reserve(rows[0], since_ms=0, verify=verify_while_another_asks)
+        reserve(first, rows[0], since_ms=0, verify=verify_while_another_asks)
         refused = others[0].exception()
     assert (type(refused), refused.code) == (Denied, "exchange.frequency_exceeded")
     assert second.asked(rows[1].request) is None
@@ -151,23 +156,23 @@ def test_what_a_provider_was_asked(database):
     store = ProviderStore(database, cipher=CIPHER)
     places = {"since_ms": LATE_MS - 6, "verify": at_most(2)}
     for number in (1, 2):
-        store.reserve(asked(bytes([number]) * 16), **places)
+        reserve(store, asked(bytes([number]) * 16), **places)
     with pytest.raises(Denied, match=r"^exchange\.frequency_exceeded"):
-        store.reserve(asked(bytes([3]) * 16), **places)
+        reserve(store, asked(bytes([3]) * 16), **places)
     assert store.asked(owned_id("bank-east", bytes([3]) * 16)) is None
     store.release(asked(bytes([1]) * 16))
-    store.reserve(asked(bytes([3]) * 16), **places)
-    store.reserve(asked(bytes([3]) * 16), **places)
-    store.reserve(asked(bytes([4]) * 16), since_ms=LATE_MS - 5, verify=at_most(1))
+    reserve(store, asked(bytes([3]) * 16), **places)
+    reserve(store, asked(bytes([3]) * 16), **places)
+    reserve(store, asked(bytes([4]) * 16), since_ms=LATE_MS - 5, verify=at_most(1))
     store.release(asked(bytes([4]) * 16))
     later = asked(bytes([2]) * 16, attempt=b"later attempt 16")
-    store.reserve(later, **places)
-    for act in (store.keep_answer, store.mark_delivered):
+    reserve(store, later, **places)
+    for act in (partial(store.keep_answer, shown_millibits=7), store.mark_delivered):
         with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
             act(answered(asked(bytes([2]) * 16)))
-    store.keep_answer(answered(later))
+    store.keep_answer(answered(later), shown_millibits=9)
     with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
-        store.reserve(asked(bytes([2]) * 16), **places)
+        reserve(store, asked(bytes([2]) * 16), **places)
     store.mark_delivered(later)
     with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
         store.refuse(replace(later, outcome=AnswerStatus.REFUSED), attempt=later.attempt)
@@ -199,8 +204,8 @@ def test_what_a_bank_asked_received_and_destroyed(database):
         received_ms=1,
         erase_after_ms=MS_PER_DAY,
     )
-    store.save_received(row)
-    store.save_received(row)
+    for _ in range(2):
+        store.save_received(row, charge=a_charge(ID))
     assert store.received(ID) == row
     assert store.erase_due(now_ms=MS_PER_DAY - 1) == []
     (erased,) = store.erase_due(now_ms=MS_PER_DAY)

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 import consortium_world as worlds
+from consent_world import a_charge
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
 from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.model import request_key
@@ -89,17 +90,18 @@ def bank(world):
 
 def keep(bank, count, *, erase_after_ms):
     store = RecipientStore(bank.database, cipher=bank.cipher)
-    for _ in range(count):
+    for request in [system_entropy(16) for _ in range(count)]:
         store.save_received(
             ReceivedRow(
-                request=system_entropy(16),
+                request=request,
                 consent=owned_id("tax-bureau", bytes(16)),
                 taxpayer="E1",
                 manifest=b"m",
                 disclosure=b"d",
                 received_ms=0,
                 erase_after_ms=erase_after_ms,
-            )
+            ),
+            charge=a_charge(request),
         )
 
 
