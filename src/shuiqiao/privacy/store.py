@@ -138,7 +138,7 @@ class ChargeStore:
 
     def _of(self, connection: Connection, taxpayer: str, *, since_ms: int) -> list[Charge]:
         wanted = {"of_tag": self._cipher.tag(taxpayer), "since_ms": since_ms}
-        return [self._charge(row) for row in connection.execute(_OF_TAXPAYER, wanted).mappings()]
+        return [self._charge(dict(row)) for row in connection.execute(_OF_TAXPAYER, wanted).mappings()]
 
     def _counted(self, connection: Connection, charge: Charge) -> list[Charge]:
         """Return the charges that a further one is judged with, oldest first."""
