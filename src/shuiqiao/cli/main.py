@@ -39,6 +39,7 @@ from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
 from shuiqiao.cli.sandbox import sandbox_app
 from shuiqiao.cli.serve import serve
+from shuiqiao.cli.study import study_app
 from shuiqiao.cli.users import users_app
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ for command in (demo, init, serve, ingest, verify, receipt, log, doctor, apply, 
 for name, group in {
     "audit": audit_app,
     "bench": bench_app,
+    "study": study_app,
     "keys": keys_app,
     "network": network_app,
     "backup": backup_app,
