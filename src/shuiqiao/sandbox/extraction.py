@@ -105,15 +105,18 @@ class Runner:
 
 
 class Guarded:
-    """The same runner behind the account of a database in a folder, asked by one or more banks by turns."""
+    """The same runner behind the account of a database in a folder, asked by one or more banks by turns.
 
-    def __init__(self, runner: Runner, folder: Path, *, banks: int = 1) -> None:
+    first: how many milliseconds after the beginning the first question comes.
+    """
+
+    def __init__(self, runner: Runner, folder: Path, *, banks: int = 1, first: int = 0) -> None:
         self._engine = open_database(folder / "account.db")
         cipher = ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy)
         self.store = ChargeStore(self._engine, cipher=cipher)
         self._runner = runner
         self._banks = [MemberId(f"bank-{number}") for number in range(banks)]
-        self._numbers = count()
+        self._numbers = count(first)
         self.answered = 0
 
     def __call__(self, card: bytes, output: Output) -> ScoreOutput:
@@ -133,10 +136,6 @@ class Guarded:
         )
         self.answered += 1
         return self._runner(card, output)
-
-    def wait_a_year(self) -> None:
-        """Go on when all that was asked has left the window."""
-        self._numbers = count(WINDOW_MS)
 
     def close(self) -> None:
         """Close the database."""

@@ -10,7 +10,7 @@ import pytest
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.model import Output, Purpose
-from shuiqiao.privacy.budgets import BUDGETS
+from shuiqiao.privacy.budgets import BUDGETS, WINDOW_MS
 from shuiqiao.sandbox.extraction import (
     ATTACKS,
     FEATURES,
@@ -75,6 +75,7 @@ def test_a_year_later_the_account_is_open_again(runner, tmp_path):
     oracle, known = Guarded(runner, tmp_path), dict.fromkeys(FEATURES, (0, SPAN))
     with pytest.raises(Denied, match=r"^privacy\.budget_exceeded"):
         unit_vectors(oracle, dict(known))
-    oracle.wait_a_year()
+    oracle.close()
+    oracle = Guarded(runner, tmp_path, first=WINDOW_MS)
     assert oracle(a_card({FEATURES[0]: range(8)}, {"points": True}, known=known), Output.POINTS).points is not None
     oracle.close()
