@@ -53,7 +53,7 @@ _TYPE = "dc+sd-jwt"
 
 
 def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
-    """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", "run_at_source_ms", and by suite what follows, ...}.
+    """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", "run_at_source_ms", and by suite as follows}.
 
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
     are measured; a million take some minutes to enter, once for each suite's cipher. With the extra privacy also
