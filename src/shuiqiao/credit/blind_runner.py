@@ -22,7 +22,7 @@ from shuiqiao.credit.model_content import MAX_POINTS_VALUES, decode_content
 from shuiqiao.credit.model_runner import inputs_of
 from shuiqiao.exchange.modes.score import ModelRunner, ScoreOutput
 from shuiqiao.privacy.blind.scheme import LoadedWeights, blind_scheme
-from shuiqiao.privacy.model import Revealed, millibits_of
+from shuiqiao.privacy.model import Revealed, indicator, millibits_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,10 +78,17 @@ class BlindRunner(ModelRunner):
         return ScoreOutput(ciphertext=blind_scheme().evaluate(loaded.weights, holds, entropy=self._entropy))
 
     def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
-        """Return 12 bits, and a sum of its own for each distinct ciphertext and day [BLIND-11]."""
+        """Return 12 bits, a sum of its own for each distinct ciphertext and day [BLIND-11], and the cuts [LEAK-7]."""
         del outputs
         digest = hashlib.sha256(content).hexdigest()
-        return Revealed(millibits=millibits_of(MAX_POINTS_VALUES), row={f"ciphertext {digest}@{as_of}": 1})
+        # Their weights are not seen: in the sum they stand as zero, and are asked of their features all the same.
+        row = {
+            indicator(feature.name, cut=cut, as_of=as_of): 0
+            for feature in self._content(content).features
+            for cut in (None, *feature.cuts)
+        }
+        row[f"ciphertext {digest}@{as_of}"] = 1
+        return Revealed(millibits=millibits_of(MAX_POINTS_VALUES), row=row)
 
     def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
         """Return points, band and yes or no of a result, as the bank's own card has them [BLIND-10].

@@ -19,7 +19,7 @@ MILLI = 1_000
 Row = Mapping[str, int]
 """A linear form with whole coefficients, by coordinate: what a score is a sum of. Coordinates without one are zero.
 
-A coordinate is an *indicator*, named by ``indicator``; one without a day is of no feature that is known here.
+A coordinate is an *indicator*, named by ``indicator``; any other one is of no feature.
 """
 
 _CUT, _UNKNOWN, _DAY = ">=", "?", "@"
@@ -39,11 +39,11 @@ def indicator(feature: str, *, cut: int | None, as_of: date) -> str:
 @lru_cache(maxsize=1 << 14)  # The same few cards are run on a day, and to take 40 names apart is the most of a check.
 def feature_and_cut(name: str) -> tuple[str, str] | None:
     """Return the feature of an indicator and which cut it is of, whatever the day; None for any other coordinate."""
-    asked, day, _ = name.rpartition(_DAY)
-    if not day:
-        return None
-    feature, _, cut = asked.partition(_CUT)
-    return feature.removesuffix(_UNKNOWN), cut or _UNKNOWN
+    asked, _, _ = name.rpartition(_DAY)
+    feature, is_cut, cut = asked.partition(_CUT)
+    if is_cut:
+        return feature, cut
+    return (asked.removesuffix(_UNKNOWN), _UNKNOWN) if asked.endswith(_UNKNOWN) else None
 
 
 def millibits_of(values: int) -> int:

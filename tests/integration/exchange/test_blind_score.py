@@ -133,7 +133,7 @@ def test_each_answer_is_twelve_bits_and_each_ciphertext_one_sum_at_both_ends(wor
 def test_a_vector_of_ciphertexts_is_stopped_at_the_budget(world):
     """[LEAK-4]: a unit vector in each of many registered ciphertexts is bounded by the bits of their answers."""
     consent = consented(world, frequency=Frequency(count=25, unit=FrequencyUnit.YEAR))
-    for number in range(BUDGETS[Purpose.UNDERWRITING].bits // 12):
+    for number in range(BUDGETS[Purpose.UNDERWRITING].each.bits // 12):
         model, *_ = encrypted(world, name=f"unit-{number}")
         world.provider.answer(asked(world, consent, model).message)
     one_more = asked(world, consent, encrypted(world, name="one-more")[0])

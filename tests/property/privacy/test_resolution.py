@@ -53,4 +53,4 @@ def test_the_same_cuts_again_count_nothing_on_any_day(questions, day, other):
 @given(st.integers(-(2**63), 2**63 - 1) | st.none(), DAYS)
 def test_the_name_of_an_indicator_says_of_which_feature_and_cut_it_is(cut, day):
     assert feature_and_cut(indicator("sales", cut=cut, as_of=day)) == ("sales", "?" if cut is None else str(cut))
-    assert feature_and_cut("a ciphertext of no feature") is None
+    assert feature_and_cut("ciphertext 00ff@2026-06-30") is None
