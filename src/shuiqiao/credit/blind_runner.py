@@ -77,17 +77,17 @@ class BlindRunner(ModelRunner):
         holds = loaded.content.indicators_of(values)
         return ScoreOutput(ciphertext=blind_scheme().evaluate(loaded.weights, holds, entropy=self._entropy))
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
+    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
         """Return 12 bits, a sum of its own for each distinct ciphertext and day [BLIND-11], and the cuts [LEAK-7]."""
         del outputs
         digest = hashlib.sha256(content).hexdigest()
         # Their weights are not seen: in the sum they stand as zero, and are asked of their features all the same.
         row = {
-            indicator(feature.name, cut=cut, as_of=as_of): 0
+            indicator(feature.name, cut=cut, since=since, as_of=as_of): 0
             for feature in self._content(content).features
             for cut in (None, *feature.cuts)
         }
-        row[f"ciphertext {digest}@{as_of}"] = 1
+        row[f"ciphertext {digest}@{since}/{as_of}"] = 1
         return Revealed(millibits=millibits_of(MAX_POINTS_VALUES), row=row)
 
     def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:

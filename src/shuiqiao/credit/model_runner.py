@@ -76,9 +76,9 @@ class ScorecardRunner(ModelRunner):
             features = self._engine(frozenset(names)).compute(tables, population={taxpayer: as_of})
         return feature_values(features, names=names)
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
+    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
         """Return what outputs of a card reveal at most; raises InvalidInput as ``decode_content``."""
-        return _reveals(content, tuple(sorted(set(outputs))), as_of)
+        return _reveals(content, tuple(sorted(set(outputs))), since, as_of)
 
     def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
         """Return an output that a card can give; raises IntegrityError ``exchange.output_wrong``."""
@@ -106,7 +106,7 @@ def inputs_of(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 @lru_cache(maxsize=256)
-def _reveals(content: bytes, outputs: tuple[Output, ...], as_of: date) -> Revealed:
+def _reveals(content: bytes, outputs: tuple[Output, ...], since: date, as_of: date) -> Revealed:
     """Return the bits of some outputs, and the card as a sum over indicators [LEAK-2], [LEAK-3].
 
     Band and yes-or-no follow from the points, so beside these they reveal nothing.
@@ -114,20 +114,20 @@ def _reveals(content: bytes, outputs: tuple[Output, ...], as_of: date) -> Reveal
     model = decode_kept_content(content)
     implied = {Output.BAND, Output.YES_NO} if Output.POINTS in outputs else set[Output]()
     millibits = sum(millibits_of(output_values(model, output)) for output in outputs if output not in implied)
-    return Revealed(millibits=millibits, row=_row_of(model.card, as_of=as_of))
+    return Revealed(millibits=millibits, row=_row_of(model.card, since=since, as_of=as_of))
 
 
-def _row_of(card: Scorecard, *, as_of: date) -> dict[str, int]:
+def _row_of(card: Scorecard, *, since: date, as_of: date) -> dict[str, int]:
     """Return the weights of a card's indicators: that a feature is at or above a cut, and that it is not known.
 
-    Of one day: the same feature on another day is another number.
+    Of one day and one period of records: the same feature of others is another number.
     """
     row: dict[str, int] = {}
     for feature in card.features:
         least = feature.points[0]
-        row[indicator(feature.name, cut=None, as_of=as_of)] = feature.unknown_points - least
+        row[indicator(feature.name, cut=None, since=since, as_of=as_of)] = feature.unknown_points - least
         for cut, below, above in zip(feature.cuts, feature.points, feature.points[1:], strict=False):
-            row[indicator(feature.name, cut=cut, as_of=as_of)] = above - below
+            row[indicator(feature.name, cut=cut, since=since, as_of=as_of)] = above - below
     return {name: weight for name, weight in row.items() if weight}
 
 

@@ -32,12 +32,22 @@ def verify_within(charge: Charge, *, past: Sequence[Charge]) -> None:
     """
     if not charge.is_budgeted:
         return
-    together, *each = _shares(charge, [*past, charge])
-    # Where nobody else knows anything, the budget of each, which is no larger, says it all.
-    is_alone = bool(each) and len(each[0].charges) == len(together.charges)
-    for share in each if is_alone else (together, *each):
-        if not share.is_within:
-            raise _exceeded(share.use)
+    charges = [*past, charge]
+    for judged in _judged(charge, past):
+        together, *each = _shares(judged, charges)
+        # Where nobody else knows anything, the budget of each, which is no larger, says it all.
+        is_alone = bool(each) and len(each[0].charges) == len(together.charges)
+        for share in each if is_alone else (together, *each):
+            if not share.is_within:
+                raise _exceeded(share.use)
+
+
+def _judged(charge: Charge, past: Sequence[Charge]) -> list[Charge]:
+    """Return one charge for each budget to look at: a credential adds to what all were told before [LEAK-5]."""
+    if charge.purpose is not None:
+        return [charge]
+    asked = {(each.recipient, each.purpose): each for each in past if each.is_budgeted and each.purpose is not None}
+    return [charge, *asked.values()]
 
 
 def _exceeded(use: BudgetUse) -> Denied:

@@ -25,15 +25,18 @@ A coordinate is an *indicator*, named by ``indicator``; any other one is of no f
 _CUT, _UNKNOWN, _DAY = ">=", "?", "@"
 
 
-def indicator(feature: str, *, cut: int | None, as_of: date) -> str:
+def indicator(feature: str, *, cut: int | None, since: date, as_of: date) -> str:
     """Return the name of what is yes or no about a feature on a day: at or above a cut, or (None) not known.
+
+    since: the first day of the records that it is computed from; from other records it is another number.
 
     ::
 
-        assert indicator("sales_12m", cut=500, as_of=date(2026, 6, 30)) == "sales_12m>=500@2026-06-30"
+        days = {"since": date(2025, 1, 1), "as_of": date(2026, 6, 30)}
+        assert indicator("sales_12m", cut=500, **days) == "sales_12m>=500@2025-01-01/2026-06-30"
     """
     asked = _UNKNOWN if cut is None else f"{_CUT}{cut}"
-    return f"{feature}{asked}{_DAY}{as_of}"
+    return f"{feature}{asked}{_DAY}{since}/{as_of}"
 
 
 @lru_cache(maxsize=1 << 14)  # The same few cards are run on a day, and to take 40 names apart is the most of a check.

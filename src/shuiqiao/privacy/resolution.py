@@ -19,7 +19,7 @@ def feature_millibits(rows: Iterable[Row]) -> dict[str, int]:
 
     ::
 
-        asked = [{"sales>=10@2026-06-30": 1}, {"sales>=10@2026-07-31": 1, "sales>=20@2026-07-31": 2}]
+        asked = [{"sales>=10@…/2026-06-30": 1}, {"sales>=10@…/2026-07-31": 1, "sales>=20@…/2026-07-31": 2}]
         assert feature_millibits(asked) == {"sales": 2000}
     """
     asked: defaultdict[str, set[str]] = defaultdict(set)

@@ -80,7 +80,12 @@ _COUNTED = _OF_TAXPAYER.with_only_columns(
 ).where(
     # What no budget bounds is many fields to read, and counts nothing.
     or_(_charge.c.mode.is_(None), _charge.c.mode != str(Mode.DISCLOSE)),
-    or_(_charge.c.purpose.is_(None), _charge.c.purpose == bindparam("for_purpose")),
+    # A credential, which has no purpose, counts against those of every one.
+    or_(
+        _charge.c.purpose.is_(None),
+        bindparam("for_purpose", type_=String).is_(None),
+        _charge.c.purpose == bindparam("for_purpose", type_=String),
+    ),
 )
 _ADD = insert(_charge)
 _REMOVE = delete(_charge).where(_IS_OF)

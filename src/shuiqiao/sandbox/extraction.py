@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shuiqiao.credit.model_runner import ScorecardRunner
     from shuiqiao.exchange.modes.score import ScoreOutput
 
+SINCE: Final = date(2023, 1, 1)
 AS_OF: Final = date(2025, 12, 31)
 FEATURES: Final = ("sales_months_12m", "sales_months_36m", "zero_sales_months_12m", "days_since_last_sale")
 BINS: Final = 8
@@ -131,7 +132,7 @@ class Guarded:
                 purpose=Purpose.UNDERWRITING,
                 mode=Mode.SCORE,
                 charged_ms=WINDOW_MS + number,
-                revealed=self._runner.runner.reveals(card, outputs=[output], as_of=AS_OF),
+                revealed=self._runner.runner.reveals(card, outputs=[output], since=SINCE, as_of=AS_OF),
             )
         )
         self.answered += 1

@@ -62,7 +62,7 @@ def asked(world, consent, model, *outputs):
 def accounts(world, member):
     store = ChargeStore(world.databases[member], cipher=world.cipher)
     now_ms = world.submitters[member].now_ms
-    return LeakageAccounts(store, member=member, now_ms=now_ms, entropy=world.entropy)
+    return LeakageAccounts(store, now_ms=now_ms)
 
 
 def test_the_bank_opens_points_and_band_of_what_the_bureau_cannot_read(world, blind):

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from shuiqiao.privacy.model import MILLI, feature_and_cut, indicator
 from shuiqiao.privacy.resolution import feature_millibits
 
+SINCE = date(2025, 1, 1)
 DAYS = st.sampled_from([date(2026, 6, 30), date(2026, 7, 31)])
 cut_sets = st.lists(st.sets(st.integers(0, 40), max_size=6), max_size=6)
 
 
 def row(cuts, *, day, feature="sales"):
-    return {indicator(feature, cut=cut, as_of=day): 1 for cut in cuts}
+    return {indicator(feature, cut=cut, since=SINCE, as_of=day): 1 for cut in cuts}
 
 
 def most_transcripts(questions, *, low, high):
@@ -52,5 +53,8 @@ def test_the_same_cuts_again_count_nothing_on_any_day(questions, day, other):
 
 @given(st.integers(-(2**63), 2**63 - 1) | st.none(), DAYS)
 def test_the_name_of_an_indicator_says_of_which_feature_and_cut_it_is(cut, day):
-    assert feature_and_cut(indicator("sales", cut=cut, as_of=day)) == ("sales", "?" if cut is None else str(cut))
+    assert feature_and_cut(indicator("sales", cut=cut, since=SINCE, as_of=day)) == (
+        "sales",
+        "?" if cut is None else str(cut),
+    )
     assert feature_and_cut("ciphertext 00ff@2026-06-30") is None

@@ -16,6 +16,7 @@ from shuiqiao.privacy.model import MILLI, Charge, Revealed, indicator, millibits
 
 BANK, OTHER, THIRD = (MemberId(name) for name in ("bank-a", "bank-b", "bank-c"))
 UNDERWRITING = BUDGETS[Purpose.UNDERWRITING].each
+SINCE = date(2025, 1, 1)
 
 
 def charge(bits=0, *, number=0, row=None, **changes):
@@ -126,8 +127,29 @@ def test_an_account_tells_each_recipient_purpose_and_mode_and_what_is_left():
     }
 
 
+def test_a_credential_fits_the_budget_of_every_recipient_and_purpose_that_was_told_something():
+    """[LEAK-5]: whichever came first."""
+    told = charge(UNDERWRITING.bits - 10, number=1)
+    issued = {"recipient": None, "purpose": None, "mode": None}
+    verify_within(charge(10, number=2, **issued), past=[told])
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*with this answer bank-a would know"):
+        verify_within(charge(11, number=2, **issued), past=[told])
+    # Whoever may only read records has no budget to fit.
+    verify_within(charge(11, number=2, **issued), past=[charge(900, number=1, mode=Mode.DISCLOSE)])
+
+
+def test_the_same_sum_of_other_records_is_a_sum_of_its_own():
+    """[LEAK-3]: who moves the first day asks something else."""
+    days = [{"since": date(2025, month, 1), "as_of": date(2026, 6, 30)} for month in (1, 2)]
+    rows = [{indicator("sales", cut=5, **each): 1} for each in days]
+    account = account_of([charge(1, number=place, row=row) for place, row in enumerate(rows)])
+    assert [line.rank for line in account.lines] == [2]
+    # The cut is the same, and places the feature no finer.
+    assert account.budgets[-1].feature_millibits == MILLI
+
+
 def card(feature, *cuts, day=date(2026, 6, 30)):
-    return {indicator(feature, cut=cut, as_of=day): 5 for cut in cuts}
+    return {indicator(feature, cut=cut, since=SINCE, as_of=day): 5 for cut in cuts}
 
 
 def test_cuts_of_one_feature_are_counted_over_all_days_and_the_same_ones_once():

@@ -105,8 +105,11 @@ class ModelRunner(Protocol):
         """Return the outputs of a model on a taxpayer's records by type; nothing dated after ``as_of`` counts."""
         ...
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], as_of: date) -> Revealed:
-        """Return what outputs of a model reveal at most of a taxpayer as it was on a day."""
+    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
+        """Return what outputs of a model reveal at most of a taxpayer as it was on a day.
+
+        since: the first day of the records that the model runs on.
+        """
         ...
 
     def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
@@ -193,7 +196,9 @@ class Score(AnswerMode):
         """Return the bits of the outputs asked for, and the sum that the model's points are [LEAK-2]."""
         asked = _model_of(message)
         found, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
-        return self._runner(found.form).reveals(content, outputs=asked.outputs, as_of=message.period_to)
+        return self._runner(found.form).reveals(
+            content, outputs=asked.outputs, since=message.period_from, as_of=message.period_to
+        )
 
     def shown_millibits(self, content: bytes) -> None:
         """Show nothing."""
