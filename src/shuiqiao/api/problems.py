@@ -22,7 +22,7 @@ from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client import request_id, tracing
 from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, not_found, problem_of, status_of
-from shuiqiao.client.wire import holds_secret
+from shuiqiao.client.wire import holds_secret, names_secret
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -32,6 +32,9 @@ MAX_FIELDS: Final = 20
 
 MAX_VALUE: Final = 100
 """Characters of a value that are shown again."""
+
+MAX_PIECE: Final = 40
+"""Characters that are shown around the place where a body stops being JSON."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -106,12 +109,15 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 async def _refuse_form(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = [_field(found) for found in error.errors()[:MAX_FIELDS]]
+    body = error.body if isinstance(error.body, str) else ""
+    fields = [_field(found, body=body) for found in error.errors()[:MAX_FIELDS]]
     words = "; ".join(f"{field.field}: {field.message}, sent was {field.value}" for field in fields[:3])
     return response_of(InvalidInput("api.request_invalid", f"the request is not well formed: {words}"), fields=fields)
 
 
-def _field(found: Mapping[str, Any]) -> FieldProblem:
+def _field(found: Mapping[str, Any], *, body: str) -> FieldProblem:
+    if found.get("type") == "json_invalid":
+        return _malformed(found, body=body)
     # A validation error shows the whole object where a field of it is missing; that is not shown again.
     given = found.get("input")
     value = "nothing" if found.get("type") == "missing" else repr(given)
@@ -125,6 +131,16 @@ def _field(found: Mapping[str, Any]) -> FieldProblem:
         message=visible_line(words)[:300],
         value=visible_line(value[:MAX_VALUE]),
     )
+
+
+def _malformed(found: Mapping[str, Any], *, body: str) -> FieldProblem:
+    """Return what is wrong with a body that is no JSON, and the piece of it where its reading stopped."""
+    place = int(found["loc"][1])
+    piece = body[max(0, place - MAX_PIECE // 2) : place + MAX_PIECE // 2]
+    # A piece without its field's name may be of a secret.
+    value = "not shown again" if names_secret(body) else repr(piece)
+    words = f"no JSON at character {place + 1}: {found['ctx']['error']}"
+    return FieldProblem(field="body", message=visible_line(words)[:300], value=visible_line(value)[:MAX_VALUE])
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:

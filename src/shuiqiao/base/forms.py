@@ -16,7 +16,16 @@ _DAY_WORDS: Final = "a day such as 2026-11-30"
 _TAXPAYER_WORDS: Final = "letters A to Z and digits, 32 at most, without spaces"
 _BEGINNING_WORDS: Final = "an id in hexadecimal, or its beginning"
 
+_LEAP_YEAR: Final = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
+
+DAY_FORM: Final = (
+    r"^([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    rf"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)$"
+)
+"""A day of the calendar, ``2026-11-30``: one that its month does not have is refused by its form."""
+
 WORDS: Final = {
+    DAY_FORM.removeprefix("^").removesuffix("$"): "a day of the calendar as YYYY-MM-DD",
     _MEMBER: _MEMBER_WORDS,
     f"{_MEMBER}/[0-9a-f]{{32}}": "MEMBER/ID, the id in 32 hexadecimal digits",
     "[0-9A-Za-z]{1,32}": _TAXPAYER_WORDS,

@@ -22,6 +22,7 @@ from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
     dated,
+    joined,
     print_json,
     progress_on_stderr,
     say,
@@ -241,9 +242,14 @@ def _audit_past(
     from shuiqiao.node.past import AskedMoment, past_of_folder, told_members, told_moment, told_rows
     from shuiqiao.oversight.as_of import Subject
 
-    ledger, asked = _ledger_of(home, genesis=genesis, folder=folder), AskedMoment.from_text(text)
+    ledger, asked = (
+        _ledger_of(home, genesis=genesis, folder=folder),
+        AskedMoment.from_text(text, now_ms=SystemClock().now_ms()),
+    )
     with progress_on_stderr() as progress:
         past = past_of_folder(ledger, asked, progress=progress)
+    if about:
+        past.require_member(about)
     rows = {str(subject): told_rows(past, subject, about=about) for subject in Subject}
     result = {"as_of": text, **told_moment(past), "members": told_members(past), **rows}
     if proofs is not None:
@@ -294,7 +300,8 @@ def _speak_past(result: Mapping[str, Any]) -> None:
     for subject, title in _TITLES.items():
         say(f"{title}: {len(result[subject])}")
         for row in result[subject][:_SHOWN_ROWS]:
-            detail = " ".join(f"{name}={value}" for name, value in row["detail"].items())
+            times = [name for name in row["detail"] if name.endswith("_ms")]
+            detail = joined(dated(row["detail"], *times))
             to = f" -> {row['recipient']}" if row["recipient"] else ""
             say(f"  {row['index']:>8}  {row['id']}{to}  {row['status']}  {detail}")
         if len(result[subject]) > _SHOWN_ROWS:
@@ -307,10 +314,9 @@ def _audit_home(home: Path, *, as_json: bool) -> int:
     from shuiqiao.client.resources.upkeep import AUDIT_LEDGER
     from shuiqiao.client.wire import Nothing
 
-    with progress_on_stderr() as progress:
+    with home_to_read(home) as at_work, progress_on_stderr() as progress:
         progress("replay from genesis 重放审计", 0, None)
-        with home_to_read(home) as at_work:
-            report = at_work.perform(AUDIT_LEDGER, Nothing()).model_dump(mode="json")
+        report = at_work.perform(AUDIT_LEDGER, Nothing()).model_dump(mode="json")
     show(report, as_json=as_json, speak=_speak_audit)
     return EXIT_REFUSED if report["problems"] else EXIT_DONE
 

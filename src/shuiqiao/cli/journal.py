@@ -52,14 +52,12 @@ def journal_list(
 def _end_of_day(text: str) -> int:
     from datetime import date
 
-    from shuiqiao.oversight.as_of import Moment
+    from shuiqiao.oversight.as_of import end_of_day_ms
 
     try:
-        found = Moment.of_day(date.fromisoformat(text)).before_ms
+        return end_of_day_ms(date.fromisoformat(text))
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text[:40]!r} is no day such as 2026-11-30") from error
-    assert found is not None
-    return found
 
 
 @journal_app.command("prove")

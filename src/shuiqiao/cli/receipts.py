@@ -281,7 +281,7 @@ def _claim(claim: Any) -> dict[str, Any]:
 
 def _speak_groups(record: dict[str, Any] | None) -> None:
     for group, content in ({} if record is None else record["groups"]).items():
-        values = " ".join(f"{name}={value}" for name, value in content.items() if name not in {"group", "type"})
+        values = " ".join(f"{name}={joined(value)}" for name, value in content.items() if name not in {"group", "type"})
         say(f"  {group}: {values}")
 
 

@@ -39,6 +39,11 @@ def holds_secret(place: Iterable[object]) -> bool:
     return not _SECRETS.isdisjoint(map(str, place))
 
 
+def names_secret(text: str) -> bool:
+    """Tell whether a text that is no message, for it cannot be read, names a field that holds a secret."""
+    return any(name in text.lower() for name in _SECRETS)
+
+
 def _no_text(value: Any) -> Any:
     """Return what may be a number; JSON Schema takes 3.0 for a whole one, and so does this."""
     if isinstance(value, str | bytes | bool):

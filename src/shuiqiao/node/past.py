@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,15 +46,15 @@ class AskedMoment:
     known: Checkpoint | None = None
 
     @classmethod
-    def from_text(cls, text: str) -> AskedMoment:
+    def from_text(cls, text: str, *, now_ms: int) -> AskedMoment:
         """Return what a day (2026-11-30), a size in leaves, or the path of a kept checkpoint stands for.
 
-        Raises InvalidInput ``node.moment_unclear``, and what ``load_known_checkpoint`` raises.
+        Raises InvalidInput ``node.moment_unclear``, and what ``Moment.of_day`` and ``load_known_checkpoint`` raise.
         """
         if text.isascii() and text.isdigit():
             return cls(moment=Moment(size=int(text)))
         try:
-            return cls(moment=Moment.of_day(date.fromisoformat(text)))
+            day = date.fromisoformat(text)
         except (ValueError, OverflowError) as error:
             path = Path(text)
             if not path.is_file():
@@ -62,23 +62,26 @@ class AskedMoment:
                     "node.moment_unclear",
                     f"{text[:100]!r} is no day such as 2026-11-30, no number of leaves, and no file of a checkpoint",
                 ) from error
-        known = load_known_checkpoint(path)
-        return cls(moment=Moment(size=known.size), known=known)
+            known = load_known_checkpoint(path)
+            return cls(moment=Moment(size=known.size), known=known)
+        return cls(moment=Moment.of_day(day, now_ms=now_ms))
 
 
-def moment_of(*, day: str | None, size: int | None) -> Moment:
+def moment_of(*, day: str | None, size: int | None, now_ms: int) -> Moment:
     """Return the moment that a caller asks for [API-15]: now where neither is named, the earlier one where both are.
 
-    day: of the calendar, such as 2026-11-30.
+    day: of the calendar, such as 2026-11-30. Raises InvalidInput ``oversight.day_not_over``.
     """
-    return Moment(size=size, before_ms=None if day is None else Moment.of_day(date.fromisoformat(day)).before_ms)
+    if day is None:
+        return Moment(size=size, judged_ms=now_ms if size is None else None)
+    return replace(Moment.of_day(date.fromisoformat(day), now_ms=now_ms), size=size)
 
 
 def past_of_folder(ledger: LedgerFolder, asked: AskedMoment, *, progress: Progress = no_progress) -> Past:
     """Return what held in a ledger folder at a moment.
 
-    E.g. ``past_of_folder(LedgerFolder.of_home(home), AskedMoment.from_text("2026-11-30")).height``. Raises what
-    ``StoredLedger`` and ``replay_until`` raise; IntegrityError ``ledger.pin_contradicted``.
+    E.g. ``past_of_folder(LedgerFolder.of_home(home), AskedMoment.from_text("2026-11-30", now_ms=now_ms)).height``.
+    Raises what ``StoredLedger`` and ``replay_until`` raise; IntegrityError ``ledger.pin_contradicted``.
     """
     stored = StoredLedger(ledger)
     try:
@@ -160,7 +163,7 @@ class PastReader:
 
     ::
 
-        reader.at(Moment.of_day(date(2026, 11, 30))).rows(Subject.GIVEN, about="bank-east")
+        reader.at(Moment.of_day(date(2026, 11, 30), now_ms=now_ms)).rows(Subject.GIVEN, about="bank-east")
     """
 
     def __init__(self, engine: LedgerEngine, *, parameters: NetworkParameters) -> None:
@@ -179,7 +182,7 @@ class PastReader:
         try:
             kept = self._kept
             if kept is not None and kept[0] == moment and not self._has_grown(kept):
-                return kept[1]
+                return kept[1].judged(moment)
             blocks = _bounded(self._engine.blocks(from_height=1))
             past = replay_until(blocks, machine=network_machine(self._parameters), moment=moment)
             self._kept = (moment, past)

@@ -1,13 +1,15 @@
 """What held as of a moment gone by: the log is executed again up to it, and the state that comes of it is asked.
 
 Rows say what was live then (consents, anchored batches) and what each bank had been given by then, each with the place
-in the log of the entry that made it so, for which a member gives out the receipt. Times are block times, and so is
-*now*: a consent counts as expired by the time of the last block that is looked at.
+in the log of the entry that made it so, for which a member gives out the receipt. A consent stands as its window says
+at the end of the day that is asked for, today at this moment, whether or not a block is as late as that; as of a size
+in leaves, by the time of the last block within it.
 
 LIMIT: the state is kept in memory while it is executed, as in the audit. What people read at an institution is in its
 journal and not on the ledger; the rows of who was given data say what left an institution.
 
-    past = replay_until(engine.blocks(from_height=1), machine=machine, moment=Moment.of_day(date(2026, 11, 30)))
+    moment = Moment.of_day(date(2026, 11, 30), now_ms=now_ms)
+    past = replay_until(engine.blocks(from_height=1), machine=machine, moment=moment)
     [row.id for row in past.rows(Subject.CONSENTS, about="bank-east")]
 """
 
@@ -15,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import OwnedId, owned_id, split_owned_id
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.contract import GRANT
@@ -29,6 +31,7 @@ from shuiqiao.exchange.contract import DELIVER
 from shuiqiao.exchange.model import RequestStatus, request_key
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.replay.replay import Level, MemoryLedger, replay_block
+from shuiqiao.members.roster import roster
 from shuiqiao.vault.contract import COMMIT, batch_key
 
 if TYPE_CHECKING:
@@ -40,6 +43,11 @@ _TELL_EVERY: Final = 500
 
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 _GIVEN: Final = frozenset({RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED})
+
+
+def end_of_day_ms(day: date) -> int:
+    """Return the end of a day, UTC, in ms; 2026-11-30 is over at 1796083200000."""
+    return (day.toordinal() + 1 - _FIRST_DAY) * MS_PER_DAY
 
 
 class Subject(StrEnum):
@@ -59,11 +67,23 @@ class Moment:
 
     before_ms: int | None = None
     size: int | None = None
+    judged_ms: int | None = field(default=None, compare=False)
+    """At which time windows are judged; None for the time of the last block. It says nothing of which blocks count."""
 
     @classmethod
-    def of_day(cls, day: date) -> Self:
-        """Return the end of a day, UTC."""
-        return cls(before_ms=(day.toordinal() + 1 - _FIRST_DAY) * MS_PER_DAY)
+    def of_day(cls, day: date, *, now_ms: int) -> Self:
+        """Return the end of a day, UTC, or of today this moment.
+
+        Raises InvalidInput ``oversight.day_not_over`` for a day after today: what will hold then nobody knows.
+        """
+        today = datetime.fromtimestamp(now_ms / MS_PER_SECOND, tz=UTC).date()
+        if day > today:
+            raise InvalidInput(
+                "oversight.day_not_over",
+                f"{day.isoformat()} is not over, nor has it begun: today is {today.isoformat()} (UTC)",
+            )
+        end_ms = end_of_day_ms(day)
+        return cls(before_ms=end_ms, judged_ms=min(end_ms - 1, now_ms))
 
     def reaches(self, block: Block) -> bool:
         """Tell whether a block is of before the end of this moment."""
@@ -107,9 +127,10 @@ def _name_of(tx: Transaction) -> OwnedId:
 class Past:
     """The ledger as it stood after a block."""
 
-    def __init__(self, ledger: MemoryLedger, entries: _Entries) -> None:
+    def __init__(self, ledger: MemoryLedger, entries: _Entries, *, judged_ms: int | None = None) -> None:
         self._ledger = ledger
         self._entries = entries
+        self._judged_ms = judged_ms
 
     @property
     def height(self) -> int:
@@ -136,6 +157,17 @@ class Past:
         """The state behind it."""
         return self._ledger.state
 
+    def judged(self, moment: Moment) -> Past:
+        """Return the same past with windows judged at the time of a moment, itself where that is the same."""
+        if moment.judged_ms == self._judged_ms:
+            return self
+        return Past(self._ledger, self._entries, judged_ms=moment.judged_ms)
+
+    def require_member(self, name: str) -> None:
+        """Return if somebody was a member then; raises Denied ``members.unknown``."""
+        if name not in roster(self.state):
+            raise Denied("members.unknown", f"{name[:100]!r} was not a member of this network then")
+
     def rows(self, subject: Subject, *, about: str = "") -> Iterator[PastRow]:
         """Iterate over what held, in the order of the log. about: only where a member is author or recipient."""
         by = {Subject.CONSENTS: self._consents, Subject.ANCHORS: self._anchors, Subject.GIVEN: self._given}[subject]
@@ -145,7 +177,7 @@ class Past:
         for name, (index, time_ms) in self._entries.of[GRANT].items():
             key = grant_key(name)
             grant = grant_from_state(name, self.state.get(key))
-            status = grant.status_at(self.time_ms)
+            status = grant.status_at(self.time_ms if self._judged_ms is None else self._judged_ms)
             if status in {Status.ACTIVE, Status.PAUSED}:
                 detail = {
                     "purpose": str(grant.purpose),
@@ -228,4 +260,4 @@ def replay_until(
             f"no block of this log ends at {moment.size} leaves; the last one before ends at {ledger.size}",
         )
     ledger.begin_block()
-    return Past(ledger, entries)
+    return Past(ledger, entries, judged_ms=moment.judged_ms)

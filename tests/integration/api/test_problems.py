@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 
 import pytest
@@ -11,8 +12,11 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 import shuiqiao
+from api_world import ALL
 from shuiqiao.api.app import peers_app, public_api
 from shuiqiao.api.observing import Metrics, Observing
+from shuiqiao.base.errors import Denied
+from shuiqiao.client.http import IDEMPOTENCY_HEADER
 from shuiqiao.node.peers.acts import OfSize, TwoSizes, encode_wire
 from shuiqiao.node.peers.message import Act
 
@@ -91,3 +95,30 @@ def test_what_nobody_foresaw_is_a_problem_that_says_nothing_and_stands_in_the_lo
     assert (problem["code"], problem["request_id"]) == ("api.failed", answer.headers["x-request-id"])
     assert b"nobody may read" not in answer.content
     assert ("request.failed", "RuntimeError") in [(line["event"], line.get("error_type")) for line in lines]
+
+
+def test_records_are_taken_in_at_a_bureau_alone(offices, tmp_path):
+    path = tmp_path / "grades.csv"
+    path.write_text("uscc,year,grade\n", encoding="utf-8")
+    for name, office in offices.items():
+        running = office.asked.running
+        if name != "bureau":
+            with pytest.raises(Denied, match=r"^node\.role_wrong"):
+                running.ingests.take_in([str(path)], record_type="tax_credit_grade", jobs=running)
+
+
+def test_a_body_that_is_no_json_is_named_with_the_place_and_a_piece_of_it(bureau):
+    def refused(text):
+        headers = {"Authorization": f"Bearer {ALL}", "Content-Type": "application/json"}
+        headers[IDEMPOTENCY_HEADER] = token_hex(16)
+        answer = bureau.public.post("/api/v1/past/usage/searches", content=text, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "api.request_invalid")
+        return answer.json()
+
+    told = refused('{"taxpayer": 91440300MA5LEAKME7' + "9" * 4_000)
+    assert (told["fields"][0]["field"], "{}" in told["detail"]) == ("body", False)
+    assert "91440300" in told["fields"][0]["value"]
+    assert len(told["fields"][0]["value"]) < 60
+    assert "no JSON at character" in told["detail"]
+    secret = refused('{"password": "hunter-two-hunter", "x": }')
+    assert "hunter" not in str(secret)

@@ -35,6 +35,12 @@ def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(he
     files = [init(member, "--network", "delta").json["member_file"] for member in FOUNDERS]
     again = init("bureau", "--network", "delta")
     assert (again.code, again.json["error"]["code"]) == (1, "node.home_prepared")
+    served = call("serve", "--home", tmp_path / "bureau")
+    assert (served.code, served.json["error"]["code"]) == (1, "node.home_prepared")
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"members": []}', encoding="utf-8")
+    refused = call("init", "--home", tmp_path / "bureau", "--genesis", wrong)
+    assert (refused.code != 0, str(wrong) in refused.json["error"]["message"]) == (True, True), refused.out
     genesis = tmp_path / "genesis.json"
     words = ("--network", "delta", "--writer", "bureau", "--witness", "watch", "--quorum", "1", "--out", genesis)
     made = call("members", "genesis", *files, *words)

@@ -131,6 +131,7 @@ def test_it_runs_until_it_is_stopped_and_shows_figures(outside):
         (("--follow", "http://x", "--genesis", "genesis.json", "--pin", "zz"), "cli.usage_wrong"),
         (("--follow", "http://127.0.0.1:1", "--genesis", "genesis.json", "--once"), "client.unreachable"),
         (("--as-of", "soon", "--genesis", "genesis.json"), "node.moment_unclear"),
+        (("--as-of", "2999-01-01", "--genesis", "genesis.json"), "oversight.day_not_over"),
     ],
 )
 def test_what_cannot_be_followed_is_said(outside, here, words, code):

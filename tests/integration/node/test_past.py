@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +12,7 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.exchange.model import RequestStatus
 from shuiqiao.ledger.checkpoints.signed_note import read_checkpoint
 from shuiqiao.node.home.ledger_folder import LedgerFolder
-from shuiqiao.node.past import AskedMoment, PastReader, past_of_folder, prove_rows, told_members
+from shuiqiao.node.past import AskedMoment, PastReader, moment_of, past_of_folder, prove_rows, told_members
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.as_of import Moment, Subject
 from shuiqiao.sandbox.scenario.consortium import BUREAU, REGULATOR, home_of
@@ -49,8 +49,12 @@ def ledger_of(story, member=BUREAU):
     return LedgerFolder.of_home(home_of(story["folder"], member))
 
 
+def now_ms(story):
+    return story["moments"]["expired"][0]
+
+
 def at(story, text, member=BUREAU):
-    return past_of_folder(ledger_of(story, member), AskedMoment.from_text(str(text)))
+    return past_of_folder(ledger_of(story, member), AskedMoment.from_text(str(text), now_ms=now_ms(story)))
 
 
 def ids(past, subject, about=""):
@@ -87,9 +91,39 @@ def test_a_day_is_looked_at_to_its_end_and_a_consent_expires_by_block_time(story
     assert (before.height, ids(before, Subject.ANCHORS)) == (0, [])
 
 
+def test_a_consent_stands_as_its_window_says_though_no_block_came_since(story):
+    begun = story["moments"]["later"][0]
+    day = datetime.fromtimestamp((begun + 2 * MS_PER_DAY) / 1000, tz=UTC).date()
+    asked = AskedMoment.from_text(day.isoformat(), now_ms=begun + 4 * MS_PER_DAY)
+    past = past_of_folder(ledger_of(story), asked)
+    assert past.time_ms <= begun, "nothing was written since"
+    assert (story["consent"] in ids(past, Subject.CONSENTS), story["later"] in ids(past, Subject.CONSENTS)) == (
+        False,
+        True,
+    )
+    [waiting] = past.rows(Subject.CONSENTS)
+    before = past.judged(Moment(judged_ms=begun))
+    assert set(ids(before, Subject.CONSENTS)) == {story["consent"], waiting.id}
+    assert past.judged(asked.moment) is past
+
+
+def test_a_day_to_come_and_a_member_that_is_none_are_refused(story):
+    today = datetime.fromtimestamp(now_ms(story) / 1000, tz=UTC).date()
+    tomorrow = today + timedelta(days=1)
+    with pytest.raises(ShuiqiaoError, match=r"^oversight\.day_not_over") as caught:
+        at(story, tomorrow)
+    assert (tomorrow.isoformat() in caught.value.message, today.isoformat() in caught.value.message) == (True, True)
+    with pytest.raises(ShuiqiaoError, match=r"^oversight\.day_not_over"):
+        moment_of(day=tomorrow.isoformat(), size=None, now_ms=now_ms(story))
+    past = at(story, today)
+    past.require_member(story["bank"])
+    with pytest.raises(ShuiqiaoError, match=r"^members\.unknown"):
+        past.require_member("nobody")
+
+
 def test_a_kept_checkpoint_is_compared_and_its_state_proven(story, tmp_path):
     ledger = ledger_of(story)
-    asked = AskedMoment.from_text(str(story["folder"] / "answered.note"))
+    asked = AskedMoment.from_text(str(story["folder"] / "answered.note"), now_ms=now_ms(story))
     past = past_of_folder(ledger, asked)
     rows = [*past.rows(Subject.CONSENTS), *past.rows(Subject.GIVEN)]
     verifier = ReceiptVerifier.from_genesis(genesis=home_of(story["folder"], BUREAU).genesis, home=None)
@@ -103,7 +137,7 @@ def test_a_kept_checkpoint_is_compared_and_its_state_proven(story, tmp_path):
     other = asked.known.note.replace(b"\n%d\n" % forged.size, b"\n%d\n" % story["moments"]["later"][1].size)
     (tmp_path / "forged").write_bytes(other)
     with pytest.raises(ShuiqiaoError, match=r"^ledger\.pin_contradicted"):
-        past_of_folder(ledger, AskedMoment.from_text(str(tmp_path / "forged")))
+        past_of_folder(ledger, AskedMoment.from_text(str(tmp_path / "forged"), now_ms=now_ms(story)))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +156,7 @@ def test_a_server_keeps_the_last_answer_until_the_log_has_more_of_that_moment(tm
     with worlds.open_solo(home, clock) as node:
         reader = PastReader(node.engine, parameters=node.parameters)
         node.outbox.submit("anchor.commit", worlds.anchor_body(bytes(16)))
-        today = Moment.of_day(datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC).date())
+        today = Moment.of_day(datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC).date(), now_ms=clock.now_ms())
         first = reader.at(today)
         assert reader.at(today) is first
         node.outbox.submit("anchor.commit", worlds.anchor_body(bytes([1] * 16)))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.exchange.model import UsageEntry
     from shuiqiao.node.server import RunningInstitution
-    from shuiqiao.oversight.as_of import PastRow
+    from shuiqiao.oversight.as_of import Past, PastRow
 
 oversight = Routes("oversight")
 
@@ -108,9 +108,7 @@ def list_past_members(
     cursor: Cursor | None = None,
 ) -> MemberPage:
     """List who was a member as of a day or a checkpoint, by id."""
-    rows = [
-        row for row in told_members(running.past.at(moment_of(day=day, size=size))) if row["member"] > (cursor or "")
-    ]
+    rows = [row for row in told_members(_past(running, day=day, size=size)) if row["member"] > (cursor or "")]
     found, following = first_rows([MemberRecord(**row) for row in rows], limit=limit)
     return MemberPage(items=found, next=found[-1].member if following else None)
 
@@ -127,7 +125,7 @@ def list_past_usage(asked: PastUseQuery, running: Running, caller: Caller) -> Pa
     with journaled(running, caller, act=LIST_USES.act, subject=f"taxpayer/{asked.taxpayer}"):
         institution = running.institution
         uses = {use.request: use for use in institution.provider.usage_account(Uscc(asked.taxpayer))}
-        past, first = running.past.at(moment_of(day=asked.day, size=asked.size)), int(asked.cursor or 0)
+        past, first = _past(running, day=asked.day, size=asked.size), int(asked.cursor or 0)
         given = past.rows(Subject.GIVEN, about=institution.member)
         found = sorted((row for row in given if row.id in uses and row.index >= first), key=lambda row: row.index)
         rows, following = _proven_page(running, found, limit=asked.limit, proof=asked.proof)
@@ -139,6 +137,11 @@ def list_past_usage(asked: PastUseQuery, running: Running, caller: Caller) -> Pa
             root=past.root.hex(),
             time_ms=past.time_ms,
         )
+
+
+def _past(running: RunningInstitution, *, day: str | None, size: int | None) -> Past:
+    """Return what held at the moment that is asked for; today is that of the clock or the newest block, the later."""
+    return running.past.at(moment_of(day=day, size=size, now_ms=running.institution.outbox.latest_ms()))
 
 
 def _past_use(use: UsageEntry, row: PastRow, *, receipt: str | None) -> PastUse:
@@ -157,7 +160,9 @@ def _past_use(use: UsageEntry, row: PastRow, *, receipt: str | None) -> PastUse:
     )
 
 
-@oversight.get("/past/{subject}", permission="oversight.read", codes=(*PAST_CODES, "ledger.quorum_not_reached"))
+@oversight.get(
+    "/past/{subject}", permission="oversight.read", codes=(*PAST_CODES, "members.unknown", "ledger.quorum_not_reached")
+)
 def list_past(
     subject: PastSubject,
     running: Running,
@@ -169,7 +174,9 @@ def list_past(
     cursor: Place | None = None,
 ) -> PastPage:
     """List the consents and anchors that were live, or what banks had been given, as of a day or a checkpoint."""
-    past = running.past.at(moment_of(day=day, size=size))
+    past = _past(running, day=day, size=size)
+    if about:
+        past.require_member(about)
     first = int(cursor or 0)
     found = sorted((row for row in past.rows(subject, about=about) if row.index >= first), key=lambda row: row.index)
     rows, following = _proven_page(running, found, limit=limit, proof=proof)

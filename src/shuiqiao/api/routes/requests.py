@@ -10,11 +10,11 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
 from shuiqiao.api.routes.consents import Owner, OwnId
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
+from shuiqiao.base.forms import DAY_FORM
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
 from shuiqiao.client.resources.leakage import READ_LEAKAGE, LeakageQuestion, LeakageRecord
 from shuiqiao.client.resources.requests import (
-    DAY_FORM,
     LIST_REQUESTS,
     LIST_USES,
     READ_REQUEST,
@@ -34,7 +34,7 @@ Day = Annotated[
     str | None, Query(pattern=DAY_FORM, description="As of the end of this day (UTC)", examples=["2026-11-30"])
 ]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
-PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
+PAST_CODES: Final = ("oversight.day_not_over", "ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 PROVEN_CODES: Final = (*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached")
 
 

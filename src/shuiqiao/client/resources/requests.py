@@ -6,20 +6,13 @@ from typing import Annotated, Final
 
 from pydantic import StringConstraints
 
+from shuiqiao.base.forms import DAY_FORM
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
-_LEAP_YEAR: Final = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
-
 REQUEST_FORM: Final = r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$"
 """A request by the bank that asked and its id; a list of requests goes on after one."""
-
-DAY_FORM: Final = (
-    r"^([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
-    rf"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)$"
-)
-"""A day of the calendar, ``2026-11-30``: one that its month does not have is refused by its form."""
 
 _REQUEST = {
     "request": "first-bank/" + "7a" * 16,

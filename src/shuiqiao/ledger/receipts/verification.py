@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.transactions.kinds import KindTable
 
 _SHOWN_HEX = 16
+_SHOWN_CHARACTERS = 300
+"""Of a value of the state in a sentence; the whole of it stands in the result as JSON."""
 
 
 class SignerEvidence(StrEnum):
@@ -174,13 +176,29 @@ _SIGNER_SENTENCES_ZH = {
 def _state_sentence(claim: StateClaim) -> str:
     if claim.value is None:
         return f"At this checkpoint the ledger's state holds nothing under {claim.key}."
-    return f"At this checkpoint the ledger's state holds {claim.value.hex()} under {claim.key}."
+    return f"At this checkpoint the ledger's state holds {_value_words(claim)} under {claim.key}."
 
 
 def _state_sentence_zh(claim: StateClaim) -> str:
     if claim.value is None:
         return f"在该检查点，账本状态中没有 {claim.key}。"
-    return f"在该检查点，账本状态中 {claim.key} 的值为 {claim.value.hex()}。"
+    return f"在该检查点，账本状态中 {claim.key} 的值为 {_value_words(claim)}。"
+
+
+def _value_words(claim: StateClaim) -> str:
+    """Return a value of the state as a person reads it; of bytes, and of what is long, the beginning."""
+    words = _words_of(_decode_value(claim))
+    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}..."
+
+
+def _words_of(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex() if len(value.hex()) <= _SHOWN_HEX else f"{value.hex()[:_SHOWN_HEX]}..."
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_words_of(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_words_of, value)) + "]"
+    return "-" if value is None else str(value)
 
 
 def verify_receipt(

@@ -29,7 +29,7 @@ from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
 from shuiqiao.members.model import VALIDATOR_POWER, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
-from shuiqiao.node.home.settings import DEFAULT_LISTEN, Home, NodeSettings, encode_settings
+from shuiqiao.node.home.settings import DEFAULT_LISTEN, Home, NodeSettings, encode_settings, home_prepared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,11 +213,7 @@ def prepare_home(
     if home.settings.exists():
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
     if home.member_file.exists():
-        raise Conflict(
-            "node.home_prepared",
-            f"{home.folder} has keys already, which wait for the genesis of a network",
-            next_step=f"shuiqiao init --home {home.folder} --genesis genesis.json",
-        )
+        raise home_prepared(home)
     try:
         home.folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
         # Everything in a home is its owner's alone from the first byte, also in a folder that was there before.

@@ -17,7 +17,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.environment import DATABASE_URL_VARIABLE
-from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.wire import MemberName
@@ -184,12 +184,25 @@ def encode_settings(settings: NodeSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
+def home_prepared(home: Home) -> Conflict:
+    """Return the refusal of a founding member's home that has its keys and waits for the genesis."""
+    return Conflict(
+        "node.home_prepared",
+        f"{home.folder} has keys already, which wait for the genesis of a network",
+        next_step=f"shuiqiao init --home {home.folder} --genesis genesis.json",
+    )
+
+
 def load_settings(home: Home) -> NodeSettings:
-    """Read node.toml; raises Unavailable ``node.home_missing`` or InvalidInput ``node.settings_invalid``.
+    """Read node.toml; raises Unavailable ``node.home_missing``, InvalidInput ``node.settings_invalid``.
+
+    Conflict ``node.home_prepared`` for a home without its genesis yet.
 
     A file beyond MAX_SETTINGS_BYTES is refused whole: half of it might be valid and mean something else.
     """
     if not home.settings.is_file():
+        if home.member_file.exists():
+            raise home_prepared(home)
         raise Unavailable(
             "node.home_missing",
             f"{home.folder} is not a home: it has no node.toml",
@@ -227,16 +240,23 @@ def _toml(value: object) -> str:
 
 
 def load_genesis(path: Path) -> bytes:
-    """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
+    """Return genesis bytes from a file.
+
+    Raises Unavailable ``node.genesis_missing``, and what ``decode_genesis`` raises, with the file named.
+    """
     try:
         # An editor's byte order mark is none of the bytes whose hash is the network's id.
-        return read_regular(path, max_bytes=MAX_GENESIS_BYTES).removeprefix(codecs.BOM_UTF8)
+        data = read_regular(path, max_bytes=MAX_GENESIS_BYTES).removeprefix(codecs.BOM_UTF8)
+        decode_genesis(data)
+    except InvalidInput as error:
+        raise error.within(f"the genesis {path}") from error
     except OSError as error:
         raise Unavailable(
             "node.genesis_missing",
             f"the genesis {path} cannot be read: {error.strerror}",
             next_step="name the network's public genesis.json with --genesis",
         ) from error
+    return data
 
 
 def require_member(settings: NodeSettings, genesis: bytes) -> None:

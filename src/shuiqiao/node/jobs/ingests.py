@@ -22,6 +22,8 @@ from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id
 from shuiqiao.client.resources.own_files import path_of
+from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.jobs.model import ENDED, MAX_PARAMETERS_BYTES, JobInterrupted, JobKind
 from shuiqiao.standards.readers.source import open_source
 
@@ -138,8 +140,9 @@ class IngestJobs:
     def require_readable(self, files: Iterable[Path], *, record_type: str | None) -> None:
         """Return if files are of records, as far as their beginnings show; raises what ``open_source`` raises.
 
-        What is refused here need not become a job.
+        What is refused here need not become a job. Raises Denied ``node.role_wrong`` where no records are taken in.
         """
+        require_role(self._institution.settings, Role.TAX_BUREAU)
         catalogue = self._institution.catalogue
         known = None if record_type is None else catalogue.get(record_type)
         for path in files:

@@ -30,14 +30,23 @@ STOP_TIMEOUT_S = 15.0
 START_TIMEOUT_S = 40.0
 """How long a process may take to answer after it was started, in seconds."""
 
+WORKING_SHARE = 0.05
+"""Of the time that it is given: a process that used so much processor time meanwhile goes on, on a slow machine too."""
+
+MAX_WINDOWS = 15
+"""How often a process that goes on is given the same time again before it counts as one that never answers."""
+
 _POLL_S = 0.05
 _TAIL_BYTES = 2_000
 _ERROR_LINES = 3
 """A command that ends with an error says it on one of its last lines, and on the next one what to do about it."""
 
+_PROC = Path("/proc")
 _MAX_RECORD_BYTES = 1_000
 _STATE_FIELD = 0
 _BEGAN_FIELD = 19
+_WORKED_FIELDS = slice(11, 13)
+"""Of user and system, in clock ticks."""
 
 
 class RecordedProcess:
@@ -115,17 +124,29 @@ class RecordedProcess:
     def wait_until(self, look: Callable[[], object], *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return once a look at what it does succeeds.
 
-        Raises Unavailable ``node.process_ended``, ``node.process_too_slow``.
+        timeout_s: without an answer or work on it; a process that goes on working is given as much again. Raises
+        Unavailable ``node.process_ended``, ``node.process_too_slow``.
         """
-        end = time.monotonic() + timeout_s
+        windows = MAX_WINDOWS
+        end, worked_s = time.monotonic() + timeout_s, self.worked_s()
         while True:
             try:
                 look()
             except ShuiqiaoError as error:
-                self._require_hope(error, timeout_s=timeout_s, is_late=time.monotonic() > end)
+                is_late = time.monotonic() > end
+                if is_late and windows > 1 and self.worked_s() - worked_s > timeout_s * WORKING_SHARE:
+                    windows, is_late = windows - 1, False
+                    end, worked_s = time.monotonic() + timeout_s, self.worked_s()
+                self._require_hope(error, timeout_s=timeout_s, is_late=is_late)
                 time.sleep(_POLL_S)
             else:
                 return
+
+    def worked_s(self) -> float:
+        """Return the processor time that it used, in seconds; 0 where it does not run or the system does not say."""
+        pid = self.pid
+        fields = [] if pid is None else _stat_fields(pid)
+        return sum(map(int, fields[_WORKED_FIELDS])) / os.sysconf("SC_CLK_TCK")
 
     def _require_hope(self, error: ShuiqiaoError, *, timeout_s: float, is_late: bool) -> None:
         if self.pid is None:
@@ -181,14 +202,18 @@ def _began(pid: int) -> str:
 
     LIMIT: without /proc (not Linux) any process of this id counts, whichever began it.
     """
-    proc = Path("/proc")
-    if not (proc / "self" / "stat").exists():
+    if not (_PROC / "self" / "stat").exists():
         return "unknown" if _is_there(pid) else ""
+    fields = _stat_fields(pid)
+    return "" if not fields or fields[_STATE_FIELD] in {"Z", "X"} else fields[_BEGAN_FIELD]
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return what the system tells of a process, from its state on; empty where it has none or tells nothing."""
     try:
-        fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[_STATE_FIELD] in {"Z", "X"} else fields[_BEGAN_FIELD]
+        return []
 
 
 def _is_there(pid: int) -> bool:

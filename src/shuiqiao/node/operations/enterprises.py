@@ -211,7 +211,7 @@ def _given_until(institution: Institution, asked: UseQuery, *, past: PastReader)
     from shuiqiao.node.past import moment_of
     from shuiqiao.oversight.as_of import Subject
 
-    found = past.at(moment_of(day=asked.day, size=asked.size))
+    found = past.at(moment_of(day=asked.day, size=asked.size, now_ms=institution.outbox.latest_ms()))
     return {row.id: row for row in found.rows(Subject.GIVEN, about=institution.member)}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.progress import Progress
 
 READY_TIMEOUT_S: Final = 120.0
-"""How long all servers together may take to answer, in seconds: five programs are loaded at once."""
+"""How long a server may take to answer without working on it, in seconds: five programs are loaded at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -52,7 +52,11 @@ def past(bureau, subject, **asked):
 def test_what_held_is_listed_by_pages_and_names_the_entries_that_made_it_so(bureau):
     now = past(bureau, "anchors")
     assert {"tax_credit_grade"} <= {row.detail["standard"].partition("@")[0] for row in now.items}
-    assert past(bureau, "anchors", day=str(TODAY + timedelta(days=1))).items == now.items
+    assert past(bureau, "anchors", day=str(TODAY)).items == now.items
+    for path in ("anchors", "members"):
+        early = bureau.get(f"/api/v1/past/{path}", day=str(date.max))
+        assert (early.status_code, early.json()["code"]) == (400, "oversight.day_not_over")
+        assert (str(date.max) in early.json()["detail"], str(TODAY) in early.json()["detail"]) == (True, True)
     first = now.items[0]
     assert past(bureau, "anchors", size=first.index).items == ()
     found, cursor = [], {}
@@ -65,12 +69,15 @@ def test_what_held_is_listed_by_pages_and_names_the_entries_that_made_it_so(bure
     assert tuple(found) == now.items
     receipt = bureau.get(f"/api/v1/ledger/entries/{first.index}/receipt")
     assert receipt.status_code == 200
-    assert past(bureau, "anchors", about="nobody").items == ()
+    unknown = bureau.get("/api/v1/past/anchors", about="nobody")
+    assert unknown.json()["code"] == "members.unknown"
+    assert past(bureau, "anchors", about="bureau").items == now.items
     assert past(bureau, "anchors", day="1000-02-28").height == 0
-    members = MemberPage.model_validate_json(bureau.get("/api/v1/past/members", day=str(date.max)).content)
+    members = MemberPage.model_validate_json(bureau.get("/api/v1/past/members", day=str(TODAY)).content)
     assert [row.member for row in members.items] == ["bureau"]
     for day in ("0", "2026-13-01", "2026-1-1", "0001-01-01", "today"):
         refused = bureau.get("/api/v1/past/anchors", day=day)
         assert (day, refused.status_code, refused.json()["code"]) == (day, 400, "api.request_invalid")
+        assert "YYYY-MM-DD" in refused.json()["detail"]
     between = bureau.get("/api/v1/past/anchors", size=first.index + 1)
     assert (between.status_code, between.json()["code"]) == (404, "ledger.size_unknown")

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from shuiqiao.client.resources.requests import DAY_FORM
+from shuiqiao.base.forms import DAY_FORM
 
 
 def is_of_calendar(year, month, day):

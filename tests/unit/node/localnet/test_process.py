@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,45 @@ def test_a_process_lives_on_until_it_is_asked_to_end(folder):
 def test_another_process_of_the_same_id_is_not_taken_for_ours(folder):
     (folder.run / "aa.ledger.pid").write_text(json.dumps({"pid": os.getpid(), "began": "1"}))
     assert RecordedProcess(folder.run, name="aa.ledger").pid is None
+
+
+BUSY = """
+import pathlib, sys, time
+while time.process_time() < 0.5:
+    pass
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+def test_a_process_that_goes_on_working_is_waited_for_beyond_its_time(tmp_path):
+    process, worked, looks = RecordedProcess(tmp_path, name="node"), tmp_path / "worked", []
+
+    def look():
+        end = time.monotonic() + PATIENCE_S
+        while not worked.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        looks.append(process.worked_s())
+        if len(looks) < 2:
+            raise Unavailable("node.process_ended", "not yet")
+
+    process.start([sys.executable, "-c", BUSY, str(worked)])
+    try:
+        process.wait_until(look, timeout_s=0.01)
+        assert looks[0] >= 0.4
+    finally:
+        process.kill()
+    assert process.worked_s() == 0
+
+
+def test_a_process_that_does_nothing_is_not_waited_for(tmp_path):
+    process = RecordedProcess(tmp_path, name="node")
+    process.start(SLEEP)
+
+    def look():
+        raise Unavailable("node.control_unreachable", "nobody answers")
+
+    try:
+        assert code_of(Unavailable, lambda: process.wait_until(look, timeout_s=0.05)) == "node.process_too_slow"
+    finally:
+        process.kill()
