@@ -224,7 +224,7 @@ def test_products_are_shown_and_models_registered(bank):
     shown = bank.get(f"/api/v1/models/{model[:12]}", token=maker).json()
     assert (shown["products"], shown["model_card"]["metrics"]["auc"]) == ([PRODUCT], "0.71")
     assert post(bank, "/models/uses", {"product": PRODUCT, "model": None}).json()["model"] is None
-    assert [row["model"] for row in bank.get("/api/v1/products", token=maker).json()["items"]] == [None, None]
+    assert [row["model"] for row in bank.get("/api/v1/products", token=maker).json()["items"]] == [None] * 3
     assert [row["digest"] for row in bank.get("/api/v1/models").json()["items"]] == [model]
     for amiss, code in (("{}", "credit.scorecard_malformed"), (given["scorecard"][:-1], "base.json_malformed")):
         refused = post(bank, "/models", {**given, "scorecard": amiss, "ks": "0.3"}, token=maker)
