@@ -113,17 +113,23 @@ def read_ledger_model(institution: Institution, asked: api.LedgerModelQuestion) 
             findings=report.findings,
             made_ms=report.made_ms,
         )
-    content = _text_of(registry.content(model) or b"", form=ModelForm(record.form))
+    content = content_text(registry.content(model) or b"", form=ModelForm(record.form))
     return api.LedgerModelFile(**dict(record), content=content, report=told)
 
 
-def _text_of(content: bytes, *, form: ModelForm) -> str:
-    """Return what of a content is read by people: of encrypted weights which indicators there are."""
+def content_text(content: bytes, *, form: ModelForm) -> str:
+    """Return what of a content is read by people: of encrypted weights which indicators there are.
+
+    What is no text is written as escapes: a reviewer reads what is to be rejected, too.
+    """
     if form is ModelForm.SCORECARD or not content:
-        return content.decode()
+        return content.decode(errors="backslashreplace")
     from shuiqiao.credit.blind_content import decode_blind
 
-    found = decode_blind(content)
+    try:
+        found = decode_blind(content)
+    except InvalidInput as error:
+        return error.message
     features = [{"cuts": list(each.cuts), "name": each.name} for each in found.features]
     return encode_json({"features": features, "format": found.format, "weights": len(found.weights)}).decode()
 
