@@ -34,7 +34,7 @@ from shuiqiao.cli.enterprise_device import (
 )
 from shuiqiao.cli.home import well_formed
 from shuiqiao.cli.options import Json, OutputChoice
-from shuiqiao.cli.output import dated, say_rows, show, show_list, warn
+from shuiqiao.cli.output import dated, local_minute, say_rows, show, show_list, warn
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -309,6 +309,8 @@ def _read(draft: ConsentArtefact, *, ask: bool) -> None:
 
     words = consent_text(draft)
     typer.echo(f"{words.zh}\n{words.en}", err=True)
+    begins, ends = (local_minute(each) for each in (draft.valid_from_ms, draft.valid_to_ms))
+    typer.echo(f"有效期按本机时间 valid, in the time of this device: {begins} - {ends}", err=True)
     if ask and sys.stdin.isatty() and not typer.confirm("Sign this? 是否签署?", err=True):
         raise Denied("cli.consent_not_signed", "the consent was read and not signed: nothing was sent")
 

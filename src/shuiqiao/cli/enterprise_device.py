@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from shuiqiao.base.environment import ENTERPRISE_KEY_VARIABLE
+from shuiqiao.base.errors import Denied, Unavailable
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -46,6 +47,8 @@ def open_device(key: Path) -> EnterpriseDevice:
     """Return the device of a key file, its passphrase asked for; raises as ``EnterpriseDevice.open``."""
     from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
 
+    if not key.is_file():
+        raise Unavailable("cli.key_file_missing", f"there is no key file {key}")
     return EnterpriseDevice.open(KeyPlace(key), passphrase=key_passphrase())
 
 
@@ -53,7 +56,6 @@ def key_passphrase(*, is_new: bool = False) -> bytes:
     """Return the passphrase of the key file: that of a named file, else typed; a new one twice."""
     import getpass
 
-    from shuiqiao.base.errors import Unavailable
     from shuiqiao.node.home.keys import named_new_passphrase, named_passphrase, require_long
 
     named = named_new_passphrase() if is_new else named_passphrase()
@@ -84,14 +86,25 @@ class Addresses:
 
 @contextmanager
 def session_of(device: EnterpriseDevice, at: Addresses, *, consent: OwnedId | None) -> Generator[HttpClient]:
-    """Give a session at the bureau, or at a bank by the key of a consent."""
+    """Give a session at the bureau, or at a bank by the key of a consent; what is not the enterprise's is said so."""
+    from shuiqiao.client.enterprise import own_things
+
     if at.bank is None:
-        with device.at_bureau(at.bureau) as session:
+        with own_things(), device.at_bureau(at.bureau) as session:
             yield session
         return
     if consent is None:
         raise typer.BadParameter("at a bank you prove a consent: name it with --consent")
-    with device.at_bank(at.bank, consent=consent) as session:
+    with own_things(), ExitStack() as stack:
+        try:
+            session = stack.enter_context(device.at_bank(at.bank, consent=consent, patience_s=0))
+        except Denied as error:
+            if error.code != "node.login_refused":
+                raise
+            # Where the bureau is away nobody can tell; the bank may hear of the consent soon.
+            with suppress(Unavailable):
+                device.require_for(at.bank, consent=consent, bureau=at.bureau)
+            session = stack.enter_context(device.at_bank(at.bank, consent=consent))
         yield session
 
 

@@ -276,7 +276,7 @@ def _answers(suite: SuiteChoice) -> _Asked:
             asked,
             member=_ask("Id of this institution, e.g. bank-east 成员编号", check=require_member_id),
             role=RoleChoice(_choose("What it is 角色", [*RoleChoice])),
-            name=_ask("Its name in English", check=require_shown_name),
+            name=_ask("Its name in English 英文名称", check=require_shown_name),
             name_zh=_ask("Its name in Chinese 中文名称", check=require_shown_name),
         )
     if choice == "2":
@@ -285,11 +285,17 @@ def _answers(suite: SuiteChoice) -> _Asked:
         asked = replace(asked, network=network, suite=SuiteChoice(chosen))
     if choice in {"2", "4"}:
         asked = replace(
-            asked, p2p=_ask("A validator's address for others' nodes, host:port; or nothing", default="") or None
+            asked,
+            p2p=_ask("A validator's address for others' nodes, host:port; or nothing 验证节点地址,可留空", default="")
+            or None,
         )
     if choice in {"3", "4"}:
-        listed = _listed("Others' servers, e.g. bureau=https://host:port, with commas between; or nothing")
-        files = _listed("Member files of the other validators, with commas between; or nothing")
+        listed = _listed(
+            "Others' servers, e.g. bureau=https://host:port, with commas between; or nothing 其他成员的服务地址,可留空"
+        )
+        files = _listed(
+            "Member files of the other validators, with commas between; or nothing 其他验证成员的文件,可留空"
+        )
         asked = replace(asked, peers=listed, member_files=tuple(map(Path, files)))
     return asked
 

@@ -133,6 +133,14 @@ def dated(row: Mapping[str, Any], *fields: str) -> dict[str, Any]:
     }
 
 
+def local_minute(milliseconds: int) -> str:
+    """Return a moment by the clock of this device with its offset, ``2026-11-30 08:00+08:00``."""
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC).astimezone()
+    return moment.isoformat(" ", "minutes")
+
+
 def show(result: Mapping[str, Any], *, as_json: bool, speak: Callable[[Mapping[str, Any]], None] = say_rows) -> None:
     """Show a result: as one JSON object, or in words."""
     if as_json:

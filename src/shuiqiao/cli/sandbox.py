@@ -65,6 +65,8 @@ def sandbox_up(
     with progress_on_stderr() as progress:
         is_new = make_or_find(place, wanted, progress=progress)
         sandbox = Sandbox(place)
+        # Log-ins are shown by the first start that comes to its end.
+        is_new = is_new or not sandbox.plan.has_records
         started = sandbox.start(clock=SystemClock(), progress=progress)
     found = sandbox.status()
     if json:
@@ -177,7 +179,9 @@ def _speak_up(sandbox: Sandbox, found: Sequence[InstitutionStatus], *, started: 
                 say(f"{each.member:12} {user.user:24} {user.password}{factor}")
     say()
     _speak_taxpayers(sandbox)
-    say(f"accounts     {sandbox.folder.accounts}")
+    if is_new:
+        say("models       none is in use at the banks: applications wait for one 银行尚无在用模型,申请将等待")
+    say(f"accounts     {sandbox.folder.accounts}  (log-ins, passwords, second factors 登录信息、口令与双因素)")
     say(f"stop         shuiqiao sandbox down --dir {sandbox.folder.folder}")
 
 

@@ -172,7 +172,7 @@ def users_login(
     json: Json = False,
 ) -> None:
     """Log in with a password and write the token to a file 登录."""
-    from shuiqiao.base.clock import iso_from_ms
+    from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
     from shuiqiao.base.durable import replace_file
     from shuiqiao.client.resources.sessions import LOG_IN_USER, UserProof
 
@@ -180,7 +180,11 @@ def users_login(
         proof = UserProof(name=name, password=_password(), code=second_factor_code(code_file))
         issued = at_work.perform(LOG_IN_USER, proof)
     replace_file(to, issued.token.encode(), mode=0o600)
-    show({"user": name, "token_file": str(to), "ends": iso_from_ms(issued.ends_ms)}, as_json=json)
+    minutes = issued.idle_ms // (60 * MS_PER_SECOND)
+    result = {"user": name, "token_file": str(to), "ends": iso_from_ms(issued.ends_ms), "ends_unused_min": minutes}
+    show(result, as_json=json)
+    if not json:
+        say(f"a token that is not used for {minutes} minutes ends earlier 令牌 {minutes} 分钟未使用即失效")
 
 
 @users_app.command("password")

@@ -7,6 +7,7 @@ crash shows none twice.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -18,6 +19,7 @@ from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.client.enterprise import BANK_PATIENCE_S, PAUSE_S
 from shuiqiao.client.resources.own import ISSUE_OWN_CREDENTIALS, CredentialRequest, IssuedCopies
 from shuiqiao.client.resources.presentations import (
     ASK_PRESENTATION,
@@ -156,7 +158,16 @@ class CredentialWallet:
         )
         copies[fresh[0]] = msgspec.structs.replace(copy, shown_to=f"{body.bank}/{body.product}")
         self._save(copies)
-        return bank.perform(SHOW_CREDENTIAL, Presentation(request=asked.raw.hex(), presentation=presentation))
+        shown = Presentation(request=asked.raw.hex(), presentation=presentation)
+        until = time.monotonic() + BANK_PATIENCE_S
+        while True:
+            try:
+                return bank.perform(SHOW_CREDENTIAL, shown)
+            except Unavailable as error:
+                # A copy that was issued just now: the bank hears of its status list with the next blocks.
+                if error.code != "privacy.status_not_here" or time.monotonic() > until:
+                    raise
+                time.sleep(PAUSE_S)
 
     def _read(self, told: IssuedCopies, number: int) -> KeptCopy:
         """Return a copy that was issued, if the bureau bound it to this very key."""

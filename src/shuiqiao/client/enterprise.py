@@ -28,6 +28,7 @@ from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_ow
 from shuiqiao.base.wire import MemberName
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.resources import enrolments as api
+from shuiqiao.client.resources.own import READ_OWN_CONSENT, ConsentChoice
 from shuiqiao.client.resources.sessions import (
     END_SESSION,
     LOG_IN_ENTERPRISE,
@@ -65,7 +66,8 @@ MAX_KNOWN_BYTES: Final = 2_048
 BANK_PATIENCE_S: Final = 10.0
 """How long a bank's copy of the ledger is given to learn of a consent that was just granted, in seconds."""
 
-_PAUSE_S: Final = 0.5
+PAUSE_S: Final = 0.5
+"""Between two of these questions, in seconds."""
 
 
 class KnownBureau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,6 +235,21 @@ class EnterpriseDevice:
         with client_of(address) as door:
             return MemberId(self._challenge(door, member=None).institution)
 
+    def require_for(self, address: Endpoint, *, consent: OwnedId, bureau: Endpoint | None = None) -> None:
+        """Return if a consent is for the bank at an address, as the enterprise's bureau has it.
+
+        Raises Denied ``client.consent_for_another``; what ``at_bureau`` raises, InvalidInput
+        ``api.not_found`` for a consent that the bureau does not have.
+        """
+        member = self.member_at(address)
+        with self.at_bureau(bureau) as session:
+            recipient = session.perform(READ_OWN_CONSENT, ConsentChoice.of(consent)).recipient
+        if recipient != member:
+            raise Denied(
+                "client.consent_for_another",
+                f"consent {consent} is for {recipient}, and {address.url} is {member}",
+            )
+
     @contextmanager
     def _session(
         self, address: Endpoint, *, claim: str, key: SigningKey, member: MemberId | None, until: float = 0.0
@@ -261,9 +278,9 @@ class EnterpriseDevice:
             try:
                 return door.perform(LOG_IN_ENTERPRISE, EnterpriseProof(signed=signed.hex())).token
             except Denied as error:
-                if error.code != "node.login_refused" or time.monotonic() + _PAUSE_S > until:
+                if error.code != "node.login_refused" or time.monotonic() + PAUSE_S > until:
                     raise
-                time.sleep(_PAUSE_S)
+                time.sleep(PAUSE_S)
 
     def _challenge(self, door: HttpClient, *, member: MemberId | None) -> Challenge:
         found = door.perform(READ_CHALLENGE, Nothing())
@@ -274,6 +291,17 @@ class EnterpriseDevice:
                 f"{member or 'a member'} of network {self.known.network[:16]}",
             )
         return found
+
+
+@contextmanager
+def own_things() -> Generator[None]:
+    """Tell an enterprise of what is not there in its own words; raises InvalidInput ``client.own_unknown``."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.code != "api.not_found":
+            raise
+        raise InvalidInput("client.own_unknown", "what was named is not there, or it is not yours") from error
 
 
 def client_of(address: Endpoint, *, token: str = "") -> HttpClient:

@@ -158,6 +158,11 @@ class ApplicationFile:
     decision: KeptDecision | None
     timeline: tuple[TimelineEntry, ...]
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether its newest step failed, and is tried again."""
+        return bool(self.timeline) and bool(self.timeline[-1].code)
+
     def has(self, step: Step) -> bool:
         """Return whether a step was taken."""
         return any(entry.step is step and not entry.code for entry in self.timeline)

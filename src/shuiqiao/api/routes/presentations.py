@@ -46,6 +46,7 @@ def ask_presentation(asked: api.PresentationQuestion, running: Running) -> api.P
         "privacy.key_binding_wrong",
         "privacy.sd_jwt_malformed",
         "privacy.sd_jwt_not_valid_now",
+        "privacy.status_not_here",
     ),
 )
 def show_credential(shown: api.Presentation, running: Running) -> api.PresentationOutcome:

@@ -97,4 +97,4 @@ def _record(caller: Principal) -> CallerRecord:
 
 
 def _told(issued: IssuedToken) -> SessionToken:
-    return SessionToken(token=issued.token, ends_ms=issued.ends_ms)
+    return SessionToken(token=issued.token, ends_ms=issued.ends_ms, idle_ms=issued.idle_ms)

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.resources.consents import Message
-from shuiqiao.client.wire import Hex, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Name, Nothing, TimeMs, Wire, example
 
 Secret = Annotated[str, Field(min_length=1, max_length=1_024)]
 
@@ -54,11 +54,13 @@ class Challenge(Wire):
 class SessionToken(Wire):
     """A token, told this once."""
 
-    model_config = example(token="Zm9yIHRoZSByZWZlcmVuY2Ugb25seQ", ends_ms=1_767_254_400_000)  # noqa: S106 - an example
+    model_config = example(token="Zm9yIHRoZSByZWZlcmVuY2Ugb25seQ", ends_ms=1_767_254_400_000, idle_ms=900_000)  # noqa: S106 - an example
 
     token: Name
     ends_ms: TimeMs
     """When it ends at the latest; it ends earlier if it is not used."""
+    idle_ms: Count
+    """After how long without a use it ends, in ms."""
 
 
 class CallerRecord(Wire):

@@ -51,10 +51,11 @@ _CLOCK_STEP_MS: Final = 120_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token as its holder gets it, once. ends_ms: when it ends at the latest."""
+    """A token as its holder gets it, once. ends_ms: when it ends at the latest. idle_ms: it ends unused for so long."""
 
     token: str
     ends_ms: int
+    idle_ms: int = IDLE_MS
 
     def __repr__(self) -> str:
         return f"IssuedToken(ends_ms={self.ends_ms})"

@@ -225,9 +225,9 @@ def _told(institution: Institution, application: bytes) -> api.ApplicationFileRe
 
 
 def _next_try(institution: Institution, file: ApplicationFile) -> str | None:
-    """Return when a job takes an application up next, None where it ended, or people decide on it first."""
+    """Return when a job takes up an application of which a step failed; None where none did, or people decide first."""
     is_for_people = file.status is ApplicationStatus.REFERRED and file.review is None
-    if file.closed_ms is not None or is_for_people:
+    if file.closed_ms is not None or is_for_people or not file.has_failed:
         return None
     store = JobStore(institution.database, cipher=institution.cipher)
     jobs = (store.job(file.application.id), store.job(duty_id(PROCESS_OPEN)))

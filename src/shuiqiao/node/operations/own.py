@@ -341,6 +341,11 @@ _NOTES = {
     ),
 }
 """What an enterprise is told of an application that is not decided."""
+_NOT_YET = Words(
+    en="the bank has it and cannot go on with it yet; it tries again by itself. If that takes long, ask the bank",
+    zh="银行已收到,但暂时无法办理,将自行重试;如长时间无进展,请咨询银行",
+)
+"""The same of one of which a step failed, e.g. for want of a model: what failed is the bank's own matter."""
 
 
 def _file(file: ApplicationFile) -> api.OwnApplicationFile:
@@ -350,7 +355,8 @@ def _file(file: ApplicationFile) -> api.OwnApplicationFile:
     """
     found, decision = file.application, file.decision if _is_decided(file) else None
     status = _status(file)
-    note = _NOTES.get(status, _NO_NOTE)
+    is_stuck = status is ApplicationStatus.SUBMITTED and file.has_failed
+    note = _NOT_YET if is_stuck else _NOTES.get(status, _NO_NOTE)
     return api.OwnApplicationFile(
         application=found.id.hex(),
         consent=found.consent,

@@ -19,7 +19,7 @@ def log_in(call: AccountCall, proof: UserProof) -> SessionToken:
     from shuiqiao.client.resources.sessions import SessionToken
 
     issued = call.accounts.service.log_in(proof.name, password=proof.password, code=proof.code, request=call.request)
-    return SessionToken(token=issued.token, ends_ms=issued.ends_ms)
+    return SessionToken(token=issued.token, ends_ms=issued.ends_ms, idle_ms=issued.idle_ms)
 
 
 def list_users(call: AccountCall, asked: PageQuery) -> users.UserPage:

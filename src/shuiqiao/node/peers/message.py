@@ -125,7 +125,7 @@ class PeerMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     receiver: MemberName
     made_ms: CalendarMs
     nonce: Id
-    body: Annotated[bytes, Meta(max_length=_MAX_BODY_BYTES)]
+    body: Annotated[bytes, Meta(max_length=max(_MAX_BODIES.values()))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

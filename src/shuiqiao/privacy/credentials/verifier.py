@@ -22,7 +22,7 @@ import msgspec
 
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.encoding import typed
-from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.ledger.transactions.document import verify_document
 from shuiqiao.members.model import Role
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_AGE_MS: Final = 300_000
 """As long as a key binding is taken."""
+
+_NEWS_S: Final = 2
+"""Within so many seconds a copy of the ledger hears of what was ordered."""
 
 SEEN_BY_ALL: Final = frozenset({"iss", "network", "vct", "iat", "exp", "status", "cnf"})
 """What every credential shows of itself."""
@@ -115,7 +118,8 @@ class CredentialVerifier:
 
         Raises InvalidInput ``ledger.document_*``, ``privacy.credential_foreign``, what ``sd_jwt.verify`` raises; Denied
         ``privacy.challenge_old``, ``privacy.claims_differ``, ``privacy.credential_revoked``,
-        ``privacy.issuer_wrong``; Conflict ``privacy.challenge_used``; Unavailable ``ledger.copy_old``.
+        ``privacy.issuer_wrong``; Conflict ``privacy.challenge_used``; Unavailable ``ledger.copy_old``,
+        ``privacy.status_not_here``.
         """
         body = self._own_request(raw, rules)
         claims = verify(
@@ -183,11 +187,15 @@ class CredentialVerifier:
         except (KeyError, TypeError, msgspec.ValidationError) as error:
             raise InvalidInput("privacy.credential_foreign", f"a credential without a status: {error}") from error
         self._submitter.require_recent()
+        if not status.status_list.startswith(f"{claims['iss']}/"):
+            raise Denied("privacy.credential_foreign", f"the status list {status.status_list} is not of its issuer")
         bits = find_bits(self._submitter.state(), status.status_list)
-        # A list is on the ledger before a copy names it, and only its own bureau writes to it.
-        if bits is None or not status.status_list.startswith(f"{claims['iss']}/"):
-            raise Denied(
-                "privacy.credential_revoked", f"the ledger has no status list {status.status_list} of its issuer"
+        if bits is None:
+            # A list is on the ledger before a copy names it: this copy of the ledger is some blocks behind.
+            raise Unavailable(
+                "privacy.status_not_here",
+                f"the newest block here knows no status list {status.status_list} yet",
+                retry_after_s=_NEWS_S,
             )
         if is_set(bits, status.place):
             raise Denied("privacy.credential_revoked", f"the bureau {claims['iss']} revoked this credential")

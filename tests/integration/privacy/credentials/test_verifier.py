@@ -178,7 +178,8 @@ def forged(world, *, member, **changes):
             {"status": {"status_list": {"uri": "bureau/" + "0a" * 16, "idx": 8192}}},
             "privacy.credential_foreign",
         ),
-        (BUREAU, {}, "privacy.credential_revoked"),
+        (BUREAU, {"status": {"status_list": {"uri": "bank-b/" + "0a" * 16, "idx": 1}}}, "privacy.credential_foreign"),
+        (BUREAU, {}, "privacy.status_not_here"),
     ],
 )
 def test_who_is_no_bureau_states_nothing_and_a_status_must_be_on_the_ledger(world, bank, member, changes, code):
