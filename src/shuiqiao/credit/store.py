@@ -184,8 +184,8 @@ class BlindKeyStore:
 
     Example::
 
-        store.save(BlindKey(content_digest=sha256(data).digest(), secret=keys.secret, card=card))
-        assert store.find(sha256(data).digest()).card == card
+        store.save(BlindKey(content_digest=digest, secret=keys.secret, card=card))
+        assert store.find(digest).card == card
     """
 
     def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:

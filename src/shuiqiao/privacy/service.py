@@ -22,7 +22,7 @@ class LeakageAccounts:
 
     Example::
 
-        bureau.leakage.charge("91440300MA5EXAMPL1", recipient=None, bits=17, reference=OwnedId("bureau/" + 32 * "0"))
+        bureau.leakage.charge("91440300MA5EXAMPL1", recipient=None, bits=17, reference=of_the_request)
         bureau.leakage.of("91440300MA5EXAMPL1").budgets
     """
 

@@ -82,7 +82,7 @@ class BlindScheme:
         scheme = blind_scheme()
         keys = scheme.generate_keys()
         weights = scheme.read_weights(scheme.encrypt_weights([-20, 5, 20], secret=keys.secret), public=keys.public)
-        result = scheme.evaluate(weights, np.array([[False], [True], [False]]), entropy=system_entropy)
+        result = scheme.evaluate(weights, indicators, entropy=system_entropy)  # of one taxpayer: the second holds
         scheme.decrypt(result, secret=keys.secret, count=1)  # array([5.0 or half a point beside it])
     """
 
