@@ -52,7 +52,10 @@ def _no_text(value: Any) -> Any:
 
 
 def _make_strict(schema: Any) -> None:
-    """Let no text be taken for a number or for yes and no in a schema of pydantic's core, at any depth."""
+    """Let no text be taken for a number or for yes and no in a schema of pydantic's core, at any depth.
+
+    The schema of a message within others comes by again with each of them, strict already.
+    """
     waiting = [schema]
     while waiting:
         found = waiting.pop()
@@ -63,6 +66,7 @@ def _make_strict(schema: Any) -> None:
                 plain: Any = dict(found)
                 found.clear()
                 found |= no_info_before_validator_function(_no_text, plain)
+            if found.get("type") == "function-before" and found["function"]["function"] is _no_text:
                 continue
             waiting += [each for name, each in found.items() if name not in {"metadata", "default"}]
         elif isinstance(found, list):

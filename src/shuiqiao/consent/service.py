@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
-from shuiqiao.base.ids import MemberId, OwnedId
+from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import ceiling_of, verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
@@ -85,17 +85,14 @@ class _Artefacts:
 
     def verify_standing(self, artefact: ConsentArtefact) -> None:
         """Return if a consent stands now beside the others on file; raises as ``standing.verify_standing``."""
+        renewals = self._store.renewals_of(artefact.name, taxpayer=artefact.taxpayer)
         verify_standing(
             artefact,
-            self._others(artefact),
+            [self._decode(stored.raw) for stored in renewals],
             state=self._submitter.state(),
             now_ms=self._submitter.latest_ms(),
             suite=self._suite,
         )
-
-    def _others(self, artefact: ConsentArtefact) -> list[ConsentArtefact]:
-        stored = self._store.artefacts_of(artefact.taxpayer)
-        return [self._decode(other.raw) for other in stored if other.consent != artefact.name]
 
     def relay(self, raw: bytes) -> Committed:
         """Put an enterprise's pause, resume or revoke on the ledger, and nothing else that somebody might slip in.
@@ -128,6 +125,7 @@ class _Artefacts:
                 endorsement=endorsement,
                 received_ms=self._submitter.now_ms(),
                 granted_index=None,
+                renews=None if artefact.renews is None else owned_id(artefact.provider, artefact.renews),
             )
         )
 
@@ -288,11 +286,13 @@ class ConsentService(_Artefacts):
     def _verify_others(self, artefact: ConsentArtefact) -> None:
         """Step 5, of the consents that it names [CONSENT-26], [CONSENT-27]."""
         if artefact.renews is not None:
-            state, others = self._submitter.state(), self._others(artefact)
-            before = next((other for other in others if other.consent == artefact.renews), None)
-            granted = (other for other in others if state.get(grant_key(other.name)) is not None)
-            renewals = [other.consent for other in granted if other.renews == artefact.renews]
-            verify_renewal(artefact, before, renewals=renewals)
+            state, name = self._submitter.state(), owned_id(artefact.provider, artefact.renews)
+            before = self._store.artefact(name)
+            named = self._store.renewals_of(name, taxpayer=artefact.taxpayer)
+            renewals = [
+                split_owned_id(other.consent)[1] for other in named if state.get(grant_key(other.consent)) is not None
+            ]
+            verify_renewal(artefact, None if before is None else self._decode(before.raw), renewals=renewals)
         if artefact.joint is not None:
             stored = self._store.artefact(other_consent(artefact.joint, suite=self._suite))
             if stored is not None:

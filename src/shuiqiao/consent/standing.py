@@ -112,7 +112,8 @@ def verify_standing(
 ) -> None:
     """Return if a consent stands now beside the others; what the ledger says of it alone is ``verify_usable``.
 
-    filed: the same taxpayer's artefacts on file here. Raises Denied ``consent.renewed``, ``consent.joint_incomplete``.
+    filed: the same taxpayer's artefacts on file here that name this one, or more of them. Raises Denied
+    ``consent.renewed``, ``consent.joint_incomplete``.
     """
     for other in filed:
         is_renewal = other.renews == artefact.consent and other.provider == artefact.provider

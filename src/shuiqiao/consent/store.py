@@ -66,6 +66,7 @@ _artefact = Table(
     Column("endorsement", LargeBinary),
     Column("received_ms", BigInteger, nullable=False),
     Column("granted_index", BigInteger),
+    Column("renews", String(OWNED_ID_CHARS), index=True),
 )
 _ARTEFACT_SECRETS = EncryptedColumns(
     table="consent_artefact", key="consent", columns={"taxpayer": str, "raw": bytes, "endorsement": bytes}
@@ -107,6 +108,7 @@ _CONSENTS = select(_artefact.c.consent).order_by(_artefact.c.received_ms, _artef
 _ARTEFACTS_OF = (
     select(_artefact).where(_artefact.c.taxpayer_tag == bindparam("of_tag")).order_by(_artefact.c.received_ms)
 )
+_RENEWALS = _ARTEFACTS_OF.where(_artefact.c.renews == bindparam("of_consent"))
 _FILED = (
     select(_artefact.c.consent, _artefact.c.received_ms, _artefact.c.granted_index)
     .where(_artefact.c.consent > bindparam("after"))
@@ -154,6 +156,8 @@ class StoredArtefact:
     received_ms: int
     granted_index: int | None
     """Leaf index of the grant, None until the ledger took it."""
+    renews: OwnedId | None
+    """The consent whose place it takes: found without its bytes, since each request asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +313,12 @@ class ConsentStore:
         with self._engine.connect() as connection:
             rows = connection.execute(_ARTEFACTS_OF, {"of_tag": self._cipher.tag(taxpayer)}).mappings()
             return [self._stored(row) for row in rows]
+
+    def renewals_of(self, consent: OwnedId, *, taxpayer: str) -> list[StoredArtefact]:
+        """Return a taxpayer's artefacts that name a consent as the one whose place they take, oldest first."""
+        wanted = {"of_tag": self._cipher.tag(taxpayer), "of_consent": consent}
+        with self._engine.connect() as connection:
+            return [self._stored(row) for row in connection.execute(_RENEWALS, wanted).mappings()]
 
     def _stored(self, row: RowMapping) -> StoredArtefact:
         found = self._cipher.decrypt_row(_ARTEFACT_SECRETS, dict(row))

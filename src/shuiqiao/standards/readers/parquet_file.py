@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, partial
@@ -59,14 +59,34 @@ def open_parquet(path: Path, **options: Any) -> Any:
     """Open a Parquet file of small pages; columns of texts with a dictionary are read as such [STD-37].
 
     Give what is read of it to ``decode_texts``. options: those of ``pyarrow.parquet.ParquetFile``.
+    The library opens the path each time: where another file was renamed over it meanwhile, all begins anew with that.
     Raises FileNotFoundError; ValueError, OSError or ArrowException where the file is damaged or would not stay small.
     """
-    with open_regular(path) as stream:
-        file = pq.ParquetFile(arrow_source(path), **_LIMITS)
-        metadata = file.metadata
-        if len(set(file.schema_arrow.names)) != metadata.num_columns:
-            raise ValueError("columns are nested, or several have one name")
-        repeating = require_small_pages(stream, metadata, longest_text=partial(_longest_text, path, metadata))
+    while True:
+        # Held open, so that its number is no other file's.
+        with open_regular(path) as stream:
+            try:
+                file = _open_small(path, stream, options)
+            except Exception:
+                if _is_at(path, stream):
+                    raise
+                continue
+            if _is_at(path, stream):
+                return file
+            file.close()
+
+
+def _is_at(path: Path, stream: IO[bytes]) -> bool:
+    there, held = path.stat(), os.fstat(stream.fileno())
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _open_small(path: Path, stream: IO[bytes], options: Mapping[str, Any]) -> Any:
+    file = pq.ParquetFile(arrow_source(path), **_LIMITS)
+    metadata = file.metadata
+    if len(set(file.schema_arrow.names)) != metadata.num_columns:
+        raise ValueError("columns are nested, or several have one name")
+    repeating = require_small_pages(stream, metadata, longest_text=partial(_longest_text, path, metadata))
     file = pq.ParquetFile(arrow_source(path), metadata=metadata, read_dictionary=repeating, **options)
     for field in file.schema_arrow:
         if _repeats(field.type) and field.name not in repeating and metadata.num_rows:

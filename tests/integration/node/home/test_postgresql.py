@@ -77,7 +77,13 @@ def test_consents(database):
     assert store.enrolment(enrolment.taxpayer) == enrolment
     assert store.enrolment("nobody") is None
     artefact = StoredArtefact(
-        consent=NAME, taxpayer=enrolment.taxpayer, raw=RAW, endorsement=None, received_ms=LATE_MS, granted_index=None
+        consent=NAME,
+        taxpayer=enrolment.taxpayer,
+        raw=RAW,
+        endorsement=None,
+        received_ms=LATE_MS,
+        granted_index=None,
+        renews=owned_id("bureau", bytes([11]) * 16),
     )
     store.save_artefact(artefact)
     store.save_artefact(artefact)
@@ -88,6 +94,8 @@ def test_consents(database):
     store.mark_granted(NAME, index=2**40)
     assert store.artefact(NAME).granted_index == 2**40
     assert [kept.consent for kept in store.artefacts_of(enrolment.taxpayer)] == [NAME]
+    assert [kept.consent for kept in store.renewals_of(artefact.renews, taxpayer=enrolment.taxpayer)] == [NAME]
+    assert store.renewals_of(artefact.renews, taxpayer="nobody") == store.renewals_of(NAME, taxpayer="E1") == []
 
 
 def as_fields(record):

@@ -10,6 +10,7 @@ import pytest
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.standards.columns import MAX_CELL_BYTES
 from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.standards.readers import parquet_file
 from shuiqiao.standards.readers.parquet_file import (
     MAX_BATCH_BYTES,
     MAX_PART_BYTES,
@@ -246,3 +247,20 @@ def test_statistics_that_are_malformed_do_not_end_the_process(tmp_path):
                 file.read()
         except (pa.ArrowException, OSError, ValueError, KeyError):
             continue
+
+
+def test_a_file_that_another_one_is_renamed_over_meanwhile_is_read_as_the_other(tmp_path, monkeypatch):
+    """As an erasure does: no page is read by the footer of another file."""
+    path, fresh = tmp_path / "rows.parquet", tmp_path / "fresh.parquet"
+    pq.write_table(pa.table({"name": ["a" * 500, "b" * 500], "number": [1, 2]}), path, compression="none")
+    pq.write_table(pa.table({"number": [3]}), fresh)
+    require_small_pages = parquet_file.require_small_pages
+
+    def renamed_over(*arguments, **options):
+        if fresh.exists():
+            fresh.rename(path)
+        return require_small_pages(*arguments, **options)
+
+    monkeypatch.setattr(parquet_file, "require_small_pages", renamed_over)
+    with open_parquet(path, memory_map=True) as file:
+        assert file.read().to_pylist() == [{"number": 3}]
