@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
@@ -178,6 +180,26 @@ def test_withdrawing_the_renewal_brings_nothing_back(world):
     after = renewed(world, enterprise, before)
     world.consents.relay(enterprise.revoke(after, now_ms=world.clock.now_ms()).raw)
     expect_refused_by_both(world, before, "consent.renewed", "04")
+
+
+def test_of_renewals_that_come_at_once_one_is_taken_in(world):
+    """[CONSENT-26]"""
+    enterprise = world.enterprise()
+    before = world.granted(enterprise)
+    terms = world.terms(renews=split_owned_id(before)[1])
+    submissions = [enterprise.submission(terms, now_ms=world.clock.now_ms()) for _ in range(4)]
+    together = threading.Barrier(len(submissions))
+
+    def receive(submission):
+        together.wait()
+        try:
+            return world.consents.receive(submission)
+        except Denied as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(submissions)) as pool:
+        told = [*pool.map(receive, submissions)]
+    assert told.count("consent.renewal_wrong") == len(submissions) - 1
 
 
 def test_an_answer_that_was_kept_does_not_leave_after_the_renewal(world):

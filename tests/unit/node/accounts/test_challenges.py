@@ -56,6 +56,16 @@ def test_the_holder_of_the_key_is_let_in_once(door):
     assert door.challenges.proven_claim(door.sign(door.challenges.issue())) == CLAIM
 
 
+def test_a_key_that_was_replaced_since_proves_the_claim_no_more(door):
+    """A token that was made in between is given to nobody."""
+    signed = door.sign(door.challenges.issue())
+    assert door.challenges.proven_claim(signed) == CLAIM
+    door.challenges.require_key(signed)
+    door.known[CLAIM] = door.suite.signing_key_from_seed(b"f" * 32).public_key
+    with pytest.raises(Denied, match=r"^node\.login_refused"):
+        door.challenges.require_key(signed)
+
+
 def test_the_taxpayers_own_claim_is_another(door):
     door.known["taxpayer:91440300MA5LEAKME7"] = door.key.public_key
     signed = door.sign(door.challenges.issue(), claim="taxpayer:91440300MA5LEAKME7")
