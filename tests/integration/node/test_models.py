@@ -45,11 +45,41 @@ MAKER = person("m" * 32, *(rule.make for rule in act_rules().values()))
 CHECKER = person("c" * 32, *(rule.check for rule in act_rules().values()))
 
 
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory):
-    opened = Doors(tmp_path_factory.mktemp("doors"), "intl")
+@pytest.fixture
+def doors(tmp_path):
+    opened = Doors(tmp_path, "intl")
     with opened.stack:
         yield opened
+
+
+def keep_model(bank):
+    """Keep the bank's scorecard there; give its digest."""
+    scorecard = encode_scorecard(a_card(name=NAME)).decode()
+    given = api.ModelRegistration(scorecard=scorecard, data="Loans.", auc="0.71", auc_ci_95="0.6 to 0.8", ks="0.3")
+    return models.register_model(bank, given).digest
+
+
+def runs_at_bureau(doors, **declared):
+    """Hand the bank's scorecard over to a bureau that answers, reviews and approves it; give the model."""
+    bureau, bank = doors.world.bureau, doors.world.bank
+    doors.open(bureau)
+    asked = api.ModelOffer(model=keep_model(bank), to=bureau.member, purpose="underwriting", **declared)
+    offered = models.offer_to_provider(bank, asked)
+    bank.deliveries.deliver_due()
+    assert bank.deliveries.waiting() == []
+    models.review_model(
+        reviewing(bureau), api.ModelReview(ledger_model=offered.model, outcome="accepted", findings="Few cuts.")
+    )
+    models.approve_model_run(bureau, api.LedgerModelChoice(ledger_model=offered.model))
+    bank.catch_up_with(bureau)
+    return offered
+
+
+def reviewing(bureau):
+    """Who reviews at the bureau."""
+    past = PastReader(bureau.engine, parameters=bureau.parameters)
+    accounts = InstitutionAccounts(bureau, cost=CHEAP)
+    return Call(institution=bureau, accounts=accounts, caller=CHECKER, past=past)
 
 
 def both(institution, name, body):
@@ -72,12 +102,10 @@ def test_a_model_crosses_and_runs_once_two_people_on_each_side_agreed(doors):
     """[MODEL-3] [MODEL-4] [MODEL-6] [MODEL-7]"""
     world = doors.world
     bureau, bank, regulator = world.bureau, world.bank, world.regulator
-    scorecard = encode_scorecard(a_card(name=NAME)).decode()
-    given = api.ModelRegistration(scorecard=scorecard, data="Loans.", auc="0.71", auc_ci_95="0.6 to 0.8", ks="0.3")
-    kept = models.register_model(bank, given)
+    kept = keep_model(bank)
 
     # The owner's two people; what they agreed on is registered once, however often it is carried out.
-    asked = api.ModelOffer(model=kept.digest[:12], to=bureau.member, purpose="underwriting", outputs=OUTPUTS)
+    asked = api.ModelOffer(model=kept[:12], to=bureau.member, purpose="underwriting", outputs=OUTPUTS)
     offer = models.prepare_offer(bank, asked)
     row = both(bank, ActName.OFFER_MODEL, offer)
     assert (row["state"], row["what"]["outputs"]) == ("done", ["band", "yes_no"])
@@ -99,10 +127,8 @@ def test_a_model_crosses_and_runs_once_two_people_on_each_side_agreed(doors):
 
     # The bureau's reviewer signs a report; who reviewed does not approve, whoever proposes.
     bureau_side = InstitutionAccounts(bureau, cost=CHEAP)
-    past = PastReader(bureau.engine, parameters=bureau.parameters)
-    call = Call(institution=bureau, accounts=bureau_side, caller=CHECKER, past=past)
     reviewed = models.review_model(
-        call, api.ModelReview(ledger_model=model, outcome="accepted", findings="Wide bands.")
+        reviewing(bureau), api.ModelReview(ledger_model=model, outcome="accepted", findings="Wide bands.")
     )
     assert [(each.provider, each.status) for each in reviewed.providers] == [(bureau.member, "reviewed")]
     approval = bureau.model_registry.approval_of(model)
@@ -139,7 +165,8 @@ def test_an_approved_model_scores_over_http_and_no_record_reaches_the_bank(doors
     """[EXCHANGE-26] [EXCHANGE-27] [EXCHANGE-28]"""
     world = doors.world
     bureau, bank = world.bureau, world.bank
-    (model,) = [each.model for each in models.list_ledger_models(bank, api.PageQuery()).items]
+    model = runs_at_bureau(doors, outputs=OUTPUTS).model
+    assert [each.model for each in models.list_ledger_models(bank, api.PageQuery()).items] == [model]
     consent = world.consent(modes=(Mode.SCORE,), outputs=(Output.BAND, Output.YES_NO))
     asked = ConsentRequest(request="5c" * 16, consent=consent, model=model, outputs=("band", "yes_no"))
     told = ask_provider(bank, asked)
@@ -173,24 +200,8 @@ def test_encrypted_weights_cross_and_score_over_http_and_the_bureau_learns_no_po
     """[BLIND-7] [BLIND-8] [BLIND-9] [BLIND-10]"""
     world = doors.world
     bureau, bank = world.bureau, world.bank
-    kept = bank.lending_models.models.models()[0].digest.hex()
-    outputs = api.OutputsDeclared(**BANDS, points=True)
-    asked = api.ModelOffer(model=kept, to=bureau.member, purpose="underwriting", outputs=outputs, blind=True)
-    offered = models.offer_to_provider(bank, asked)
+    offered = runs_at_bureau(doors, outputs=api.OutputsDeclared(**BANDS, points=True), blind=True)
     assert (offered.form, offered.outputs) == ("blind_linear", ("points",))
-    bank.deliveries.deliver_due()
-    assert bank.deliveries.waiting() == []
-
-    approvals = InstitutionAccounts(bureau, cost=CHEAP)
-    call = Call(
-        institution=bureau,
-        accounts=approvals,
-        caller=CHECKER,
-        past=PastReader(bureau.engine, parameters=bureau.parameters),
-    )
-    models.review_model(call, api.ModelReview(ledger_model=offered.model, outcome="accepted", findings="Few cuts."))
-    models.approve_model_run(bureau, api.LedgerModelChoice(ledger_model=offered.model))
-    bank.catch_up_with(bureau)
     owner, _, entry = offered.model.partition("/")
     seen = models.read_ledger_model(bureau, api.LedgerModelQuestion(member=owner, entry=entry))
     assert seen.report.output_bits == {"points": 12}
@@ -214,12 +225,8 @@ def test_another_member_hands_over_no_model_of_a_bank_and_offers_nothing_of_its_
     """[MODEL-7]"""
     world = doors.world
     bureau, bank, other = world.bureau, world.bank, world.other_bank
-    asked = api.ModelOffer(
-        model=bank.lending_models.models.models()[0].digest.hex(),
-        to=bureau.member,
-        purpose="loan_monitoring",
-        outputs=OUTPUTS,
-    )
+    doors.open(bureau)
+    asked = api.ModelOffer(model=keep_model(bank), to=bureau.member, purpose="loan_monitoring", outputs=OUTPUTS)
     offer = models.offer_to_provider(bank, asked)
     other.catch_up_with(bank)
     handed = bank.model_registry.handed(OwnedId(offer.model))
