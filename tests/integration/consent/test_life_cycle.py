@@ -158,6 +158,8 @@ def test_revoked_is_final(world):
 def test_a_consent_ends_by_block_time_alone(world):
     """[CONSENT-9] [CONSENT-12]: expired is derived, and final."""
     enterprise = world.enterprise()
+    # A window ends at a full hour, so the clock stands at one.
+    world.clock.advance(-world.clock.now_ms() % MS_PER_HOUR)
     consent = world.granted(enterprise, valid_to_ms=world.clock.now_ms() + MS_PER_DAY)
     assert world.grant(consent).status_at(world.clock.now_ms() + MS_PER_DAY) is Status.ACTIVE
     world.clock.advance(MS_PER_DAY + 1)

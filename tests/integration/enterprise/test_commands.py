@@ -170,6 +170,9 @@ def test_an_application_is_made_decided_and_explained(firm, here, world, key):
 
 def test_credentials_are_obtained_kept_and_revoked(firm, here, world, key):
     """[CREDENTIAL-5] [CREDENTIAL-7]"""
+    institution = world.bureau.running.institution
+    # Other key files of this taxpayer have copies too.
+    institution.credentials.revoke(TAXPAYER)
     got = firm("credentials", "obtain", "--copies", "3")
     assert (got["copies"], got["no_arrears"]) == (3, None), "this bureau takes in invoices alone"
     listed = firm("credentials", "list")["credentials"]
@@ -178,7 +181,6 @@ def test_credentials_are_obtained_kept_and_revoked(firm, here, world, key):
     kept = json.loads((key.parent / "firm.key.credentials.json").read_text())
     assert [copy["claims"]["taxpayer"] for copy in kept["copies"]] == [TAXPAYER] * 3
     assert TAXPAYER not in json.dumps(listed)
-    institution = world.bureau.running.institution
     assert institution.credentials.revoke(TAXPAYER) == 3
 
 

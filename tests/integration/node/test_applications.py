@@ -55,7 +55,7 @@ def test_a_model_is_kept_by_its_digest_with_the_cards_that_never_saw_a_firm(worl
     assert code_of(lambda: models.load(bytes(32))) == "credit.model_unclear"
     assert code_of(lambda: models.find("")) == "credit.model_unclear"
     with world.bank.database.begin() as connection:
-        stored = connection.exec_driver_sql("SELECT model_card, unseeing FROM credit_model").one()
+        stored = connection.exec_driver_sql("SELECT unseeing FROM credit_model WHERE digest = ?", (digest,)).one()
         assert worlds.TAXPAYER.encode() not in stored.unseeing
         connection.exec_driver_sql("DELETE FROM credit_scorecard WHERE digest = ?", (digest,))
     assert code_of(lambda: models.load(digest)) == "credit.model_damaged"

@@ -29,7 +29,7 @@ MEMBERS = ("bureau", "bank-east", "bank-north", "bank-south", "regulator")
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
+def made(tmp_path_factory):
     work = tmp_path_factory.mktemp("servers")
     found = Sandbox(made_sandbox(work / "sandbox"))
     try:
@@ -40,6 +40,13 @@ def sandbox(tmp_path_factory):
         yield found
     finally:
         found.stop()
+
+
+@pytest.fixture
+def sandbox(made):
+    """The sandbox with all its servers at work, whichever of them another test ended."""
+    made.start(clock=SystemClock(), progress=no_progress)
+    return made
 
 
 def told(capsys, *words):
