@@ -70,6 +70,18 @@ def january_invoice(world):
     return world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())[0]
 
 
+def one_more(world, number):
+    """Take in one January invoice more; where it is kept. Whoever asks for it erases it, so that others count as before."""
+    row = {
+        "uscc": TAXPAYER, "invoice_no": number, "issue_date": "2024-01-30", "status": "valid",
+        "is_red_letter": "false", "amount_fen": 100, "tax_fen": 13, "total_fen": 113, "counterparty_id": "9144",
+    }  # fmt: skip
+    before = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january()))
+    world.ingest({"invoice_issued": [row]})
+    (leaf,) = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())) - before
+    return leaf
+
+
 def answered_without(world, leaf, *, lies):
     sent = world.asked(world.granted())
     return sent, world.provider_with(Withholds(world, leaf, lies=lies)).answer(sent.message)
@@ -217,13 +229,7 @@ def test_a_record_that_was_anchored_without_a_day_accuses_nobody(world, lied, da
 
 def test_a_record_anchored_after_the_manifest_accuses_nobody(world, lied):
     _, received = lied
-    late = {
-        "uscc": TAXPAYER, "invoice_no": "24442000000000099999", "issue_date": "2024-01-30", "status": "valid",
-        "is_red_letter": "false", "amount_fen": 100, "tax_fen": 13, "total_fen": 113, "counterparty_id": "9144",
-    }  # fmt: skip
-    before = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january()))
-    world.ingest({"invoice_issued": [late]})
-    (leaf,) = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())) - before
+    leaf = one_more(world, "24442000000000099999")
     unproven(world, evidence_of(world, received, leaf), "as of size")
     world.vault.erase(leaf.batch, [leaf.index], reason=ErasureReason.LEGAL_ORDER, anchor=world.submitters[BUREAU])
 
@@ -313,7 +319,7 @@ def test_a_record_whose_bytes_were_changed_accuses_nobody(world, lied):
 
 def test_a_record_erased_since_accuses_nobody(world):
     """LIMIT of [EXCHANGE-16]: the state of today no longer shows that it was live."""
-    leaf = january_invoice(world)
+    leaf = one_more(world, "24442000000000099998")
     sent, answer = answered_without(world, leaf, lies=True)
     received = world.banks[BANK_A].receive(sent.request, answer)
     evidence = evidence_of(world, received, leaf)

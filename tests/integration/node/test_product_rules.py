@@ -59,20 +59,21 @@ def code_of(act):
 
 
 def test_rules_are_changed_from_those_that_were_in_force_and_stay_so(world, both):
-    products = world.bank.products
-    before = products.in_force(LOAN)
-    assert (before.text, before.since_ms) == (load_product_texts()[LOAN], None)
+    # Of a product whose rules nothing else here changes.
+    products, loan = world.bank.products, worlds.PRODUCT.id
+    before = products.in_force(loan)
+    assert (before.text, before.since_ms) == (load_product_texts()[loan], None)
     text = before.text.replace('refer_above = "0.12"', 'refer_above = "0.10"')
-    body = ProductChange(change=RulesChange(product=LOAN, rules=text, replaces=before.digest))
+    body = ProductChange(change=RulesChange(product=loan, rules=text, replaces=before.digest))
     row = both(ActName.CHANGE_PRODUCT, body)
     assert (row["state"], row["what"]["rules"]) == ("done", text)
-    after = products.in_force(LOAN)
+    after = products.in_force(loan)
     assert (str(after.product.refer_above), after.digest.hex()) == ("0.10", row["outcome"]["digest"])
     assert after.since_ms is not None
     # The same again changes nothing, and what was compared with other rules is refused.
-    assert products.change(LOAN, text, replaces=before.digest) == after
-    assert code_of(lambda: products.change(LOAN, before.text, replaces=before.digest)) == "lending.product_changed"
-    assert products.change(LOAN, before.text, replaces=after.digest).product == worlds.INVOICE_LOAN
+    assert products.change(loan, text, replaces=before.digest) == after
+    assert code_of(lambda: products.change(loan, before.text, replaces=before.digest)) == "lending.product_changed"
+    assert products.change(loan, before.text, replaces=after.digest).product == worlds.PRODUCT
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bank(world):
+def doors(world):
     """The bank and its doors, its applications going to bureau and regulator within this process."""
     with world.assessor(points=worlds.REFERRED_POINTS) as assessor, ExitStack() as stack:
         world.bank.__dict__["applications"] = world.process(assessor)
@@ -39,6 +39,15 @@ def bank(world):
         running.jobs.add_duties()
         with asked(running) as found:
             yield found
+
+
+@pytest.fixture
+def bank(doors):
+    """The bank's doors; no application stays open afterwards."""
+    yield doors
+    institution = doors.running.institution
+    for application in institution.application_store.open_applications():
+        institution.applications.close(application, reason="withdrawn")
 
 
 def post(bank, path, message, *, token=ALL, key=None):
@@ -181,11 +190,14 @@ def test_applications_are_listed_by_pages_filters_and_as_csv(world, bank):
     assert bank.get(f"/api/v1/applications/{waiting[1]['application']}").json()["status"] == "referred"
 
 
-def test_what_was_done_and_read_is_in_the_journal(bank):
+def test_what_was_done_and_read_is_in_the_journal(world, bank):
+    wanted, _ = handed_in(world, bank, 0xA3)
+    for kind in ("applications", "decisions"):
+        bank.get(f"/api/v1/{kind}/{wanted['application']}")
     acts = {(entry["act"], entry["object"]) for entry in bank.running.accounts.journal.rows(limit=500)}
-    assert ("applications.hand_in", f"application/{0xA1:032x}") in acts
-    assert ("applications.read", f"application/{0xA1:032x}") in acts
-    assert ("decisions.read", f"application/{0xA1:032x}") in acts
+    assert ("applications.hand_in", f"application/{0xA3:032x}") in acts
+    assert ("applications.read", f"application/{0xA3:032x}") in acts
+    assert ("decisions.read", f"application/{0xA3:032x}") in acts
 
 
 def test_products_are_shown_and_models_registered(bank):

@@ -30,10 +30,12 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def bank(world):
-    """The bank, its applications going to bureau and regulator within this process."""
+    """The bank, its applications going to bureau and regulator within this process; none stays open afterwards."""
     with world.assessor(points=worlds.REFERRED_POINTS) as assessor:
         world.bank.__dict__["applications"] = world.process(assessor)
         yield world.bank
+        for application in world.bank.application_store.open_applications():
+            world.bank.applications.close(application, reason="withdrawn")
     del world.bank.__dict__["applications"]
 
 

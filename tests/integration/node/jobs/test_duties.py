@@ -85,6 +85,10 @@ def test_a_home_is_backed_up_and_the_newest_few_are_kept(home, clock):
 
 @pytest.fixture
 def bank(world):
+    """The bank without an answer that it keeps, and before any job."""
+    with world.bank.database.begin() as connection:
+        for table in ("exchange_received", "node_job"):
+            connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of this list
     return world.bank
 
 
@@ -130,9 +134,6 @@ def test_a_bank_destroys_by_block_time_tells_the_ledger_and_asks_where_it_is_muc
 def test_data_goes_at_its_end_though_the_ledger_cannot_be_told_of_an_erasure_before(world, bank, clock):
     """[EXCHANGE-15], [EXCHANGE-23]: one erasure that has no request on the ledger keeps nothing else back."""
     jobs, store = Jobs(bank, clock), RecipientStore(bank.database, cipher=bank.cipher)
-    jobs.service.cancel(duty_id(DESTROY).hex())
-    with bank.database.begin() as connection:
-        connection.execute(text("DELETE FROM exchange_received"))
     keep(bank, 1, erase_after_ms=1)
     (foreign,) = store.erase_due(now_ms=1)
     request = world.evidence(world.consent())
