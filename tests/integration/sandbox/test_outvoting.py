@@ -23,6 +23,7 @@ def world(tmp_path_factory):
     made.consortium.settle()
     yield made
     made.close()
+    assert nodes_in(made.folder) == []
 
 
 def test_blocks_of_validators_replayed_through_embedded_give_the_same_roots_and_state(world, tmp_path):
@@ -43,5 +44,3 @@ def test_a_validator_that_altered_its_copy_is_outvoted_and_named(world, tmp_path
     assert (checks.named, set(checks.named_by)) == ((CHEAT,), others)
     assert set(checks.named_in_votes_by) <= others
     assert checks.replayed_through_embedded.blocks == world.bureau.engine.last_block()[0]
-    world.close()
-    assert nodes_in(world.folder) == []

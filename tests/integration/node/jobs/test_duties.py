@@ -88,7 +88,7 @@ def bank(world):
     """The bank without an answer that it keeps, and before any job."""
     with world.bank.database.begin() as connection:
         for table in ("exchange_received", "node_job"):
-            connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of this list
+            connection.execute(text(f"DELETE FROM {table}"))
     return world.bank
 
 
