@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Match
 
 from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER, require_key
@@ -29,6 +30,9 @@ from shuiqiao.client.wire import Wire
 from shuiqiao.node.accounts.model import Principal
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Scope
+
     from shuiqiao.api.door import Door
     from shuiqiao.client.operation import Operation
 
@@ -69,6 +73,15 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 class GuardedRoute(APIRoute):
     """A route that asks who calls, and whether it may, before anything of the request's body is read."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """See APIRoute."""
+        super().__init__(path, endpoint, **options)
+        self._beginning = path.partition("{")[0]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether a request is for this route; most others are known by how their paths begin."""
+        return super().matches(scope) if scope["path"].startswith(self._beginning) else (Match.NONE, {})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler behind the check of access."""
@@ -122,7 +135,20 @@ class Routes:
 
     def __init__(self, noun: str, *, prefix: str = "") -> None:
         """noun: under which the reference lists them."""
-        self.router = APIRouter(prefix=prefix, tags=[noun], route_class=GuardedRoute)
+        self._noun = noun
+        self._prefix = prefix
+        self._declared: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+
+    def add_to(self, app: FastAPI, *, prefix: str) -> None:
+        """Give an app these routes. They become its own: each router within a router would look for them anew."""
+        for path, handler, options in self._declared:
+            app.router.add_api_route(
+                f"{prefix}{self._prefix}{path}",
+                handler,
+                tags=[self._noun],
+                route_class_override=GuardedRoute,
+                **options,
+            )
 
     def get(
         self, path: str, *, permission: str, problems: Sequence[int] = (), codes: Sequence[str] = (), **more: Any
@@ -178,16 +204,15 @@ class Routes:
                 extra["parameters"] = [KEY_PARAMETER]
             if more.pop("streams", False):
                 extra[STREAMED_FIELD] = True
-            self.router.add_api_route(
-                path,
-                _answering(handler) if is_message else handler,
-                response_model=more.pop("response_model", form if is_message else None),
-                methods=[method],
-                operation_id=handler.__name__,
-                responses={**answers, **more.pop("responses", {})},
-                openapi_extra=extra,
+            options = {
+                "response_model": more.pop("response_model", form if is_message else None),
+                "methods": [method],
+                "operation_id": handler.__name__,
+                "responses": {**answers, **more.pop("responses", {})},
+                "openapi_extra": extra,
                 **more,
-            )
+            }
+            self._declared.append((path, _answering(handler) if is_message else handler, options))
             return handler
 
         return declare
@@ -270,7 +295,7 @@ def _refusal(status: int) -> dict[str, Any]:
     }
 
 
-def _caller_of(request: Request) -> Principal:
+async def _caller_of(request: Request) -> Principal:  # noqa: RUF029 - a plain function would take a thread for it
     caller: Principal = request.state.caller
     return caller
 
