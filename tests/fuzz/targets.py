@@ -519,8 +519,8 @@ def peer_sides() -> list[bytes]:
     placed = acts.Placed(index=1, height=2, time_ms=3)
     sides = [
         acts.BlockPage(blocks=[block]),
-        acts.Results(results=[placed, refused]),
-        acts.Submitted(transactions=transactions()[:2]),
+        acts.Results(results=[placed, refused], blocks=[block], note=b"note"),
+        acts.Submitted(transactions=transactions()[:2], from_height=1),
         acts.Path(path=[bytes(32)]),
         acts.Sizes(sizes=[1, 2]),
         acts.Answered(answer=b"sealed", height=4),

@@ -108,7 +108,7 @@ def test_what_a_job_asks_of_others_stands_under_the_request_by_which_it_was_aske
         if told(span).get("shuiqiao.request_id") == REQUEST
     }
     assert {
-        ("POST /applications", "public", None),
+        ("POST /api/v1/applications", "public", None),
         (f"job {PROCESS_APPLICATION}", None, None),
         ("POST /peer/v1/{act}", "peers", "exchange.ask"),
         ("POST /peer/v1/{act}", "peers", "ledger.submit"),
@@ -120,7 +120,7 @@ def test_what_a_job_asks_of_others_stands_under_the_request_by_which_it_was_aske
 
 def test_calls_jobs_and_refusals_are_told(collected):
     found = {span.name: span for span in spans(collected)}
-    assert {"POST /usage/searches", "POST /peer/v1/{act}", f"job {INGEST}"} <= {*found}
+    assert {"POST /api/v1/usage/searches", "POST /peer/v1/{act}", f"job {INGEST}"} <= {*found}
     job = told(found[f"job {INGEST}"])
     assert (job["shuiqiao.job.kind"], job["shuiqiao.job.state"], job["shuiqiao.job.attempt"]) == (INGEST, "done", 1)
     refused = [told(span) for span in spans(collected) if told(span).get("http.response.status_code") == 404]

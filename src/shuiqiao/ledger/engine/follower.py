@@ -38,6 +38,9 @@ from shuiqiao.ledger.transactions.verifiers import open_verifier
 
 ALARMS_FOLDER: Final = "alarms"
 
+_LOOKS: Final = 2
+"""How often the writer is asked for what has to be there: its first answer may be one that it gave a moment before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Awaited:
@@ -176,16 +179,18 @@ class FollowerLedger(LocalLedger):
 
     def wait_for_block(self, height: int) -> None:
         """Copy until this copy holds a block of the writer; raises what ``sync`` does, ``ledger.block_awaited``."""
-        if self.last_block()[0] < height:
-            self.sync()
+        for _ in range(_LOOKS):
+            if self.last_block()[0] < height:
+                self.sync()
         if self.last_block()[0] < height:
             raise self._block_awaited(height)
 
     def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the operator's newest checkpoint that this copy has reached and agrees with."""
         self._require_sound()
-        if self._accepted is None or self._accepted.size < at_least:
-            self.sync()
+        for _ in range(_LOOKS):
+            if self._accepted is None or self._accepted.size < at_least:
+                self.sync()
         if self._accepted is None:
             raise Unavailable(
                 "ledger.not_followed", "no checkpoint of the writer has been reached yet", retry_after_s=1.0

@@ -32,6 +32,10 @@ MAX_BLOCK_TRANSACTIONS: Final = 8_192
 """What a block's work allows at most [LEDGER-WORK-1]."""
 
 EPOCH_PAGE: Final = 4_096
+BROUGHT_BYTES: Final = 256 * 1024
+"""Of the blocks that come with an answer to a transaction."""
+
+BROUGHT_BLOCKS: Final = 64
 MAX_NEWS_WAIT_MS: Final = 25_000
 """Longest wait for a new block, in milliseconds."""
 
@@ -42,7 +46,11 @@ _SMALL_ANSWER_BYTES: Final = 65_536
 # A page that was not full yet, and behind it the longest block that a writer closes (8 MiB and a transaction).
 _MAX_PAGE_BYTES: Final = PAGE_BYTES + 10 * 1024 * 1024
 _MAX_ANSWER_BYTES: Final = {
-    Act.SUBMIT: MAX_SUBMITTED * (MAX_PROBLEM_BYTES + 64),
+    # An entry of 1,024 bytes stands beside the transactions of a block.
+    Act.SUBMIT: MAX_SUBMITTED * (MAX_PROBLEM_BYTES + 64)
+    + BROUGHT_BYTES
+    + BROUGHT_BLOCKS * 2_048
+    + MAX_SIGNED_NOTE_BYTES,
     Act.BLOCKS: _MAX_PAGE_BYTES,
     Act.FOLLOW: _MAX_PAGE_BYTES + MAX_SIGNED_NOTE_BYTES,
     Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
@@ -72,9 +80,13 @@ class Nothing(_Wire, frozen=True):
 
 
 class Submitted(_Wire, frozen=True):
-    """Signed transactions to be ordered, each by itself."""
+    """Signed transactions to be ordered, each by itself.
+
+    from_height: from where on the blocks are to come with the answer, up to those that hold these; 0 for none.
+    """
 
     transactions: Annotated[list[_Raw], Meta(min_length=1, max_length=MAX_SUBMITTED)]
+    from_height: _Count
 
 
 class Placed(_Wire, frozen=True, tag_field="result", tag="committed"):
@@ -110,12 +122,6 @@ class Refused(_Wire, frozen=True, tag_field="result", tag="refused"):
     def as_error(self, *, place: str) -> ShuiqiaoError:
         """Return the error that refused it. place: who answered."""
         return error_of(self.problem, status=0, place=place)
-
-
-class Results(_Wire, frozen=True):
-    """What became of each transaction, in order."""
-
-    results: Annotated[list[Placed | Refused], Meta(min_length=1, max_length=MAX_SUBMITTED)]
 
 
 class FromHeight(_Wire, frozen=True):
@@ -165,6 +171,17 @@ class Followed(_Wire, frozen=True):
     """A page of blocks, and a checkpoint that covers them, as its note."""
 
     blocks: Annotated[list[WireBlock], Meta(max_length=PAGE_BLOCKS)]
+    note: _Note
+
+
+class Results(_Wire, frozen=True):
+    """What became of each transaction, in order.
+
+    blocks, note: as of ``Followed``, where they were asked for; they need not go as far as the results.
+    """
+
+    results: Annotated[list[Placed | Refused], Meta(min_length=1, max_length=MAX_SUBMITTED)]
+    blocks: Annotated[list[WireBlock], Meta(max_length=BROUGHT_BLOCKS)]
     note: _Note
 
 

@@ -1,8 +1,8 @@
 """The writer as a follower on another machine reaches it: a ``LedgerPeer`` over signed messages [PEER-8].
 
-What is submitted at the same time goes together, up to 64 transactions in a message and several messages on their way.
-Blocks come by pages, the next one while the last one is executed; the newest checkpoint brings the first blocks that
-lead to it. News come by a question that the writer leaves open until there is a block. Nothing that is answered is
+What is submitted at the same time goes together, up to 64 transactions in a message and several messages on their way;
+what is submitted alone brings its block back with it. Blocks come by pages, the next one while the last one is
+executed; the newest checkpoint brings the first blocks that lead to it. News come by a question that the writer leaves open until there is a block. Nothing that is answered is
 believed here or there: sizes are bounded before they are read, heights follow each other, and the follower proves the
 rest.
 
@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.client import request_id
@@ -67,6 +67,7 @@ class HttpLedger:
         self._writer = writer
         self._outgoing = Outgoing(self._send)
         self._pages = BlockPages(self._fetch)
+        self._brought: tuple[int, acts.Followed] | None = None
         self._listeners = Listeners()
         self._height = 0
         self._news: threading.Thread | None = None
@@ -94,12 +95,19 @@ class HttpLedger:
         return self._pages.iterate(from_height)
 
     def checkpoint(self) -> Checkpoint:
-        """Return what the writer says is its newest checkpoint; the next blocks come with it, for who reads on."""
+        """Return what the writer says is its newest checkpoint; the next blocks come with it, for who reads on.
+
+        Once after a transaction was submitted alone it is the one that the answer brought: for the newest, ask again.
+        """
         height = self._pages.next_height
         if not height:
             return self._note(Act.CHECKPOINT)
-        asked = acts.FromHeight(from_height=height)
-        found = self._ask(Act.FOLLOW, asked, acts.Followed, timeout_s=_PAGE_TIMEOUT_S)
+        brought, self._brought = self._brought, None
+        if brought is not None and brought[0] == height:
+            found = brought[1]
+        else:
+            asked = acts.FromHeight(from_height=height)
+            found = self._ask(Act.FOLLOW, asked, acts.Followed, timeout_s=_PAGE_TIMEOUT_S)
         self._pages.offer(self._following(found.blocks, from_height=height))
         return _checkpoint(found.note)
 
@@ -158,12 +166,15 @@ class HttpLedger:
     def _note(self, act: Act, *, timeout_s: float | None = None) -> Checkpoint:
         return _checkpoint(self._ask(act, acts.Nothing(), acts.SignedNote, timeout_s=timeout_s).note)
 
-    def _send(self, raws: Sequence[bytes]) -> list[acts.Placed | acts.Refused]:
-        body = acts.Submitted(transactions=list(raws))
-        found = self._ask(Act.SUBMIT, body, acts.Results, timeout_s=_SUBMIT_TIMEOUT_S).results
-        if len(found) != len(raws):
-            raise _malformed(self._writer, f"{len(found)} results for {len(raws)} transactions")
-        return found
+    def _send(self, raws: Sequence[bytes], *, is_alone: bool) -> list[acts.Placed | acts.Refused]:
+        height = self._pages.next_height if is_alone else 0
+        body = acts.Submitted(transactions=list(raws), from_height=height)
+        found = self._ask(Act.SUBMIT, body, acts.Results, timeout_s=_SUBMIT_TIMEOUT_S)
+        if len(found.results) != len(raws):
+            raise _malformed(self._writer, f"{len(found.results)} results for {len(raws)} transactions")
+        if height and found.note:
+            self._brought = (height, acts.Followed(blocks=found.blocks, note=found.note))
+        return found.results
 
     def _fetch(self, from_height: int) -> list[Block]:
         asked = acts.FromHeight(from_height=from_height)
@@ -189,7 +200,9 @@ class HttpLedger:
                 is_news = height != self._height
                 self._height = height
                 if is_news:
-                    self._listeners.tell(_NO_BLOCK, ())
+                    # Of what came with an answer nobody needs to be told.
+                    if height >= self._pages.next_height:
+                        self._listeners.tell(_NO_BLOCK, ())
                     self._closing.wait(GATHER_S)
                 elif time.monotonic() - started < _REST_S[0]:
                     # A writer that does not wait is not asked without a pause.
@@ -207,10 +220,16 @@ _NO_BLOCK: Final = Block(height=0, time_ms=0, first_index=0, transactions=(), en
 """Stands for the block that listeners are told of: which one it is they ask for themselves."""
 
 
+class _Send(Protocol):
+    """Sends transactions. is_alone: nothing else is on its way, so that what is sent is waited for."""
+
+    def __call__(self, raws: Sequence[bytes], *, is_alone: bool) -> list[acts.Placed | acts.Refused]: ...
+
+
 class Outgoing:
     """Transactions on their way to the writer, gathered into messages by a few threads."""
 
-    def __init__(self, send: Callable[[Sequence[bytes]], list[acts.Placed | acts.Refused]]) -> None:
+    def __init__(self, send: _Send) -> None:
         self._send = send
         self._condition = threading.Condition()
         self._waiting: deque[tuple[bytes, Future[Committed], str]] = deque()
@@ -245,7 +264,9 @@ class Outgoing:
 
     def _run(self) -> None:
         while taken := self._take():
-            self._deliver(taken)
+            with self._condition:
+                is_alone = len(taken) == 1 and not self._waiting and self._threads - self._idle == 1
+            self._deliver(taken, is_alone=is_alone)
 
     def _take(self) -> list[tuple[bytes, Future[Committed]]]:
         """Return up to a message of transactions once there are some, none at the end.
@@ -260,9 +281,9 @@ class Outgoing:
         request_id.current.set(next((request for _, _, request in taken if request), ""))
         return [(raw, future) for raw, future, _ in taken]
 
-    def _deliver(self, taken: Sequence[tuple[bytes, Future[Committed]]]) -> None:
+    def _deliver(self, taken: Sequence[tuple[bytes, Future[Committed]]], *, is_alone: bool) -> None:
         try:
-            results = self._send([raw for raw, _ in taken])
+            results = self._send([raw for raw, _ in taken], is_alone=is_alone)
         except ShuiqiaoError as error:
             unknown = _unknown(error)
             for _, future in taken:

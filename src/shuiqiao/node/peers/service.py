@@ -140,7 +140,13 @@ class PeerService:
         asked = _decode(message, acts.Submitted)
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
         futures = [writer.submit(raw) for raw in asked.transactions]
-        return acts.Results(results=[_result(future, deadline=deadline) for future in futures])
+        results = [_result(future, deadline=deadline) for future in futures]
+        if not asked.from_height:
+            return acts.Results(results=results, blocks=[], note=b"")
+        blocks = _blocks_of(writer, asked.from_height, most_bytes=acts.BROUGHT_BYTES, most_blocks=acts.BROUGHT_BLOCKS)
+        if sum(map(_transaction_bytes, blocks)) > acts.BROUGHT_BYTES:
+            blocks.pop()
+        return acts.Results(results=results, blocks=blocks, note=writer.checkpoint().note)
 
     def _blocks(self, message: PeerMessage) -> acts.BlockPage:
         return acts.BlockPage(blocks=_page(self._writer(message), _decode(message, acts.FromHeight)))
@@ -266,14 +272,22 @@ class BlockNews:
 
 
 def _page(writer: LedgerPeer, asked: acts.FromHeight) -> list[acts.WireBlock]:
+    return _blocks_of(writer, asked.from_height, most_bytes=acts.PAGE_BYTES, most_blocks=acts.PAGE_BLOCKS)
+
+
+def _blocks_of(writer: LedgerPeer, from_height: int, *, most_bytes: int, most_blocks: int) -> list[acts.WireBlock]:
     page: list[acts.WireBlock] = []
     size = 0
-    for block in writer.blocks(from_height=asked.from_height):
+    for block in writer.blocks(from_height=from_height):
         page.append(acts.WireBlock.of(block))
-        size += sum(map(len, block.transactions))
-        if size >= acts.PAGE_BYTES or len(page) == acts.PAGE_BLOCKS:
+        size += _transaction_bytes(block)
+        if size >= most_bytes or len(page) == most_blocks:
             break
     return page
+
+
+def _transaction_bytes(block: Block | acts.WireBlock) -> int:
+    return sum(map(len, block.transactions))
 
 
 def sealed_to(message: PeerMessage, *, network: bytes) -> bytes:

@@ -8,10 +8,11 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.checkpoints.signed_note import SignatureLine, encode_line, encode_text
 from shuiqiao.ledger.model import Block
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.http_ledger import MAX_WAITING, BlockPages, HttpLedger, Outgoing
-from shuiqiao.node.peers.message import MAX_SUBMITTED
+from shuiqiao.node.peers.message import MAX_SUBMITTED, Act
 
 
 class Sending:
@@ -19,11 +20,13 @@ class Sending:
 
     def __init__(self, answer=lambda raw: acts.Placed(index=1, height=2, time_ms=3)) -> None:
         self.sizes = []
+        self.alone = []
         self.may_go = threading.Event()
         self.answer = answer
 
-    def __call__(self, raws):
+    def __call__(self, raws, *, is_alone):
         self.sizes.append(len(raws))
+        self.alone.append(is_alone)
         assert self.may_go.wait(PATIENCE_S)
         return [self.answer(raw) for raw in raws]
 
@@ -38,6 +41,10 @@ def test_what_is_handed_in_while_messages_are_on_their_way_goes_together():
     assert sum(sending.sizes) == 1_000
     assert max(sending.sizes) == MAX_SUBMITTED
     assert len(sending.sizes) < 1_000 / MAX_SUBMITTED + 8
+    # Nobody waits for one of many.
+    assert sum(sending.alone) <= 1
+    outgoing.put(b"last").result(timeout=PATIENCE_S)
+    assert sending.alone[-1]
     outgoing.close()
 
 
@@ -54,7 +61,7 @@ def test_only_what_the_writer_says_of_one_transaction_is_its_refusal():
 
 @pytest.mark.parametrize("error", [Denied("peer.clock_differs", "off"), Unavailable("client.unreachable", "away")])
 def test_a_message_that_is_refused_says_nothing_of_its_transactions(error):
-    def send(_raws):
+    def send(_raws, *, is_alone):
         raise error
 
     outgoing = Outgoing(send)
@@ -64,7 +71,7 @@ def test_a_message_that_is_refused_says_nothing_of_its_transactions(error):
 
 
 def test_a_way_that_breaks_down_tells_those_who_wait():
-    def send(_raws):
+    def send(_raws, *, is_alone):
         raise RuntimeError("broken")
 
     outgoing = Outgoing(send)
@@ -88,6 +95,11 @@ def test_what_waits_is_bounded_and_ends_with_the_ledger():
     codes = {getattr(future.exception(timeout=PATIENCE_S), "code", "done") for future in futures}
     assert codes <= {"ledger.closed", "ledger.busy", "done"}
     assert outgoing.put(b"z").exception(timeout=0).code == "ledger.closed"
+
+
+_LINE = SignatureLine(name="bureau", key_hash=b"1234", signature=bytes(64))
+NOTE = encode_text(origin="shuiqiao.test", size=2, root=bytes(32)) + b"\n" + encode_line(_LINE)
+"""Well formed, of no log."""
 
 
 def block(height, *, length=1):
@@ -178,7 +190,7 @@ class Answering:
         (acts.Sizes(sizes=[2, 2]), lambda ledger: ledger.epoch_sizes()),
         (acts.SignedNote(note=b"no note"), lambda ledger: ledger.checkpoint()),
         (
-            acts.Results(results=[acts.Placed(index=1, height=1, time_ms=1)] * 2),
+            acts.Results(results=[acts.Placed(index=1, height=1, time_ms=1)] * 2, blocks=[], note=b""),
             lambda ledger: ledger.submit(b"one").result(timeout=PATIENCE_S),
         ),
     ],
@@ -188,6 +200,45 @@ def test_an_answer_that_makes_no_sense_is_no_answer(answer, act):
     ledger = HttpLedger(Answering(answer), writer="bureau")
     with pytest.raises(Unavailable, match=r"peer\.answer_malformed"):
         act(ledger)
+    ledger.close()
+
+
+def test_what_is_handed_in_alone_brings_its_block_and_that_is_used_once():
+    """[PEER-8]"""
+    asked = []
+
+    class Writer:
+        blocks = [block(1), block(2)]
+
+        def ask(self, _member, act, body, *, answer, timeout_s=0.0):
+            asked.append((act, getattr(body, "from_height", None)))
+            page = [acts.WireBlock.of(each) for each in self.blocks if each.height >= (body.from_height or 99)]
+            if act is Act.BLOCKS:
+                return answer(blocks=page)
+            if act is Act.FOLLOW:
+                return answer(blocks=page, note=NOTE)
+            return answer(results=[acts.Placed(index=1, height=2, time_ms=3)], blocks=page, note=NOTE)
+
+    writer = Writer()
+    ledger = HttpLedger(writer, writer="bureau")
+    # Who has read nothing yet is brought nothing.
+    ledger.submit(b"zero").result(timeout=PATIENCE_S)
+    assert [each.height for each in ledger.blocks(from_height=1)] == [1, 2]
+    writer.blocks = [*writer.blocks, block(3)]
+    ledger.submit(b"one").result(timeout=PATIENCE_S)
+    asked_before = len(asked)
+    assert ledger.checkpoint().note == NOTE
+    assert next(ledger.blocks(from_height=3)) == block(3)
+    assert asked[asked_before:] == []
+    # What was brought once is used once, and not by who read on meanwhile.
+    ledger.checkpoint()
+    assert asked[-1] == (Act.FOLLOW, 4)
+    writer.blocks = [*writer.blocks, block(4)]
+    ledger.submit(b"two").result(timeout=PATIENCE_S)
+    assert [each.height for each in ledger.blocks(from_height=4)] == [4]
+    ledger.checkpoint()
+    assert asked[-1] == (Act.FOLLOW, 5)
+    assert [height for act, height in asked if act is Act.SUBMIT] == [0, 3, 4]
     ledger.close()
 
 

@@ -66,14 +66,43 @@ def signed(institution, url):
     return institution.outbox._sign(ENDPOINT, MemberEndpointBody(url=url, pin=b""))
 
 
+def submitted(*raws, from_height=0):
+    return acts.Submitted(transactions=list(raws), from_height=from_height)
+
+
+def test_the_block_of_a_transaction_comes_with_the_answer_where_it_is_asked_for(world, monkeypatch):
+    """[PEER-8]"""
+    bureau, bank = world.bureau, world.bank
+
+    def brought(number, *, from_height):
+        raw = signed(bank, f"https://brought{number}.example")
+        found = ask(bank, bureau, Act.SUBMIT, submitted(raw, from_height=from_height))
+        return found, [each.block() for each in found.blocks]
+
+    found, blocks = brought(1, from_height=0)
+    assert (blocks, found.note) == ([], b"")
+    first = found.results[0].height
+    found, blocks = brought(2, from_height=first)
+    assert [each.height for each in blocks] == list(range(first, found.results[0].height + 1))
+    assert blocks == list(bureau.engine.blocks(from_height=first))
+    assert found.note == bureau.engine.checkpoint().note
+    # As many as are few, whole ones; the note leads on to the others.
+    monkeypatch.setattr(acts, "BROUGHT_BLOCKS", 1)
+    found, blocks = brought(3, from_height=first)
+    assert ([each.height for each in blocks], found.note) == ([first], bureau.engine.checkpoint().note)
+    monkeypatch.setattr(acts, "BROUGHT_BYTES", 1)
+    found, blocks = brought(4, from_height=first)
+    assert (blocks, found.note) == ([], bureau.engine.checkpoint().note)
+
+
 def test_transactions_are_ordered_each_by_itself(world):
     """[PEER-4]"""
     good, other = (signed(world.bank, f"https://east{number}.example") for number in range(2))
-    found = ask(world.bank, world.bureau, Act.SUBMIT, acts.Submitted(transactions=[good, b"no transaction", other]))
+    found = ask(world.bank, world.bureau, Act.SUBMIT, submitted(good, b"no transaction", other))
     placed, refused, second = found.results
     assert placed.height <= second.height
     assert refused.as_error(place="writer").code in {"ledger.tx_malformed", "base.cbor_malformed"}
-    again = ask(world.bank, world.bureau, Act.SUBMIT, acts.Submitted(transactions=[good]))
+    again = ask(world.bank, world.bureau, Act.SUBMIT, submitted(good))
     assert again.results[0].as_error(place="writer").code == "ledger.tx_replayed"
 
 
