@@ -26,7 +26,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.models.model import ModelForm
 from shuiqiao.vault.anchoring import find_anchor
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
 from standards_world import write_csv
@@ -208,7 +208,7 @@ class ExchangeWorld(ModelsWorld):
             "state": state,
             "network": self.network,
             "batch_of": batch_lookup(state, BUREAU),
-            "status_of": leaf_lookup(state, BUREAU),
+            "status_of": LedgerLeaves(state, BUREAU),
             "verify_root": self.submitters[BUREAU].verify_root,
             "suite": self.suite,
             "catalogue": self.catalogue,

@@ -127,8 +127,9 @@ class VaultWorld:
     def batch_of(self, batch: bytes) -> Any:
         return contract.batch_fact(self.ledger.state(), BUREAU, batch)
 
-    def status_of(self, batch: bytes, index: int) -> Any:
-        return contract.leaf_lookup(self.ledger.state(), BUREAU)(batch, index)
+    @property
+    def status_of(self) -> Any:
+        return contract.LedgerLeaves(self.ledger.state(), BUREAU)
 
     def disclose(self, uscc: str, groups: Mapping[str, Sequence[str]] | None = None, **period: date) -> Disclosure:
         groups = groups or {"invoice_issued": ["core", "amounts", "counterparty"]}

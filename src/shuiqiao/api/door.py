@@ -31,7 +31,7 @@ class Door:
     shares: Shares = field(default_factory=Shares)
 
 
-async def _running_of(request: Request) -> RunningInstitution:  # noqa: RUF029 - a plain function would take a thread
+async def _running_of(request: Request) -> RunningInstitution:
     door: Door = request.app.state.door
     return door.running
 

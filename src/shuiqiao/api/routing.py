@@ -295,7 +295,7 @@ def _refusal(status: int) -> dict[str, Any]:
     }
 
 
-async def _caller_of(request: Request) -> Principal:  # noqa: RUF029 - a plain function would take a thread for it
+async def _caller_of(request: Request) -> Principal:
     caller: Principal = request.state.caller
     return caller
 

@@ -40,7 +40,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.standards.columns import MAX_GROUP_BYTES, arrow_type
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
 from shuiqiao.vault.anchoring import find_anchor
-from shuiqiao.vault.contract import COMMIT, batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import COMMIT, LedgerLeaves, batch_lookup
 from shuiqiao.vault.evidence import RecordProof, ShownGroup, verify_record_proof
 from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 
@@ -163,7 +163,7 @@ def accuse_of_withholding(
         state=state,
         network=ledger.parameters.network,
         batch_of=batch_lookup(state, provider),
-        status_of=leaf_lookup(state, provider),
+        status_of=LedgerLeaves(state, provider),
         verify_root=submitter.verify_root,
         suite=suite,
         catalogue=catalogue,

@@ -65,6 +65,8 @@ def changed_records(
     """Yield the records of one answer that are superseded or erased by now."""
     for standard, parts in leaves.items():
         for batch, indexes in parts:
+            if status_of.is_unchanged(batch):
+                continue
             for index in np.frombuffer(indexes, dtype="<u4").tolist():
                 status = status_of(batch, index)
                 if status is not LeafStatus.LIVE:

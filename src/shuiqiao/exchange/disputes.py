@@ -23,7 +23,7 @@ from shuiqiao.exchange.dispute_statement import MAX_REASON_CHARS, decode_dispute
 from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import DisputeRow
 from shuiqiao.ledger.transactions.document import verify_document
-from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves
 from shuiqiao.vault.model import LeafStatus
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Disputes:
         if not found:
             raise Denied("exchange.dispute_unknown", f"no dispute {dispute.hex()} was taken in here")
         row = found[0]
-        state = leaf_lookup(self._submitter.state(), self._submitter.member)
+        state = LedgerLeaves(self._submitter.state(), self._submitter.member)
         if status is DisputeStatus.CORRECTED and state(row.batch, row.leaf) is LeafStatus.LIVE:
             raise Denied(
                 "exchange.record_uncorrected",

@@ -60,7 +60,7 @@ from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.members.roster import is_suspended, member_record
-from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +195,7 @@ class Provider:
 
     def changed_records(self) -> Iterator[ChangedRecord]:
         """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""
-        return delivered_changes(self._store, status_of=leaf_lookup(self._submitter.state(), self._submitter.member))
+        return delivered_changes(self._store, status_of=LedgerLeaves(self._submitter.state(), self._submitter.member))
 
     def release_acknowledged(self) -> int:
         """Destroy kept answers that their banks acknowledged, or destroyed already; return how many."""

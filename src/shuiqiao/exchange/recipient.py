@@ -42,7 +42,7 @@ from shuiqiao.exchange.model import AnswerContent, DataRequest, ModelAsk, Reques
 from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.modes.score import ProvenScore
 from shuiqiao.exchange.store import ReceivedRow
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.disclosure import DisclosedRecords
 
 if TYPE_CHECKING:
@@ -512,7 +512,7 @@ class Recipient:
             artefact=artefact,
             manifest=manifest,
             batch_of=batch_lookup(state, provider),
-            status_of=None if is_kept else leaf_lookup(state, provider),
+            status_of=None if is_kept else LedgerLeaves(state, provider),
         )
 
     def _ceiling(self, artefact: ConsentArtefact) -> Ceiling:
@@ -577,7 +577,7 @@ def received_changes(
         leaves = modes[message.mode].leaves(row.disclosure or b"") if row.leaves is None else decode_leaves(row.leaves)
         yield from changed_records(
             leaves,
-            status_of=leaf_lookup(state(), provider),
+            status_of=LedgerLeaves(state(), provider),
             request=row.request,
             other=provider,
             taxpayer=row.taxpayer,

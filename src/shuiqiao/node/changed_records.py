@@ -12,7 +12,7 @@ from shuiqiao.ledger.clock_check import latest_ms
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -31,7 +31,7 @@ def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord
         if reader.settings.role is Role.BANK:
             return _received(reader, database, now_ms=now_ms)
         require_role(reader.settings, Role.TAX_BUREAU)
-        status_of = leaf_lookup(reader.engine.state(), reader.member)
+        status_of = LedgerLeaves(reader.engine.state(), reader.member)
         return [*delivered_changes(ProviderStore(database, cipher=reader.cipher(database)), status_of=status_of)]
 
 

@@ -23,7 +23,7 @@ from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.replay.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.oversight.openings import AuditProblem, OpenedDecisions
 from shuiqiao.oversight.record_rules import RecordRulesReport
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
@@ -148,7 +148,7 @@ def _check_vault(
     if vault is None:
         return 0, 0
     state = engine.state()
-    check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
+    check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=LedgerLeaves(state, owner))
     problems += [
         AuditProblem(f"{problem.code} at {problem.place}: {problem.message}", problem.code)
         for problem in check.problems

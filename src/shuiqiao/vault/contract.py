@@ -20,7 +20,7 @@ from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, T
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import require_role
 from shuiqiao.standards.model import StandardId
-from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, ErasureReason, LeafLookup, LeafStatus
+from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, ErasureReason, LeafStatus
 
 COMMIT = "anchor.commit"
 AMEND = "anchor.amend"
@@ -100,28 +100,41 @@ def batch_lookup(state: StateView, author: str) -> BatchLookup:
     return lambda batch: batch_fact(state, author, batch)
 
 
-def leaf_lookup(state: StateView, author: str) -> LeafLookup:
-    """Return (batch id, index) -> LeafStatus of one member's leaves over a state that does not change.
+class LedgerLeaves:
+    """The leaves of one member's batches over a state that does not change: a ``LeafLookup``.
 
-    Erased comes before superseded.
+    ::
+
+        status_of = LedgerLeaves(engine.state(), author="bureau")
+        status_of(batch, 3) is LeafStatus.LIVE
     """
-    facts: dict[bytes, Mapping[str, Any] | None] = {}
 
-    def status(batch: bytes, index: int) -> LeafStatus:
-        if batch not in facts:
-            facts[batch] = state.get(batch_key(author, batch))
-        fact = facts[batch]
+    def __init__(self, state: StateView, author: str) -> None:
+        self._state = state
+        self._author = author
+        self._facts: dict[bytes, Mapping[str, Any] | None] = {}
+
+    def __call__(self, batch: bytes, index: int, /) -> LeafStatus:
+        """Return the status of a leaf; erased comes before superseded."""
+        if self.is_unchanged(batch):
+            return LeafStatus.LIVE
+        fact = self._fact(batch)
         if fact is not None and fact["erased"]:
             return LeafStatus.ERASED
-        # [VAULT-ANCHOR-7]: of most batches no leaf ever changes, and then no leaf need be asked for.
-        if fact is None or not fact["changed"]:
-            return LeafStatus.LIVE
-        if state.get(erased_key(author, batch, index)) is not None:
+        if self._state.get(erased_key(self._author, batch, index)) is not None:
             return LeafStatus.ERASED
-        superseded = state.get(superseded_key(author, batch, index)) is not None
+        superseded = self._state.get(superseded_key(self._author, batch, index)) is not None
         return LeafStatus.SUPERSEDED if superseded else LeafStatus.LIVE
 
-    return status
+    def is_unchanged(self, batch: bytes) -> bool:
+        """See LeafLookup: of most batches no leaf ever changes; one that the ledger does not have has none."""
+        fact = self._fact(batch)
+        return fact is None or not (fact["erased"] or fact["changed"])
+
+    def _fact(self, batch: bytes) -> Mapping[str, Any] | None:
+        if batch not in self._facts:
+            self._facts[batch] = self._state.get(batch_key(self._author, batch))
+        return self._facts[batch]
 
 
 def _check_commit(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:

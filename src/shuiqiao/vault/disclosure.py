@@ -471,7 +471,7 @@ def verify_disclosure(
     """Return the records of a disclosure after every one of them was proven to be under an anchored root.
 
     batch_of: the batches of the member whose anchors count (``contract.batch_lookup(state, author)``). status_of:
-    ``contract.leaf_lookup(state, author)`` to refuse superseded and erased records too.
+    ``contract.LedgerLeaves(state, author)`` to refuse superseded and erased records too.
     Raises IntegrityError ``vault.leaf_mismatch``, ``vault.proof_malformed``, ``vault.batch_unanchored``,
     ``vault.taxpayer_mismatch``, ``vault.leaf_repeated``; Conflict ``vault.batch_erased``,
     ``vault.superseded``, ``vault.record_erased``; InvalidInput
@@ -590,6 +590,8 @@ def _require_taxpayer(entry: TypeDisclosure, record_type: RecordType, uscc: Uscc
 
 
 def _require_live(proven: BatchProof, status_of: LeafLookup) -> None:
+    if status_of.is_unchanged(proven.batch):
+        return
     for index in proven.indexes.tolist():
         status = status_of(proven.batch, index)
         if status is LeafStatus.SUPERSEDED:

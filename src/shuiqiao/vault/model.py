@@ -76,8 +76,17 @@ class BatchFact:
 BatchLookup = Callable[[bytes], BatchFact | None]
 """Batch id of one author -> what the ledger holds of it, None if it has none; ``contract.batch_lookup`` makes one."""
 
-LeafLookup = Callable[[bytes, int], LeafStatus]
-"""(batch id, index) of one author -> status of the leaf on the ledger; ``contract.leaf_lookup`` makes one."""
+
+class LeafLookup(Protocol):
+    """(batch id, index) of one author -> status of the leaf on the ledger; ``contract.LedgerLeaves`` is one."""
+
+    def __call__(self, batch: bytes, index: int, /) -> LeafStatus:
+        """Return the status of a leaf."""
+        ...
+
+    def is_unchanged(self, batch: bytes) -> bool:
+        """Tell whether every leaf of a batch is live, so that none need be asked for [VAULT-ANCHOR-7]."""
+        ...
 
 
 class PendingBatch(msgspec.Struct, frozen=True):

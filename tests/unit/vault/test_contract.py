@@ -12,8 +12,8 @@ from shuiqiao.vault.contract import (
     AnchorAmendBody,
     AnchorCommitBody,
     AnchorEraseBody,
+    LedgerLeaves,
     Replacement,
-    leaf_lookup,
     tree_depth,
 )
 from shuiqiao.vault.model import BatchFact, ErasureReason, LeafStatus, VaultSettings
@@ -84,8 +84,8 @@ def test_a_batch_id_belongs_to_its_author(world):
     world.anchor.submit(COMMIT, ours)
     assert world.batch_of(bytes(16)).root == ours.root
     world.submitter(OTHER_BUREAU).submit(ERASE, erase_body(bytes(16)))
-    assert leaf_lookup(world.ledger.state(), BUREAU)(bytes(16), 0) is LeafStatus.LIVE
-    assert leaf_lookup(world.ledger.state(), OTHER_BUREAU)(bytes(16), 0) is LeafStatus.ERASED
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(bytes(16), 0) is LeafStatus.LIVE
+    assert LedgerLeaves(world.ledger.state(), OTHER_BUREAU)(bytes(16), 0) is LeafStatus.ERASED
 
 
 def test_only_a_tax_bureau_anchors(world):
@@ -130,7 +130,7 @@ def test_depth_is_the_height_of_the_tree():
 
 def test_an_amended_leaf_is_superseded_and_the_newer_is_live(world):
     world.anchor.submit(AMEND, amend_body(((FIRST, 0), (SECOND, 1)), ((SECOND, 1), (SECOND, 2))))
-    status = leaf_lookup(world.ledger.state(), BUREAU)
+    status = LedgerLeaves(world.ledger.state(), BUREAU)
     assert [
         status(FIRST, 0),
         status(SECOND, 1),
@@ -162,14 +162,14 @@ def test_an_erased_leaf_supersedes_nothing(world, indexes):
     """[VAULT-ANCHOR-3]"""
     world.anchor.submit(ERASE, erase_body(SECOND, indexes))
     assert refusal(world.anchor, AMEND, amend_body(((FIRST, 0), (SECOND, 1)))) == "vault.replacement_erased"
-    assert leaf_lookup(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.LIVE
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.LIVE
 
 
 def test_erasing_a_newer_version_does_not_bring_the_older_one_back(world):
     """[VAULT-ANCHOR-4]"""
     world.anchor.submit(AMEND, amend_body(((FIRST, 0), (SECOND, 1))))
     world.anchor.submit(ERASE, erase_body(SECOND, [1]))
-    status = leaf_lookup(world.ledger.state(), BUREAU)
+    status = LedgerLeaves(world.ledger.state(), BUREAU)
     assert (status(FIRST, 0), status(SECOND, 1)) == (LeafStatus.SUPERSEDED, LeafStatus.ERASED)
 
 
@@ -180,7 +180,7 @@ def test_a_record_of_another_type_supersedes_nothing(world):
     newer = bytes([8]) * 16
     world.anchor.submit(COMMIT, commit_body(newer, standard="filing@2"))
     world.anchor.submit(AMEND, amend_body(((FIRST, 0), (newer, 0))))
-    assert leaf_lookup(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.SUPERSEDED
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.SUPERSEDED
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_only_the_author_says_that_leaves_were_erased_once(world, body, code):
     # Holds [VAULT-ANCHOR-4].
     world.anchor.submit(ERASE, erase_body(FIRST, [4]))
     world.anchor.submit(ERASE, erase_body(SECOND))
-    assert leaf_lookup(world.ledger.state(), BUREAU)(FIRST, 4) is LeafStatus.ERASED
-    assert leaf_lookup(world.ledger.state(), BUREAU)(SECOND, 0) is LeafStatus.ERASED
-    assert leaf_lookup(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.LIVE
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(FIRST, 4) is LeafStatus.ERASED
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(SECOND, 0) is LeafStatus.ERASED
+    assert LedgerLeaves(world.ledger.state(), BUREAU)(FIRST, 0) is LeafStatus.LIVE
     assert refusal(world.anchor, ERASE, body) == code
 
 
@@ -213,7 +213,7 @@ def test_a_batch_counts_its_leaves_that_were_superseded_or_erased(world):
     world.anchor.submit(ERASE, erase_body(SECOND))
     changed = {batch: world.batch_of(batch).changed for batch in (FIRST, SECOND)}
     assert changed == {FIRST: 4, SECOND: 0}
-    status = leaf_lookup(world.ledger.state(), BUREAU)
+    status = LedgerLeaves(world.ledger.state(), BUREAU)
     assert [status(FIRST, index) for index in range(5)] == [
         LeafStatus.SUPERSEDED,
         LeafStatus.ERASED,

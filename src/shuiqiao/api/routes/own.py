@@ -51,7 +51,7 @@ _NOT_THERE = ("api.not_found",)
 _Found = TypeVar("_Found")
 
 
-async def _scope_of(caller: Caller) -> OwnScope:  # noqa: RUF029 - a plain function would take a thread for it
+async def _scope_of(caller: Caller) -> OwnScope:
     if caller.kind is not PrincipalKind.ENTERPRISE:
         raise Denied("api.forbidden", "this is for an enterprise that proved a key of its own")
     return OwnScope(taxpayer=caller.taxpayer, consent=caller.consent)

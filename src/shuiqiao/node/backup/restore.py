@@ -49,7 +49,7 @@ from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import comet_genesis_of
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_genesis, load_settings, require_member
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
     )
     try:
         owner = settings.member
-        check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
+        check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=LedgerLeaves(state, owner))
     finally:
         vault.close()
     if check.problems:

@@ -16,7 +16,7 @@ from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.paging import page_after
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves
 from shuiqiao.vault.model import ErasureReason, LeafRef
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def found_records(asked: records.RecordSearch, *, vault: Vault, state: StateView
         number=asked.number,
         values=asked.values,
     )
-    found = vault.find(query, status_of=leaf_lookup(state, member))
+    found = vault.find(query, status_of=LedgerLeaves(state, member))
     return records.FoundRecords(records=tuple(map(_version, found)))
 
 

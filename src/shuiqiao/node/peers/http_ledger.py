@@ -2,9 +2,9 @@
 
 What is submitted at the same time goes together, up to 64 transactions in a message and several messages on their way;
 what is submitted alone brings its block back with it. Blocks come by pages, the next one while the last one is
-executed; the newest checkpoint brings the first blocks that lead to it. News come by a question that the writer leaves open until there is a block. Nothing that is answered is
-believed here or there: sizes are bounded before they are read, heights follow each other, and the follower proves the
-rest.
+executed; the newest checkpoint brings the first blocks that lead to it. News come by a question that the writer leaves
+open until there is a block. Nothing that is answered is believed here or there: sizes are bounded before they are read,
+heights follow each other, and the follower proves the rest.
 
 Whatever happens between the two is Unavailable: whether a transaction was ordered is then not known, and its bytes may
 be handed in again. Only what the writer says of a single transaction is its refusal.

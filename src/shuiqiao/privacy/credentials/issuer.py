@@ -39,7 +39,7 @@ from shuiqiao.privacy.credentials.model import (
 )
 from shuiqiao.privacy.credentials.store import CopyRow
 from shuiqiao.privacy.sd_jwt import issue, jose_profile
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.disclosure import verify_disclosure
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class CredentialIssuer:
             batch_of=batch_lookup(state, bureau),
             suite=self._suite,
             catalogue=self._catalogue,
-            status_of=leaf_lookup(state, bureau),
+            status_of=LedgerLeaves(state, bureau),
         )
         return {entry.record_type.id: pa.Table.from_batches([entry.rows]) for entry in found.types.values()}
 

@@ -48,7 +48,7 @@ from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, jud
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
 from shuiqiao.sandbox.scenario.watching import former_cosigned, policy_of, sign_checkpoint, watch
-from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, LedgerLeaves, batch_lookup
 from shuiqiao.vault.disclosure import decode_disclosure, verify_disclosure
 from shuiqiao.vault.model import Anchor, LeafRef
 from shuiqiao.vault.service import Vault
@@ -169,7 +169,7 @@ def _prove(scene: Scene, disclosure: Disclosure) -> object:
         batch_of=batch_lookup(state, bureau),
         suite=scene.bank.suite,
         catalogue=scene.bank.catalogue,
-        status_of=leaf_lookup(state, bureau),
+        status_of=LedgerLeaves(state, bureau),
     )
 
 

@@ -41,9 +41,7 @@ def test_a_refusal_of_any_length_fits():
 
 
 def test_the_largest_sides_are_within_their_bounds():
-    whole = acts.Submitted(
-        transactions=[b"x" * MAX_TRANSACTION_BYTES] * MAX_SUBMITTED, from_height=2**53 - 1
-    )
+    whole = acts.Submitted(transactions=[b"x" * MAX_TRANSACTION_BYTES] * MAX_SUBMITTED, from_height=2**53 - 1)
     assert len(acts.encode_wire(whole)) <= Act.SUBMIT.max_message_bytes - 1_024
     page = acts.PAGE_BYTES + 8 * 1024 * 1024 + MAX_TRANSACTION_BYTES
     blocks = [

@@ -208,7 +208,8 @@ def test_what_is_handed_in_alone_brings_its_block_and_that_is_used_once():
     asked = []
 
     class Writer:
-        blocks = [block(1), block(2)]
+        def __init__(self) -> None:
+            self.blocks = [block(1), block(2)]
 
         def ask(self, _member, act, body, *, answer, timeout_s=0.0):
             asked.append((act, getattr(body, "from_height", None)))
