@@ -22,6 +22,7 @@ from shuiqiao.api.acts import KEY_PARAMETER, require_key
 from shuiqiao.api.forms import CSV, WireResponse, csv_of, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE, address_of_scope
 from shuiqiao.api.problems import RefusedValue
+from shuiqiao.base.encoding import unique_pairs
 from shuiqiao.base.forms import is_whole_number
 from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
@@ -71,6 +72,24 @@ _WORDS: Final = {
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
+class _StrictRequest(Request):
+    """A request whose body is read in one way alone: two readers never see two values under one name."""
+
+    async def json(self) -> Any:
+        """Return what the body says; raises JSONDecodeError for what is no JSON in UTF-8, or has a key twice."""
+        body = await self.body()
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise json.JSONDecodeError("it is not UTF-8", "", 0) from error
+        try:
+            return json.loads(text, object_pairs_hook=unique_pairs)
+        except json.JSONDecodeError:
+            raise
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), text, 0) from error
+
+
 class GuardedRoute(APIRoute):
     """A route that asks who calls, and whether it may, before anything of the request's body is read."""
 
@@ -97,7 +116,8 @@ class GuardedRoute(APIRoute):
             if _is_whole(parameter.field_info.annotation)
         }
 
-        async def handle(request: Request) -> Response:
+        async def handle(plain: Request) -> Response:
+            request = _StrictRequest(plain.scope, plain.receive)
             door: Door = request.app.state.door
             caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
             request.state.caller = caller

@@ -196,7 +196,7 @@ def decode_json(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> A
         # json.loads would guess UTF-16 and UTF-32 from bytes; outside JSON is UTF-8 (RFC 8259 section 8.1).
         value = json.loads(
             data.decode(),
-            object_pairs_hook=_unique_pairs,
+            object_pairs_hook=unique_pairs,
             parse_int=_small_integer,
             parse_float=_refuse_float,
             parse_constant=_refuse_float,
@@ -210,7 +210,8 @@ def decode_json(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> A
     return value
 
 
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict; raises ValueError where a key appears twice."""
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
         raise ValueError("a key appears twice")

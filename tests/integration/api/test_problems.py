@@ -122,3 +122,22 @@ def test_a_body_that_is_no_json_is_named_with_the_place_and_a_piece_of_it(bureau
     assert "no JSON at character" in told["detail"]
     secret = refused('{"password": "hunter-two-hunter", "x": }')
     assert "hunter" not in str(secret)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"taxpayer": "91320100MA1000000A", "taxpayer": "91320100MA1000001B"}', "a key appears twice"),
+        ('{"taxpayer": "91320100MA1000000A"}'.encode("utf-16"), "it is not UTF-8"),
+        (b'{"taxpayer": "\xff"}', "it is not UTF-8"),
+    ],
+)
+def test_a_body_that_two_readers_would_read_in_two_ways_is_refused(bureau, body, words):
+    sent = {
+        "Authorization": f"Bearer {ALL}",
+        IDEMPOTENCY_HEADER: "0d4c3a52f1b94c0e",
+        "Content-Type": "application/json",
+    }
+    found = bureau.public.post("/api/v1/usage/searches", content=body, headers=sent)
+    assert (found.status_code, found.json()["code"]) == (400, "api.request_invalid")
+    assert words in found.json()["detail"]
