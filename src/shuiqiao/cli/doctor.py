@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuiqiao import __version__
-from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.cli.options import Json, OptionalHome
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 
@@ -78,7 +78,9 @@ def _server(home: HomeFolder) -> Iterator[Finding]:
         yield finding_of_error("server", error)
     else:
         says = f"process {status.pid}, block {status.height}, {status.outbox_waiting} acts wait for the ledger"
-        yield Finding(what="server", says="; ".join(filter(None, (says, status.waits_for))))
+        yield Finding(what="server", says=says)
+        if status.waits_for:
+            yield finding_of_error("following", Unavailable("node.writer_awaited", status.waits_for))
         for differing in status.differing_clocks:
             refused = Denied("peer.clock_differs", differing.says)
             yield finding_of_error(f"clock beside {differing.member}", refused)

@@ -61,6 +61,7 @@ WORDS_OF_CODE = {
     "node.key_missing": "缺少密钥文件",
     "node.keys_foreign": "密钥属于其他成员或网络",
     "node.writer_unnamed": "本机构是跟随者,未提供通向记账者的连接",
+    "node.writer_awaited": "本机账本副本尚未跟上记账者",
     "node.control_unreachable": "正在运行的进程没有应答其控制接口",
     "crypto.passphrase_wrong": "密钥口令不正确",
 }
