@@ -148,7 +148,7 @@ def _new_app(*, title: str) -> FastAPI:
 
 def _include(app: FastAPI, nouns: Sequence[Routes], *, prefix: str) -> None:
     for routes in nouns:
-        routes.add_to(app, prefix=prefix)
+        app.router.routes.extend(routes.under(prefix))
 
 
 def _behind_limits(app: FastAPI, door: Door, *, limits: Mapping[str, int]) -> ASGIApp:

@@ -31,7 +31,6 @@ from shuiqiao.client.wire import Wire
 from shuiqiao.node.accounts.model import Principal
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from starlette.types import Scope
 
     from shuiqiao.api.door import Door
@@ -158,17 +157,19 @@ class Routes:
         self._noun = noun
         self._prefix = prefix
         self._declared: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+        self._made: dict[str, list[GuardedRoute]] = {}
 
-    def add_to(self, app: FastAPI, *, prefix: str) -> None:
-        """Give an app these routes. They become its own: each router within a router would look for them anew."""
-        for path, handler, options in self._declared:
-            app.router.add_api_route(
-                f"{prefix}{self._prefix}{path}",
-                handler,
-                tags=[self._noun],
-                route_class_override=GuardedRoute,
-                **options,
-            )
+    def under(self, prefix: str) -> Sequence[GuardedRoute]:
+        """Return these routes under a prefix, the same for every app, since to make one takes milliseconds.
+
+        An app has them itself: each router within a router would look for them anew.
+        """
+        if len(self._made.setdefault(prefix, [])) < len(self._declared):
+            self._made[prefix] = [
+                GuardedRoute(f"{prefix}{self._prefix}{path}", handler, tags=[self._noun], **options)
+                for path, handler, options in self._declared
+            ]
+        return self._made[prefix]
 
     def get(
         self, path: str, *, permission: str, problems: Sequence[int] = (), codes: Sequence[str] = (), **more: Any
