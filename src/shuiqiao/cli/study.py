@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from shuiqiao.cli.options import Json, command_group
 from shuiqiao.cli.output import progress_on_stderr, say, show
@@ -12,12 +14,18 @@ study_app = command_group("Work out what claims rest on 论证研究.")
 
 
 @study_app.command("privacy")
-def study_privacy(*, json: Json = False) -> None:
-    """Attack a model runner, alone and behind the leakage account, and show what each attack learned 隐私攻击研究."""
-    from shuiqiao.sandbox.extraction import run_privacy_study
+def study_privacy(
+    *,
+    taxpayers: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Synthetic taxpayers on whom every mode's score is compared.")
+    ] = 10_000,
+    json: Json = False,
+) -> None:
+    """Attack a model runner, alone and behind the leakage account, and compare what every mode scores 隐私计算研究."""
+    from shuiqiao.sandbox.privacy_study import run_privacy_study
 
     with progress_on_stderr() as progress:
-        figures = run_privacy_study(progress=progress)
+        figures = run_privacy_study(taxpayers=taxpayers, progress=progress)
     show(figures, as_json=json, speak=_speak_privacy)
 
 
@@ -26,3 +34,12 @@ def _speak_privacy(figures: Mapping[str, Any]) -> None:
         stopped = found["account_stopped_at"]
         after = "never stopped 未被阻止" if stopped is None else f"stopped after {stopped} answers 次回答后被阻止"
         say(f"{attack}: alone 无账户 {found['naive_recovered']} bits; {after}: {found['recovered']} bits")
+    for mode, found in figures["score_equality"].items():
+        say(f"score 评分 {mode}: {_compared(found)}")
+
+
+def _compared(found: Mapping[str, Any]) -> str:
+    if "refused" in found:
+        return str(found["refused"]["message"])
+    bands = "bands equal 等级一致" if found["bands_equal"] else "bands differ 等级不一致"
+    return f"{found['n']} taxpayers 户, at most {found['max_points_error']} points off 分差, {bands}"

@@ -309,13 +309,13 @@ def _bits(known: Known, *, truth: Mapping[str, int]) -> float:
     return round(sum(math.log2(SPAN / width) for width in right), 3)
 
 
-def run_privacy_study(*, progress: Progress = no_progress) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return {"extraction": {attack: {"naive_recovered", "account_stopped_at", "recovered"}}}; see ``Extraction``."""
+def run_extractions(*, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
+    """Return {attack: {"naive_recovered", "account_stopped_at", "recovered"}}; see ``Extraction``."""
     runner, found = Runner(), {}
     try:
         for done, name in enumerate(ATTACKS):
-            progress("study privacy", done, len(ATTACKS))
+            progress("extraction", done, len(ATTACKS))
             found[name] = asdict(extract(name, runner))
     finally:
         runner.close()
-    return {"extraction": found}
+    return found

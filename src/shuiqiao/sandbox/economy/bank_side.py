@@ -44,9 +44,10 @@ def see_applicant(
     generator: np.random.Generator, *, life: HiddenLife, window: Window, issued: InvoiceRows, age_months: int
 ) -> BankView:
     """Draw the bank's view of one applicant at ``as_of``."""
-    sales = float(monthly_total(issued, window)[-MONTHS_PER_YEAR:].sum())
+    # Red letters for sales of years before can outweigh a year's own.
+    sales = max(0.0, float(monthly_total(issued, window)[-MONTHS_PER_YEAR:].sum()))
     share = float(generator.beta(2.0, 2.6))
-    turnover = max(0.0, sales * share * float(np.exp(0.35 * generator.standard_normal())))
+    turnover = sales * share * float(np.exp(0.35 * generator.standard_normal()))
     balance = turnover * float(np.exp(-3.4 + 0.22 * life.final + 0.7 * generator.standard_normal()))
     has_history = generator.random() >= THIN_FILE_SHARE
     history = min(age_months, int(generator.integers(6, 120)))

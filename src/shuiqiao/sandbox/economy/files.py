@@ -340,6 +340,23 @@ def write_economy(economy: Economy, folder: Path) -> EconomyFiles:
     )
 
 
+def record_tables(economy: Economy) -> Iterator[tuple[tuple[str, ...], dict[str, pa.Table]]]:
+    """Yield the records of an economy by record type, as ``write_economy`` files them, 200 taxpayers at a time.
+
+    Each time the numbers of those taxpayers, in order of index, and all tables.
+    """
+    catalogue = load_catalogue()
+    schemas = {name: canonical_schema(catalogue.get(name)) for name in RECORD_TABLES}
+    for cases in _groups(economy):
+        yield (
+            tuple(str(case.taxpayer.uscc) for case in cases),
+            {
+                name: pa.Table.from_batches([tabulate(schemas[name], economy.seed, cases)])
+                for name, tabulate in RECORD_TABLES.items()
+            },
+        )
+
+
 def assumed_churn() -> dict[str, ChurnCurve]:
     """Return how many customers leave at an annual rate, by risk band: an assumption.
 

@@ -6,11 +6,12 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import Conflict
-from shuiqiao.sandbox.economy.files import write_economy
+from shuiqiao.sandbox.economy.files import record_tables, write_economy
 from shuiqiao.sandbox.economy.generation import Economy
 from shuiqiao.sandbox.economy.model import Case, EconomyFiles
 from shuiqiao.standards.publication import load_catalogue
@@ -48,6 +49,14 @@ def test_the_standard_recognises_and_accepts_every_row(economy_files: EconomyFil
     assert issues == []
     assert economy_files.rows[record_type] == rows
     assert rows > 0
+
+
+def test_records_in_memory_are_those_of_the_files(economy: Economy, economy_files: EconomyFiles) -> None:
+    groups = list(record_tables(economy))
+    assert [number for numbers, _ in groups for number in numbers] == [case.taxpayer.uscc for case in economy.cases()]
+    for file in economy_files.population.record_files:
+        found = pa.concat_tables([tables[file.record_type] for _, tables in groups])
+        assert pq.read_table(file.path).equals(found)
 
 
 @pytest.mark.parametrize("record_type", sorted(TYPES))

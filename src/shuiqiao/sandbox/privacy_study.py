@@ -1,0 +1,20 @@
+"""``run_privacy_study``: what is said of the modes in which a bank sees no record, worked out on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.sandbox.extraction import run_extractions
+from shuiqiao.sandbox.score_equality import TAXPAYERS, score_equality
+
+
+def run_privacy_study(*, taxpayers: int = TAXPAYERS, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
+    """Return {"extraction", "score_equality"}, each as the function of its name returns it.
+
+    taxpayers: on whom scores are compared. Raises InvalidInput ``sandbox.*``.
+    """
+    return {
+        "extraction": run_extractions(progress=progress),
+        "score_equality": score_equality(taxpayers=taxpayers, progress=progress),
+    }
