@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from consortium_world import TAXPAYER, ConsortiumWorld
-from shuiqiao.base.ids import OwnedId, owned_id
-from shuiqiao.consent.model import Mode, Output, Purpose
+from shuiqiao.base.ids import OwnedId
+from shuiqiao.consent.model import Mode, Output
 from shuiqiao.credit.model_content import ModelContent, encode_content, read_outputs
 from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.lending.catalogue import load_product_texts
 from shuiqiao.lending.model import Product
 from shuiqiao.lending.processing import ApplicationProcess, Surroundings
-from shuiqiao.models.contract import APPROVE, REGISTER
-from shuiqiao.models.model import ModelForm, ReviewOutcome
+from shuiqiao.models.model import ModelForm
 from shuiqiao.sandbox.scenario.consortium import REGULATOR
 from shuiqiao.sandbox.scenario.enterprises import BureauLink, OpeningLink
+from shuiqiao.sandbox.scenario.unseen import let_run
 from standards_world import write_csv
 
 LOAN = "tax-credit-score-loan"
@@ -91,20 +91,6 @@ def product_text(asks: Mapping[str, str], **changes: str) -> str:
     return text
 
 
-def let_run(bank: Any, bureau: Any, content: ModelContent) -> OwnedId:
-    """Register a model of the bank's, and let the bureau review and approve it."""
-    body = bank.model_registry.prepare(encode_content(content), form=ModelForm.SCORECARD, purpose=Purpose.UNDERWRITING)
-    if not bank.model_registry.is_registered(body):
-        bank.outbox.submit(REGISTER, body)
-    model = owned_id(bank.member, body.model)
-    bureau.catch_up_with(bank)
-    bureau.model_registry.receive(model, bank.model_registry.handed(model), sender=bank.member)
-    bureau.model_registry.review(model, outcome=ReviewOutcome.ACCEPTED, findings="Wide bands.", reviewer="person")
-    bureau.outbox.submit(APPROVE, bureau.model_registry.approval_of(model))
-    bank.catch_up_with(bureau)
-    return model
-
-
 ITEMS = {
     "arrears@1": ["amounts", "core"],
     "invoice_issued@2": ["amounts", "core"],
@@ -133,7 +119,10 @@ class ScoredWorld(ConsortiumWorld):
         product = self.bank.products.product(LOAN)
         if product.score is not None and not product.score.asks:
             self._pay()
-            models = {job: let_run(self.bank, self.bureau, each) for job, each in contents(base=base).items()}
+            models = {
+                job: let_run(encode_content(each), form=ModelForm.SCORECARD, bank=self.bank, bureau=self.bureau)
+                for job, each in contents(base=base).items()
+            }
             text = product_text(models, **WORLD_CHANGES)
             self.bank.products.change(LOAN, text, replaces=self.bank.products.in_force(LOAN).digest)
             curve = ChurnCurve(rates=(Decimal("0.03"), Decimal("0.15")), churn=(Decimal(0), Decimal("0.5")))

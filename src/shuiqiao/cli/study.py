@@ -21,7 +21,7 @@ def study_privacy(
     ] = 10_000,
     json: Json = False,
 ) -> None:
-    """Attack a model runner, alone and behind the leakage account, and compare what every mode scores 隐私计算研究."""
+    """Attack a model runner, compare what every mode scores, and look at what crosses in each 隐私计算研究."""
     from shuiqiao.sandbox.privacy_study import run_privacy_study
 
     with progress_on_stderr() as progress:
@@ -36,6 +36,11 @@ def _speak_privacy(figures: Mapping[str, Any]) -> None:
         say(f"{attack}: alone 无账户 {found['naive_recovered']} bits; {after}: {found['recovered']} bits")
     for mode, found in figures["score_equality"].items():
         say(f"score 评分 {mode}: {_compared(found)}")
+    for mode, leaked in figures["leaked_bytes"].items():
+        say(f"crossed 传输 {mode}: {_crossed(leaked, figures['granted_bytes'][mode])}")
+    for party, modes in figures["who_saw_what"].items():
+        for mode, known in modes.items():
+            say(f"{party} by 方式 {mode}: {known['fields']} fields 字段, {known['bits']} bits")
 
 
 def _compared(found: Mapping[str, Any]) -> str:
@@ -43,3 +48,9 @@ def _compared(found: Mapping[str, Any]) -> str:
         return str(found["refused"]["message"])
     bands = "bands equal 等级一致" if found["bands_equal"] else "bands differ 等级不一致"
     return f"{found['n']} taxpayers 户, at most {found['max_points_error']} points off 分差, {bands}"
+
+
+def _crossed(leaked: Any, granted: Any) -> str:
+    if isinstance(leaked, Mapping):
+        return str(granted["refused"]["message"])
+    return f"{leaked} bytes beyond what is granted 越权字节; {granted} of what is granted 授权字节"

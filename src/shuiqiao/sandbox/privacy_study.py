@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.sandbox.crossing import look_at_crossing
 from shuiqiao.sandbox.extraction import run_extractions
 from shuiqiao.sandbox.score_equality import TAXPAYERS, score_equality
 
 
 def run_privacy_study(*, taxpayers: int = TAXPAYERS, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
-    """Return {"extraction", "score_equality"}, each as the function of its name returns it.
+    """Return {"extraction", "score_equality", "leaked_bytes", "granted_bytes", "who_saw_what"}.
+
+    As ``run_extractions``, ``score_equality`` and ``look_at_crossing`` return them.
 
     taxpayers: on whom scores are compared. Raises InvalidInput ``sandbox.*``.
     """
     return {
         "extraction": run_extractions(progress=progress),
         "score_equality": score_equality(taxpayers=taxpayers, progress=progress),
+        **look_at_crossing(progress=progress),
     }

@@ -60,7 +60,7 @@ _BASE: Final = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A mode beside the plain score. bands_equal: bands differ nowhere but where a point more or less is another one."""
+    """A mode beside the plain score. bands_equal: a band differs only where a point more or less is that other one."""
 
     n: int
     max_points_error: int
@@ -70,9 +70,9 @@ class Comparison:
 def score_equality(
     *, taxpayers: int = TAXPAYERS, seed: int = SEED, progress: Progress = no_progress
 ) -> dict[str, dict[str, Any]]:
-    """Return {mode: {"n", "max_points_error", "bands_equal"}}, see ``Comparison``; {"refused"} where an extra is absent.
+    """Return {mode: {"n", "max_points_error", "bands_equal"}}, see ``Comparison``.
 
-    Raises InvalidInput ``sandbox.*`` as ``generate_economy``::
+    A mode whose extra is absent has {"refused"} in its place. Raises as ``generate_economy``::
 
         score_equality(taxpayers=400)["blind"]["max_points_error"]  # 0 or 1
     """

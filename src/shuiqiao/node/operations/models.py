@@ -156,13 +156,16 @@ def prepare_offer(institution: Institution, asked: api.ModelOffer) -> ModelOffer
     require_member_role(institution.engine.state(), provider, Role.TAX_BUREAU)
     content = read_outputs(asked.outputs.model_dump(), card=_card_offered(institution, asked))
     form = ModelForm.BLIND_LINEAR if asked.blind else ModelForm.SCORECARD
-    data = _encrypted(institution, content) if asked.blind else encode_content(content)
+    data = encrypted_card(institution, content) if asked.blind else encode_content(content)
     body = institution.model_registry.prepare(data, form=form, purpose=Purpose(asked.purpose))
     return ModelOffer(model=body, provider=provider)
 
 
-def _encrypted(institution: Institution, content: ModelContent) -> bytes:
-    """Return the encrypted weights of a card, whose fresh key is kept before anybody hears of them [BLIND-8]."""
+def encrypted_card(institution: Institution, content: ModelContent) -> bytes:
+    """Return the encrypted weights of a card, whose fresh key is kept before anybody hears of them [BLIND-8].
+
+    Raises as ``encrypt_card`` of ``credit``.
+    """
     from shuiqiao.credit.blind_content import encrypt_card
     from shuiqiao.credit.model_content import encode_content
     from shuiqiao.credit.store import BlindKey

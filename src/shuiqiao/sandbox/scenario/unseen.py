@@ -74,7 +74,11 @@ def lend_unseen(consortium: Consortium, owner: EnterpriseOwner, *, bank: Institu
     """
     bureau = consortium.bureau
     contents = {"risk": read_outputs(_RISK_BANDS, card=terms.card), "sales": _sales(), "conditions": _conditions()}
-    product = _product({job: _let_run(content, bank=bank, bureau=bureau) for job, content in contents.items()})
+    models = {
+        job: let_run(encode_content(content), form=ModelForm.SCORECARD, bank=bank, bureau=bureau)
+        for job, content in contents.items()
+    }
+    product = _product(models)
     consent = _consent(owner, product, bank=bank, period=terms.period)
     application = bank.lending.receive(
         product,
@@ -113,11 +117,15 @@ def who_saw_what(accounts: LeakageAccounts, taxpayer: str) -> dict[str, dict[str
     return found
 
 
-def _let_run(content: ModelContent, *, bank: Institution, bureau: Institution) -> OwnedId:
-    """Register a model of the bank's, hand it to the bureau, and let the bureau review and approve it."""
+def let_run(data: bytes, *, form: ModelForm, bank: Institution, bureau: Institution) -> OwnedId:
+    """Register a model of the bank's, hand it to the bureau, and let the bureau review and approve it.
+
+    data: its content. Raises what either refuses with.
+    """
     registry, at_bureau = bank.model_registry, bureau.model_registry
-    body = registry.prepare(encode_content(content), form=ModelForm.SCORECARD, purpose=Purpose.UNDERWRITING)
-    bank.outbox.submit(REGISTER, body)
+    body = registry.prepare(data, form=form, purpose=Purpose.UNDERWRITING)
+    if not registry.is_registered(body):
+        bank.outbox.submit(REGISTER, body)
     model = owned_id(bank.member, body.model)
     bureau.catch_up_with(bank)
     at_bureau.receive(model, registry.handed(model), sender=bank.member)
