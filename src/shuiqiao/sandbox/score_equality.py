@@ -9,7 +9,6 @@ room ``features`` everywhere. The records of 200 taxpayers are in memory at a ti
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -58,19 +57,10 @@ _OUTPUTS: Final = {"points": True, "bands": ["E", "D", "C", "B", "A"], "cuts": [
 _BASE: Final = 600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A mode beside the plain score. bands_equal: a band differs only where a point more or less is that other one."""
-
-    n: int
-    max_points_error: int
-    bands_equal: bool
-
-
 def score_equality(
     *, taxpayers: int = TAXPAYERS, seed: int = SEED, progress: Progress = no_progress
 ) -> dict[str, dict[str, Any]]:
-    """Return {mode: {"n", "max_points_error", "bands_equal"}}, see ``Comparison``.
+    """Return {mode: {"n", "max_points_error", "bands_equal"}}, see ``compare``.
 
     A mode whose extra is absent has {"refused"} in its place. Raises as ``generate_economy``::
 
@@ -91,7 +81,7 @@ def score_equality(
     values = np.concatenate(plain)
     points = [int(each) for each in model.card.points(values)]
     return {
-        "at_source": asdict(compare(model, plain=points, found=at_source)),
+        "at_source": compare(model, plain=points, found=at_source),
         "blind": _compared_blind(model, values=values, plain=points),
     }
 
@@ -102,16 +92,19 @@ def scored_content() -> bytes:
     return a_card(_CARD, _OUTPUTS, known=known, base=_BASE)
 
 
-def compare(model: ModelContent, *, plain: Sequence[int], found: Iterable[tuple[int, str]]) -> Comparison:
-    """Return how points and bands that were found stand beside the plain points of the same taxpayers."""
+def compare(model: ModelContent, *, plain: Sequence[int], found: Iterable[tuple[int, str]]) -> dict[str, Any]:
+    """Return how points and bands that were found stand beside the plain points of the same taxpayers.
+
+    bands_equal: a band differs only where a point more or less is that other one.
+    """
     rows = list(zip(plain, found, strict=True))
-    return Comparison(
-        n=len(rows),
-        max_points_error=max(abs(points - expected) for expected, (points, _) in rows),
-        bands_equal=all(
+    return {
+        "n": len(rows),
+        "max_points_error": max(abs(points - expected) for expected, (points, _) in rows),
+        "bands_equal": all(
             band in {model.band_of(expected + near) for near in (-1, 0, 1)} for expected, (_, band) in rows
         ),
-    )
+    }
 
 
 class Scorer:
@@ -162,7 +155,7 @@ class Scorer:
 
 def _compared_blind(model: ModelContent, *, values: Integers, plain: Sequence[int]) -> dict[str, Any]:
     try:
-        return asdict(compare(model, plain=plain, found=_blind(model, values)))
+        return compare(model, plain=plain, found=_blind(model, values))
     except Unavailable as refused:
         return {"refused": refused.as_dict()}
 
