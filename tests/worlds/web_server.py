@@ -1,9 +1,9 @@
-"""A web server of plain files on loopback, one that keeps what is posted to it, and a line that loses answers."""
+"""A web server of plain files on loopback, one that keeps what is posted to it, a line that loses or alters answers."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,10 +58,14 @@ def inbox(*, refusals: int = 0) -> Generator[Inbox]:
 
 @dataclass
 class LossyLine:
-    """A line to a server. loses: the answers to posts to a path that ends so are lost, none where it is empty."""
+    """A line to a server. loses: the answers to posts to a path that ends so are lost, none where it is empty.
+
+    alters: what stands between makes of the answers to posts, by the end of the path.
+    """
 
     url: str = ""
     loses: str = ""
+    alters: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -81,6 +85,9 @@ def lossy_line(url: str) -> Generator[LossyLine]:
             if self.command == "POST" and line.loses and self.path.endswith(line.loses):
                 self.close_connection = True
                 return
+            if self.command == "POST":
+                for _, alter in filter(lambda each: self.path.endswith(each[0]), line.alters.items()):
+                    data = alter(data)
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.headers["Content-Type"])
             self.send_header("Content-Length", str(len(data)))

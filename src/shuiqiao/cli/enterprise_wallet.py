@@ -28,6 +28,7 @@ from shuiqiao.cli.secret import one_time_code
 if TYPE_CHECKING:
     from shuiqiao.client.credentials import CredentialWallet, KeptCopy
     from shuiqiao.client.enterprise import EnterpriseDevice
+    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
 
 
 credentials_app = command_group("Credentials of bands and flags, which you show yourself 凭证.")
@@ -169,7 +170,13 @@ def _open_wallet(key: Path) -> tuple[CredentialWallet, EnterpriseDevice]:
     from shuiqiao.client.enterprise import KeyPlace
 
     device = open_device(key)
-    return CredentialWallet(KeyPlace(key), device), device
+    return CredentialWallet(KeyPlace(key), device, verify_receipt=_verify_receipt), device
+
+
+def _verify_receipt(genesis: bytes, receipt: bytes) -> VerifiedReceipt:
+    from shuiqiao.node.published.verification import ReceiptVerifier
+
+    return ReceiptVerifier.of(genesis).verify(receipt)
 
 
 def _credential_row(copy: KeptCopy) -> dict[str, Any]:

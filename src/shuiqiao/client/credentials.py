@@ -3,13 +3,17 @@
 The file holds no key: the key of each copy follows from the seed, the request and the copy's number. It says what the
 bureau stated (bands and flags), and to whom each copy was shown: a copy is noted as shown before it leaves, so that a
 crash shows none twice.
+
+Nothing is shown to whoever asks before the ledger has said who that is [CREDENTIAL-11]. The wallet trusts one thing,
+the id of the network that its key is enrolled in: it is the hash of the genesis, and by the genesis alone it judges the
+receipt that proves the bank's member record.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -29,8 +33,9 @@ from shuiqiao.client.resources.presentations import (
     PresentationQuestion,
 )
 from shuiqiao.client.unanswered import perform_once
+from shuiqiao.ledger.clock_check import require_recent
 from shuiqiao.privacy.credentials.model import BATCH, MEDIA_TYPE
-from shuiqiao.privacy.credentials.presentation import PresentationRequestBody, decode_request
+from shuiqiao.privacy.credentials.presentation import PresentationRequestBody, decode_request, verify_asker
 from shuiqiao.privacy.sd_jwt import MAX_BYTES, Challenge, jose_profile, present, verify
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
     from shuiqiao.client.http import HttpClient
+    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
 
 MAX_COPIES: Final = 500
 """Of the file: those that expired are dropped when new ones come."""
@@ -63,6 +69,14 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     copies: Annotated[list[KeptCopy], msgspec.Meta(max_length=MAX_COPIES)] = []
 
 
+class ReceiptVerification(Protocol):
+    """Knows every kind of transaction that a receipt may be of."""
+
+    def __call__(self, genesis: bytes, receipt: bytes, /) -> VerifiedReceipt:
+        """Return what a receipt proves to whoever trusts a genesis; raises the code of what failed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentationAsked:
     """What a bank signed to be shown. raw: the bytes, by which it is answered."""
@@ -76,14 +90,15 @@ class CredentialWallet:
 
     Example::
 
-        wallet = CredentialWallet(KeyPlace(Path("firm.key")), device)
+        wallet = CredentialWallet(KeyPlace(Path("firm.key")), device, verify_receipt=verify)
         with device.at_bureau() as bureau:
             copies = wallet.obtain(bureau)
     """
 
-    def __init__(self, place: KeyPlace, device: EnterpriseDevice) -> None:
+    def __init__(self, place: KeyPlace, device: EnterpriseDevice, *, verify_receipt: ReceiptVerification) -> None:
         self._place = place
         self._device = device
+        self._verify_receipt = verify_receipt
 
     @property
     def path(self) -> Path:
@@ -125,17 +140,28 @@ class CredentialWallet:
         return fresh
 
     def asked(self, bank: HttpClient, *, member: MemberId, product: str) -> PresentationAsked:
-        """Return what a bank's product asks to be shown, and nothing is shown by that.
+        """Return what a bank's product asks to be shown, once it is shown who asks; nothing leaves by that.
 
-        Raises Denied ``client.institution_differs`` for a request of another bank or product, what the bank refuses
-        with.
+        Raises Denied ``client.institution_differs`` for a request of another bank, product or network, what
+        ``verify_receipt``, ``require_recent`` and ``verify_asker`` raise, what the bank refuses with.
         """
-        raw = bytes.fromhex(bank.perform(ASK_PRESENTATION, PresentationQuestion(product=product)).request)
-        body = decode_request(raw, network=bytes.fromhex(self._device.known.network), suite=self._device.suite).body
+        told = bank.perform(ASK_PRESENTATION, PresentationQuestion(product=product))
+        raw, network = bytes.fromhex(told.request), bytes.fromhex(self._device.known.network)
+        document = decode_request(raw, network=network, suite=self._device.suite)
+        body = document.body
         if (body.bank, body.product) != (member, product):
             raise Denied(
                 "client.institution_differs", f"{bank.place} asks for {body.bank} and {body.product}, not for {product}"
             )
+        genesis = bytes.fromhex(told.genesis)
+        if (found := self._device.suite.digest(genesis)) != network:
+            raise Denied(
+                "client.institution_differs",
+                f"{bank.place} shows the genesis of network {found.hex()[:16]}, not of {network.hex()[:16]}",
+            )
+        receipt, now_ms = self._verify_receipt(genesis, bytes.fromhex(told.receipt)), self._device.now_ms()
+        require_recent(now_ms=now_ms, block_ms=receipt.as_of_ms)
+        verify_asker(document, proven=receipt.values, suite=self._device.suite, now_ms=now_ms)
         return PresentationAsked(raw=raw, body=body)
 
     def show(self, bank: HttpClient, asked: PresentationAsked) -> PresentationOutcome:

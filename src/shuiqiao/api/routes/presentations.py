@@ -22,11 +22,14 @@ _OF_PRODUCT = ("node.role_wrong", "lending.product_unknown")
 @presentations.post(
     api.ASK_PRESENTATION.path,
     permission=OPEN,
-    problems=(403, 422),
-    codes=(*_OF_PRODUCT, "privacy.product_asks_nothing"),
+    problems=(403, 422, 503),
+    codes=(*_OF_PRODUCT, "ledger.quorum_not_reached", "privacy.product_asks_nothing"),
 )
 def ask_presentation(asked: api.PresentationQuestion, running: Running) -> api.PresentationRequest:
-    """Return the bank's signed request for what a product asks a credential to say; it is good for five minutes."""
+    """Return the bank's signed request for what a product asks a credential to say; it is good for five minutes.
+
+    With it comes a receipt that proves to whoever is asked, by the genesis alone, whose key signed it [CREDENTIAL-11].
+    """
     return acts.ask_presentation(running.institution, asked)
 
 

@@ -11,8 +11,10 @@ from shuiqiao.client.pages import Page
 from shuiqiao.client.resources.consents import Message
 from shuiqiao.client.resources.own import CredentialText
 from shuiqiao.client.resources.products import ProductId
-from shuiqiao.client.wire import Id, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.client.wire import Hex, Id, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.members.model import MAX_GENESIS_BYTES
 
+GenesisBytes = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$", max_length=2 * MAX_GENESIS_BYTES)]
 ClaimText = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
@@ -25,11 +27,17 @@ class PresentationQuestion(Wire):
 
 
 class PresentationRequest(Wire):
-    """What the bank signed: the claims that the product asks for, and a nonce."""
+    """What the bank signed (the claims that the product asks for, and a nonce), and what shows that it is that bank's.
 
-    model_config = example(request="d284")
+    The receipt is checked with the genesis, whose hash is the network's id, and proves the bank's member record and
+    that it is not suspended.
+    """
+
+    model_config = example(request="d284", genesis="7b7d", receipt="a1")
 
     request: Message
+    genesis: GenesisBytes
+    receipt: Hex
 
 
 class Presentation(Wire):

@@ -48,7 +48,7 @@ from shuiqiao.ledger.state.machine import StateMachine, require_timely, verify_c
 from shuiqiao.ledger.state.state_map import verify_state_proof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
@@ -92,6 +92,13 @@ class VerifiedReceipt:
     signers: SignerEvidence
     state: tuple[StateClaim, ...]
     """Proven values of the state behind the checkpoint."""
+    as_of_ms: int
+    """When the last block under the checkpoint was made, whose state is proven."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the state holds at the proven keys, decoded; None for nothing."""
+        return _values(self.state)
 
     @property
     def kind(self) -> str:
@@ -229,7 +236,7 @@ def verify_receipt(
     # Step 7: what the receipt says of the state.
     _verify_state(receipt, last, hash_name=suite.hash_name)
     # Step 8: author and signers.
-    signers = judge_signers(tx, machine=machine, proven=_proven(receipt))
+    signers = judge_signers(tx, machine=machine, proven=_values(receipt.state.claims))
     return VerifiedReceipt(
         network=parameters.network,
         suite=parameters.suite,
@@ -243,6 +250,7 @@ def verify_receipt(
         checkpoint=checkpoint,
         signers=signers,
         state=receipt.state.claims,
+        as_of_ms=last.time_ms,
     )
 
 
@@ -310,8 +318,8 @@ def _verify_state(receipt: Receipt, last: BlockEntry, *, hash_name: str) -> None
         verify_state_proof(claim.proof, key=claim.key, value=claim.value, root=last.state_root, hash_name=hash_name)
 
 
-def _proven(receipt: Receipt) -> dict[str, Any]:
-    return {claim.key: None if claim.value is None else _decode_value(claim) for claim in receipt.state.claims}
+def _values(claims: Iterable[StateClaim]) -> dict[str, Any]:
+    return {claim.key: None if claim.value is None else _decode_value(claim) for claim in claims}
 
 
 def _decode_value(claim: StateClaim) -> Any:

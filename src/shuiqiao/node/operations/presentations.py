@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.client.pages import MAX_ITEMS
 from shuiqiao.client.resources import presentations as api
+from shuiqiao.ledger.transactions.looking_up import newest_index
+from shuiqiao.privacy.credentials.presentation import asker_keys
 from shuiqiao.privacy.credentials.verifier import PublishedRules
 
 if TYPE_CHECKING:
@@ -14,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def ask_presentation(institution: Institution, asked: api.PresentationQuestion) -> api.PresentationRequest:
-    """Return a signed request; raises what ``CredentialVerifier.request`` and ``BankProducts.in_force`` raise."""
+    """Return a signed request, and by what it is known whose it is.
+
+    Raises what ``CredentialVerifier.request``, ``BankProducts.in_force`` and ``LedgerEngine.receipt`` raise.
+    """
     request = institution.presentations.request(_rules(institution, asked.product))
-    return api.PresentationRequest(request=request.hex())
+    engine = institution.engine
+    receipt = engine.receipt(newest_index(engine), state_keys=asker_keys(institution.member))
+    return api.PresentationRequest(request=request.hex(), genesis=institution.genesis.hex(), receipt=receipt.hex())
 
 
 def show_credential(institution: Institution, shown: api.Presentation) -> api.PresentationOutcome:

@@ -12,7 +12,7 @@ were kept in every transaction is the audit's matter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -173,13 +173,17 @@ class ReceiptVerifier:
                 next_step="add --genesis genesis.json or --home FOLDER",
             )
         path = genesis if genesis is not None else Home(home or Path()).genesis
-        parameters = network_parameters(load_genesis(path))
-        return cls(
-            parameters=parameters,
-            suite=get_suite(parameters.suite),
+        return replace(
+            cls.of(load_genesis(path)),
             pinned=None if since is None else load_known_checkpoint(since),
             tiles=None if tiles is None else FolderTiles(tiles),
         )
+
+    @classmethod
+    def of(cls, genesis: bytes) -> ReceiptVerifier:
+        """Take the bytes of a genesis that somebody trusts; raises what ``decode_genesis`` raises."""
+        parameters = network_parameters(genesis)
+        return cls(parameters=parameters, suite=get_suite(parameters.suite))
 
     @property
     def fingerprint(self) -> str:

@@ -1,7 +1,8 @@
 """What a bank's product asks a credential to say, and the bank's signed request for it [CREDENTIAL-9].
 
 A product names grades, lowest bands and flags; which claims it asks for follows from those, so a request can ask for
-nothing that its product does not need. Pure: no clock, no ledger, no storage.
+nothing that its product does not need. Whoever is asked holds the request against the bank's member record, which a
+receipt proves [CREDENTIAL-11]. Pure: no clock, no ledger, no storage.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.errors import Denied, IntegrityError
+from shuiqiao.base.ids import MemberId
 from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName
-from shuiqiao.ledger.transactions.document import decode_document, sign_document
+from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
+from shuiqiao.members.gate import member_gate_key
+from shuiqiao.members.model import Role
+from shuiqiao.members.roster import member_key
 from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
@@ -22,6 +29,12 @@ if TYPE_CHECKING:
 
 REQUEST: Final = "privacy.presentation_request/1"
 _MAX_REQUEST_BYTES = 4_096
+
+MAX_REQUEST_AGE_MS: Final = 300_000
+"""As long as a key binding is taken."""
+
+MAX_REQUEST_AHEAD_MS: Final = 60 * MS_PER_SECOND
+"""As far as a key binding may be: two clocks that are kept differ by less."""
 
 GRADE_CLAIM: Final = "tax_credit_grade"
 BandName = Literal["tax_paid_12m_band", "sales_12m_band", "registered_band"]
@@ -88,3 +101,36 @@ def decode_request(raw: bytes, *, network: bytes, suite: CipherSuite) -> Documen
     return decode_document(
         raw, PresentationRequestBody, name=REQUEST, network=network, suite=suite, max_bytes=_MAX_REQUEST_BYTES
     )
+
+
+def asker_keys(bank: MemberId) -> tuple[str, str]:
+    """Return the keys of the ledger's state by which one knows who asks: a member's record, and its suspension."""
+    return member_key(bank), member_gate_key(bank)
+
+
+def verify_asker(
+    document: Document[PresentationRequestBody], *, proven: Mapping[str, Any], suite: CipherSuite, now_ms: int
+) -> None:
+    """Return if the bank that a request names signed it just now, and is a bank that may act [CREDENTIAL-11].
+
+    proven: what the ledger's state holds at ``asker_keys``, by a verified receipt. Raises Denied
+    ``privacy.asker_wrong``, ``privacy.challenge_old``; IntegrityError ``privacy.asker_unproven``.
+    """
+    bank = MemberId(document.body.bank)
+    own, gate = asker_keys(bank)
+    if own not in proven or gate not in proven:
+        raise IntegrityError("privacy.asker_unproven", f"{bank} asks, and the receipt proves nothing of {bank}")
+    record = proven[own]
+    if record is None or record["role"] != Role.BANK:
+        found = "no member" if record is None else f"a {record['role']}"
+        raise Denied("privacy.asker_wrong", f"{bank} asks for a credential, and the ledger has it as {found}, no bank")
+    if proven[gate] is not None:
+        raise Denied("privacy.asker_wrong", f"{bank} asks for a credential, and is suspended")
+    try:
+        verify_document(document, public_keys=(record["sign"],), suite=suite)
+    except IntegrityError as error:
+        raise IntegrityError(
+            "privacy.asker_unproven", f"the request is not signed by the key that {bank} has on the ledger"
+        ) from error
+    if not -MAX_REQUEST_AHEAD_MS <= now_ms - document.body.made_ms <= MAX_REQUEST_AGE_MS:
+        raise Denied("privacy.challenge_old", f"{bank} made the request at {document.body.made_ms} ms, not just now")

@@ -28,7 +28,12 @@ from shuiqiao.ledger.transactions.document import verify_document
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import is_suspended, require_role, signing_key
 from shuiqiao.privacy.credentials.model import CREDENTIAL_TYPE, MEDIA_TYPE, StatusReference, find_bits, is_set
-from shuiqiao.privacy.credentials.presentation import PresentationRequestBody, decode_request, encode_request
+from shuiqiao.privacy.credentials.presentation import (
+    MAX_REQUEST_AGE_MS,
+    PresentationRequestBody,
+    decode_request,
+    encode_request,
+)
 from shuiqiao.privacy.credentials.store import ShownRow
 from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, verify
 
@@ -40,9 +45,6 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.privacy.credentials.presentation import ProveRules
     from shuiqiao.privacy.credentials.store import ShownStore
-
-MAX_REQUEST_AGE_MS: Final = 300_000
-"""As long as a key binding is taken."""
 
 _NEWS_S: Final = 2
 """Within so many seconds a copy of the ledger hears of what was ordered."""
