@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -131,7 +132,7 @@ def test_a_state_of_yesterday_says_nothing_of_today(asked):
 def test_a_genesis_of_ones_own_proves_nothing(asked):
     """[CREDENTIAL-11]: the network's id is what the enterprise trusts."""
     genesis = decode_genesis(asked.bank.genesis)
-    own = encode_genesis(msgspec.structs.replace(genesis, name="own"))
+    own = encode_genesis(replace(genesis, name="own"))
     assert asked.refused(alter=lambda told: told | {"genesis": own.hex()}) == "client.institution_differs"
 
 
