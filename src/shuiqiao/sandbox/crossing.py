@@ -1,9 +1,10 @@
 """What crosses between a bank and a bureau in each mode, and how much of it is a raw value, an identifier or a weight.
 
-One enterprise consents to one bank for each mode, over real institutions in one process. Captured is what either side
-reads once every seal is open: the model that is handed over, the request, the answer, and what the ledger got
-meanwhile. What goes to the bank is searched for the taxpayer's records, what goes to the bureau for the weights of the
-bank's card. What a mode grants is searched for by the same means, and is found: so much of it is counted apart.
+One enterprise consents to a bank in each mode, or shows it a credential, over real institutions in one process.
+Captured is what either side reads once every seal is open: the model that is handed over, the request, the answer or
+what is shown, and what the ledger got meanwhile. What goes to the bank is searched for the taxpayer's records, what
+goes to the bureau for the weights of the bank's card. What a mode grants is searched for by the same means, and is
+found: so much of it is counted apart.
 
 LIMIT: a value is found as it is written (text, integers of 64 bits, CBOR), not if it were encoded otherwise; that an
 output says no more than it may is what the leakage account bounds. Enumerations, dates and small numbers stand
@@ -13,22 +14,25 @@ everywhere and are not searched for.
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.client.resources.presentations import Presentation, PresentationQuestion
 from shuiqiao.consent.ceilings import longest_period
 from shuiqiao.consent.model import Mode, Output, Purpose
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
@@ -36,6 +40,10 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.messages import open_answer, read_request
 from shuiqiao.models.model import ModelForm
 from shuiqiao.node.operations.models import encrypted_card
+from shuiqiao.node.operations.presentations import ask_presentation, show_credential
+from shuiqiao.privacy.credentials.model import CredentialRequestBody, encode_request
+from shuiqiao.privacy.credentials.presentation import decode_request
+from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, present
 from shuiqiao.sandbox.economy.files import RECORD_TABLES, write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy
 from shuiqiao.sandbox.scenario.consortium import create_consortium, open_consortium
@@ -55,9 +63,12 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
 
-DISCLOSE, AT_SOURCE, BLIND = "disclose", "at_source", "blind"
-MODES: Final = (DISCLOSE, AT_SOURCE, BLIND)
-"""The modes that are built, as the study names them: a score is open at its source, or blind."""
+DISCLOSE, AT_SOURCE, BLIND, PROVE = "disclose", "at_source", "blind", "prove"
+MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, PROVE)
+"""The modes that are built, as the study names them: a score is open at its source, or blind; a credential proves."""
+
+PROVING_LOAN: Final = "tax-credit-loan"
+"""The product that asks for a credential."""
 
 _ALWAYS: Final = (date(1949, 10, 1), date(2099, 12, 31))
 _LEAST_TEXT = 8
@@ -189,6 +200,20 @@ class Stage:
         bureau = self.consortium.bureau
         height, _ = bureau.engine.last_block()
         link = Listening(bank, bureau)
+        if mode == PROVE:
+            link.to_bank += self._shown(bank)
+        records = self._asked(mode, bank, link) if mode != PROVE else {}
+        bureau.catch_up_with(bank)
+        entries = [raw for block in bureau.engine.blocks(from_height=height + 1) for raw in block.transactions]
+        return Crossed(
+            to_bank=b"".join([*link.to_bank, *entries]),
+            to_bureau=b"".join([*link.to_bureau, *entries]),
+            records=records,
+            weights=self.weights() if mode == AT_SOURCE else {},
+        )
+
+    def _asked(self, mode: str, bank: Institution, link: Listening) -> Secrets:
+        """Let a bank ask under a consent; return what stands in the records that it may read."""
         model = None if mode == DISCLOSE else self._let_run(mode, bank, link)
         items = self._items()
         consent = self._consent(bank, items=items, mode=Mode.DISCLOSE if model is None else Mode.SCORE)
@@ -198,14 +223,31 @@ class Stage:
             else bank.recipient.scoring(consent, model, outputs=(Output.POINTS,))
         )
         bank.recipient.obtain(wanted, provider=link)
-        bureau.catch_up_with(bank)
-        entries = [raw for block in bureau.engine.blocks(from_height=height + 1) for raw in block.transactions]
-        return Crossed(
-            to_bank=b"".join([*link.to_bank, *entries]),
-            to_bureau=b"".join([*link.to_bureau, *entries]),
-            records=self.records(items) if model is None else {},
-            weights=self.weights() if mode == AT_SOURCE else {},
+        return self.records(items) if model is None else {}
+
+    def _shown(self, bank: Institution) -> list[bytes]:
+        """Have the bureau issue a credential and show it to a bank; return what is shown, every part of it decoded."""
+        bureau, taxpayer, request = self.consortium.bureau, self.owner.applicant.uscc, new_id(system_entropy)
+        suite, network, now_ms = bureau.suite, bureau.parameters.network, bureau.dependencies.clock.now_ms()
+        holder = self.owner.keys.credential_key(request, number=0, network=network)
+        body = CredentialRequestBody(
+            request=request, bureau=bureau.member, taxpayer=taxpayer, keys=[holder.public_key], made_ms=now_ms
         )
+        enrolment_key = self.owner.keys.enrolment_key(bureau.member, network=network)
+        issued = bureau.credentials.issue(encode_request(body, network=network, suite=suite, key=enrolment_key))
+        bank.catch_up_with(bureau)
+        asked = ask_presentation(bank, PresentationQuestion(product=PROVING_LOAN))
+        wanted = decode_request(bytes.fromhex(asked.request), network=network, suite=suite).body
+        shown = present(
+            issued.credentials[0],
+            names=wanted.claims,
+            challenge=Challenge(audience=wanted.bank, nonce=wanted.request.hex()),
+            now_s=now_ms // MS_PER_SECOND,
+            key=holder,
+            profile=jose_profile(suite),
+        )
+        show_credential(bank, Presentation(request=asked.request, presentation=shown))
+        return [shown.encode(), *(urlsafe_b64decode(f"{part}==") for part in re.split("[.~]", shown))]
 
     def records(self, groups: Mapping[str, Sequence[str]]) -> dict[str, Secret]:
         """Return what stands in some groups of all of the taxpayer's records."""
@@ -274,13 +316,13 @@ def open_stage(folder: Path, *, cost: PassphraseCost = STRONG_COST) -> Generator
 
 
 def look_at_crossing(*, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
-    """Return {"leaked_bytes": {mode: bytes}, "granted_bytes": {mode: bytes}, "who_saw_what"}, a bank for each mode.
+    """Return {"leaked_bytes": {mode: bytes}, "granted_bytes": {mode: bytes}, "who_saw_what"}.
 
-    The bytes are those of ``looked_at``. who_saw_what: as the function of that name has it of the bureau's account.
+    Banks take turns. The bytes are those of ``looked_at``; who saw what is read from the bureau's account.
     """
     leaked, granted = dict[str, Any](), dict[str, Any]()
     with TemporaryDirectory(prefix="shuiqiao-study-") as folder, open_stage(Path(folder)) as stage:
-        for done, (mode, bank) in enumerate(zip(MODES, stage.consortium.banks.values(), strict=True)):
+        for done, (mode, bank) in enumerate(zip(MODES, cycle(stage.consortium.banks.values()), strict=False)):
             progress("what crosses", done, len(MODES))
             leaked[mode], granted[mode] = looked_at(stage, mode, bank)
         known = who_saw_what(stage.consortium.bureau.leakage, stage.owner.applicant.uscc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from itertools import cycle
 
 import pytest
 
@@ -15,6 +16,7 @@ from shuiqiao.sandbox.crossing import (
     BLIND,
     DISCLOSE,
     MODES,
+    PROVE,
     found_in,
     looked_at,
     number_secret,
@@ -34,8 +36,8 @@ def stage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crossed(stage):
-    banks = stage.consortium.banks.values()
-    return {mode: stage.cross(mode, bank) for mode, bank in zip(MODES, banks, strict=True)}
+    banks = cycle(stage.consortium.banks.values())
+    return {mode: stage.cross(mode, bank) for mode, bank in zip(MODES, banks, strict=False)}
 
 
 def test_records_are_found_where_they_are_disclosed_and_nothing_beside_what_was_granted(stage, crossed):
@@ -49,11 +51,17 @@ def test_records_are_found_where_they_are_disclosed_and_nothing_beside_what_was_
     assert found_in(disclosed.to_bureau, stage.weights()) == {}
 
 
-@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND])
-def test_nothing_of_the_records_reaches_a_bank_that_scores(stage, crossed, mode):
-    """[EXCHANGE-26] [EXCHANGE-27] [BLIND-9]"""
+@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND, PROVE])
+def test_nothing_of_the_records_reaches_a_bank_that_sees_none(stage, crossed, mode):
+    """[EXCHANGE-26] [EXCHANGE-27] [BLIND-9] [CREDENTIAL-9]"""
     assert len(crossed[mode].to_bank) > 1_000
     assert found_in(crossed[mode].to_bank, stage.every_record()) == {}
+
+
+def test_what_a_credential_says_is_read_as_the_bank_reads_it(crossed):
+    """[CREDENTIAL-9]: so that a raw value would be found in it."""
+    assert b'"tax_credit_grade"' in crossed[PROVE].to_bank
+    assert found_in(crossed[PROVE].to_bank, {"grade": text_secret("tax_credit_grade")}) != {}
 
 
 def test_weights_reach_the_bureau_with_an_open_card_and_not_with_an_encrypted_one(stage, crossed):
@@ -72,7 +80,8 @@ def test_the_account_says_who_saw_what(stage, crossed):
     assert east["disclose"]["bits"] > 1_000
     assert (north["score"]["fields"], south["score"]) == (0, {"fields": 0, "bits": 12.0})
     assert 0 < north["score"]["bits"] <= 12
-    assert len(crossed) == len(known)
+    assert known["anybody"]["credential"]["bits"] > 0
+    assert len(known) == len(crossed) == 4
 
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(stage, crossed, monkeypatch):

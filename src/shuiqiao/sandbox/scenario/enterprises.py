@@ -95,8 +95,8 @@ class EnterpriseOwner:
     def __init__(self, applicant: Applicant, *, bureau: Institution, entropy: Entropy) -> None:
         self.applicant = applicant
         self._bureau = bureau
-        keys = EnterpriseKeys(entropy(SEED_BYTES), suite=bureau.suite)
-        self.enterprise = Enterprise(keys, network=bureau.parameters.network, entropy=entropy)
+        self.keys = EnterpriseKeys(entropy(SEED_BYTES), suite=bureau.suite)
+        self.enterprise = Enterprise(self.keys, network=bureau.parameters.network, entropy=entropy)
         self._identity = IdentityCheck(
             reference=entropy(16).hex(), checked_ms=bureau.dependencies.clock.now_ms() - MS_PER_SECOND
         )
