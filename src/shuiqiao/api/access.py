@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shuiqiao.base.errors import Denied
+from shuiqiao.client.problem import unauthenticated
 from shuiqiao.node.accounts.model import OWNER, Permission, Principal, PrincipalKind
 
 if TYPE_CHECKING:
@@ -88,24 +89,18 @@ class Callers:
             raise unauthenticated(is_sent=True) from error
 
 
-def unauthenticated(*, is_sent: bool = False) -> Denied:
-    """Return the one refusal of a caller who is not known, whatever is wrong with its token. is_sent: it has one."""
-    found = "the one that was sent is not valid here, or has ended" if is_sent else "none was sent"
-    return Denied("api.unauthenticated", f"this needs a valid token, and {found}")
-
-
 def require_access(caller: Principal | None, *, permission: str) -> None:
-    """Return if a caller, None for nobody, has what a route asks for.
+    """Return if a caller, None for nobody, has what a route asks for; the owner of the home may call by name as well.
 
     Raises Denied ``api.unauthenticated`` or ``api.forbidden``.
     """
     if permission == OPEN:
         return
-    if caller is None:
+    is_named = caller is not None and caller.kind is not PrincipalKind.OWNER
+    if caller is None or not (is_named or _may(caller, permission)):
         raise unauthenticated()
     if not _may(caller, permission):
-        who = "the owner of the home without a user's token" if caller.kind is PrincipalKind.OWNER else "this caller"
-        raise Denied("api.forbidden", f"this needs the permission {permission}, which {who} does not have")
+        raise Denied("api.forbidden", f"this needs the permission {permission}, which this caller does not have")
 
 
 def _may(caller: Principal, permission: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.home import all_items, home_at_work, home_to_read
@@ -77,8 +77,12 @@ def audit(
     metrics: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="With --follow: loopback port of /metrics 指标端口.")
     ] = None,
-    webhook: Annotated[
-        str | None, typer.Option(help="With --follow: URL to which evidence of a contradiction is posted.")
+    webhook_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --follow: the file that holds the URL to which evidence of a contradiction is posted: it may "
+            "hold a secret 告警地址文件."
+        ),
     ] = None,
     as_of: Annotated[
         str | None,
@@ -100,6 +104,7 @@ def audit(
         if home is None:
             raise typer.BadParameter("name a home with --home, or a log to follow with --follow URL")
         return _audit_home(home, as_json=json)
+    webhook = None if webhook_file is None else _webhook_in(webhook_file)
     with ExitStack() as stack:
         audit = _open_standing(stack, url=follow, pin=pin, genesis=genesis, home=home, folder=folder)
         watch = _watch(audit, interval_s=interval)
@@ -129,7 +134,7 @@ def audit_statistics(
     """List what this regulator published of decisions, cell by cell; each holds enough firms to hide one 统计."""
     from shuiqiao.client.resources.oversight import LIST_STATISTICS, StatisticsQuestion
 
-    with home_at_work(home) as at_work:
+    with home_to_read(home) as at_work:
         asked = StatisticsQuestion(attribute=None if by is None else by.value)
         rows = [cell.model_dump(mode="json") for cell in all_items(at_work, LIST_STATISTICS, asked)]
     show_list("cells", [dated(row, "published_ms") for row in rows], as_json=json)
@@ -188,6 +193,21 @@ def _open_standing(
     return stack.enter_context(opened)
 
 
+def _webhook_in(file: Path) -> str:
+    """Return the URL in a file, which no message shows; raises ``client.url_invalid``."""
+    from shuiqiao.cli.secret import secret_in
+    from shuiqiao.client.http import require_url
+    from shuiqiao.node.published.http_tiles import split_url
+
+    url = secret_in(file, what="the file of the webhook").strip()
+    try:
+        require_url(split_url(url)[0], pin=None)
+    except InvalidInput:
+        told = f"the file of the webhook, {file}, holds no URL of the form https://host:port/path"
+        raise InvalidInput("client.url_invalid", told) from None
+    return url
+
+
 def _pin(text: str) -> bytes | None:
     try:
         return bytes.fromhex(text) or None
@@ -223,7 +243,7 @@ def _end(
     path, evidence = write_evidence(audit, folder, url=url)
     refusal = None if webhook is None else post_evidence(webhook, evidence, entropy=system_entropy)
     if refusal is not None:
-        warn(f"the evidence was not posted to {webhook}: {refusal}")
+        warn(f"the evidence was not posted to the webhook: {refusal}")
     result = {"contradicted": True, "evidence": str(path), "posted": webhook is not None and refusal is None}
     result |= {**error.as_dict(), "network": evidence["network"], "followed": url}
     show(result, as_json=as_json, speak=_speak_end)

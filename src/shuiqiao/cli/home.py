@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shuiqiao.base.environment import TOKEN_FILE_VARIABLE
-from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.forms import full_width_words
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.cli.output import progress_on_stderr
@@ -222,7 +222,7 @@ def accounts_at_work(folder: Path, token_file: Path | None) -> Generator[HomeAtW
 def home_by_name(folder: Path, token_file: Path | None) -> Generator[HomeAtWork]:
     """Reach a home for what its owner does not do: somebody does it by name, whose token is in a file.
 
-    Raises Denied ``cli.token_needed``, what ``AccountService.authenticate`` raises, or as ``home_at_work``.
+    Raises Denied ``api.unauthenticated``, what ``AccountService.authenticate`` raises, or as ``home_at_work``.
     """
     token = token_in(require_token_file(token_file))
     with _reached(folder, opened=lambda home: _opened(home, token=token), token=token) as at_work:
@@ -345,9 +345,11 @@ def receipt_of(folder: Path, asked: ReceiptQuestion) -> bytes:
 
 
 def require_token_file(token_file: Path | None) -> Path:
-    """Return the file that holds a token; raises Denied ``cli.token_needed`` where none is named."""
+    """Return the file that holds a token; raises Denied ``api.unauthenticated`` where none is named."""
+    from shuiqiao.client.problem import unauthenticated
+
     if token_file is None:
-        raise Denied("cli.token_needed", f"neither --token-file nor {TOKEN_FILE_VARIABLE} names a token")
+        raise unauthenticated()
     return token_file
 
 

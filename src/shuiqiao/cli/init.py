@@ -267,7 +267,7 @@ def _answers(suite: SuiteChoice) -> _Asked:
 
     for number, words in _MENU.items():
         sys.stderr.write(f"{number}  {words}\n")
-    choice = _choose("What is the home to be? 请选择", _MENU)
+    choice = _choose("What is the home to be? 请选择", _MENU, are_shown=True)
     asked = _Asked(home=Path(_ask("Folder of the home 主目录", default="my-home")), suite=suite)
     if choice in {"3", "4"}:
         asked = replace(asked, genesis=Path(_ask("File of the genesis 创世文件", default="genesis.json")))
@@ -281,7 +281,7 @@ def _answers(suite: SuiteChoice) -> _Asked:
         )
     if choice == "2":
         network = _ask("Name of the network, the same for all its founding members 网络名称", check=require_shown_name)
-        chosen = _choose("Cipher suite 密码套件", [*SuiteChoice], default=suite)
+        chosen = _choose("Cipher suite 密码套件", [*SuiteChoice], default=suite.value)
         asked = replace(asked, network=network, suite=SuiteChoice(chosen))
     if choice in {"2", "4"}:
         asked = replace(
@@ -318,12 +318,14 @@ def _ask(question: str, *, default: str | None = None, check: Callable[[str], No
     return str(typer.prompt(question, default=default, show_default=bool(default), value_proc=judged, err=True))
 
 
-def _choose(question: str, allowed: Iterable[str], *, default: str | None = None) -> str:
+def _choose(question: str, allowed: Iterable[str], *, default: str | None = None, are_shown: bool = False) -> str:
+    """Ask until the answer is one of the choices. are_shown: they stand above the question."""
     names = [*allowed]
+    asked = question if are_shown else f"{question} ({', '.join(names)})"
 
     def judged(text: str) -> str:
         if text not in names:
             raise typer.BadParameter(f"one of {', '.join(names)}")
         return text
 
-    return str(typer.prompt(f"{question} ({', '.join(names)})", default=default, value_proc=judged, err=True))
+    return str(typer.prompt(asked, default=default, value_proc=judged, err=True))

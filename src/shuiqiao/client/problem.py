@@ -137,6 +137,12 @@ def status_of_code(code: str) -> HTTPStatus | None:
     return _STATUS_OF_CODE.get(code)
 
 
+def unauthenticated(*, is_sent: bool = False) -> Denied:
+    """Return the one refusal of who is not known, whatever is wrong with the token. is_sent: there is one."""
+    found = "the one that was sent is not valid here, or has ended" if is_sent else "none was given"
+    return Denied("api.unauthenticated", f"this needs a valid token, and {found}")
+
+
 def not_found() -> InvalidInput:
     """Return the one refusal of what is not there, and of what is another's."""
     return InvalidInput("api.not_found", "there is nothing at this address for this caller")

@@ -288,7 +288,7 @@ def test_a_validator_replaces_the_key_it_votes_with(consortium, tmp_path, monkey
 
     # Where there are users two people do it, and its node votes with the new key at once.
     maker, checker = tokens_of_two(consortium.folder.home("bureau"), tmp_path)
-    assert consortium.refusal("bureau", "rotate-key", "--purpose", "validator") == "api.forbidden"
+    assert consortium.refusal("bureau", "rotate-key", "--purpose", "validator") == "api.unauthenticated"
     monkeypatch.setenv(TOKEN_FILE_VARIABLE, str(maker))
     assert consortium.refusal("bureau", "rotate-key", "--purpose", "validator") == "node.two_people_needed"
     proposed = consortium.approvals("bureau", "propose", "rotation", "--purpose", "validator")

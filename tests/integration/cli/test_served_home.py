@@ -11,6 +11,7 @@ import pytest
 from api_world import ALL, NOTHING
 from serving_world import PASSPHRASE, make_served_home, served, served_here
 from shuiqiao.base.errors import Denied
+from shuiqiao.client.problem import unauthenticated
 from shuiqiao.client.resources.governance import KeyRotation
 from shuiqiao.node.accounts.opening import open_accounts
 from shuiqiao.node.home.server_lock import serving_process
@@ -139,7 +140,7 @@ def test_a_token_decides_what_a_command_may(made, here, token_file, monkeypatch)
             ("members.propose", "done"),
         ]
         monkeypatch.delenv("SHUIQIAO_TOKEN_FILE")
-        assert call("unread") == (1, "api.forbidden")
+        assert call("unread") == (1, "api.unauthenticated")
 
 
 def test_what_two_people_do_nobody_does_alone(made, here, token_file):
@@ -373,6 +374,22 @@ def test_a_token_decides_what_a_reading_command_shows_of_a_served_home(made, her
                 token_file.write_text(asked.tokens.issue(f"token-of-{permission}", permission))
                 done = here(*command, "--home", made.folder, "--json")
                 assert done.code == 0, (command, done.out)
+
+
+def test_without_a_token_every_command_says_the_same(made, here):
+    """One code, wording and next step, whether the command misses the token or the server does."""
+    with served_here(made, has_users=True):
+        said = [
+            here(*command, "--home", made.folder, "--json").json["error"]
+            for command in [
+                ("users", "list"),
+                ("approvals", "list"),
+                ("journal", "list"),
+                ("members", "list"),
+                ("log",),
+            ]
+        ]
+    assert said == [unauthenticated().as_dict()] * len(said)
 
 
 def test_people_work_by_name_at_a_home_that_is_served(made, here, tmp_path, monkeypatch):

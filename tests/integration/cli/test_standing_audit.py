@@ -82,7 +82,8 @@ def test_a_contradiction_is_written_down_posted_and_ends_it(outside, home, here)
         publish(home, outside / "public")
         assert here("audit", "--follow", url, "--genesis", "genesis.json", "--once").code == 0
     with served_files(outside / "elsewhere") as url, inbox(refusals=1) as posted:
-        told = here("audit", "--follow", url, "--genesis", "genesis.json", "--webhook", posted.url, "--json")
+        Path("webhook").write_text(f"{posted.url}\n")
+        told = here("audit", "--follow", url, "--genesis", "genesis.json", "--webhook-file", "webhook", "--json")
     assert (told.code, told.json["contradicted"], told.json["posted"]) == (1, True, True)
     assert told.json["code"] == "node.audit_contradicted"
     evidence = json.loads(Path(told.json["evidence"]).read_text(encoding="utf-8"))
@@ -90,6 +91,20 @@ def test_a_contradiction_is_written_down_posted_and_ends_it(outside, home, here)
     assert (evidence["kind"], evidence["followed"]) == ("root_differs", url)
     again = here("audit", "--follow", url, "--genesis", "genesis.json")
     assert (again.code, "CONTRADICTION 矛盾" in again.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "written", ["not-a-url-s3cret", "https://alarms.example/hook?key=s3cret", "https://u:s3cret@h/"]
+)
+def test_a_webhook_that_is_no_address_is_refused_at_once_and_not_shown(outside, here, written):
+    Path("webhook").write_text(written)
+    told = here("audit", "--follow", "http://127.0.0.1:9", "--genesis", "genesis.json", "--webhook-file", "webhook")
+    assert (told.code, "client.url_invalid" in told.err, "the file of the webhook, webhook" in told.err) == (
+        1,
+        True,
+        True,
+    )
+    assert "s3cret" not in told.out + told.err
 
 
 def test_it_runs_until_it_is_stopped_and_shows_figures(outside):

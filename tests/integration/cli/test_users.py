@@ -103,7 +103,8 @@ def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_
 
 
 def test_a_command_without_a_token_says_so(shuiqiao):
-    assert shuiqiao("users", "list") == ("cli.token_needed", 1)
+    """A home that is not served and one that is say the same: tests/integration/cli/test_served_home.py."""
+    assert shuiqiao("users", "list") == ("api.unauthenticated", 1)
 
 
 def test_two_people_rotate_a_key_where_there_are_users(shuiqiao, home, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import consortium_world as worlds
@@ -285,18 +287,17 @@ def test_a_flipped_byte_of_a_ledger_segment_is_found_wherever_it_stands(copy):
     assert outcome(copy) == ()
 
 
-def test_damage_in_an_inner_block_is_a_problem_that_names_file_and_byte(copy):
+def test_damage_in_an_inner_block_is_a_problem_that_names_file_byte_and_block(copy):
     segment = segment_of(copy)
     flip(segment, 400)
     (problem,) = [text for text in audit_copy(copy, copy.folder).problems if "every stored block can be read" in text]
-    assert segment.name in problem
-    assert "at byte" in problem
+    assert re.search(rf"{segment.name} at byte \d+, in block 1: ", problem), problem
 
 
-def test_damage_in_the_last_block_refuses_to_open_and_names_file_and_byte(copy):
+def test_damage_in_the_last_block_refuses_to_open_and_names_file_byte_and_block(copy):
     segment = segment_of(copy)
     flip(segment, segment.stat().st_size - 40)
-    with pytest.raises(IntegrityError, match=rf"ledger.segment_damaged: .*{segment.name} at byte \d+"):
+    with pytest.raises(IntegrityError, match=rf"ledger.segment_damaged: .*{segment.name} at byte \d+, in block \d+: "):
         audit_copy(copy, copy.folder)
 
 

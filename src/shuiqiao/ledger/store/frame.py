@@ -238,10 +238,11 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The place at which a scan could not go on, and why."""
+    """The place at which a scan could not go on, and why. height: of the block that should stand there."""
 
     segment: int
     offset: int
+    height: int
     reason: str
 
 

@@ -86,7 +86,9 @@ def read_blocks(files: SegmentFiles, snapshot: Snapshot, *, from_height: int, la
     start, count = max(1, from_height), _FIRST_PLACES
     while start <= last_height:
         places = snapshot.blocks(range(start, min(start + count, last_height + 1)))
-        for place, frame in zip(places, files.read_frames([one.place for one in places]), strict=True):
+        for place, frame in zip(
+            places, files.read_frames([one.place for one in places], first_height=start), strict=True
+        ):
             yield block_of(frame, time_ms=place.time_ms)
         start, count = start + count, _MORE_PLACES
 

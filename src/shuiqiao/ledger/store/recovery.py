@@ -102,10 +102,11 @@ def _indexed_tail(files: SegmentFiles, head: Head | None) -> Tail:
         )
     frame = files.frame_at(head.segment, head.offset)
     if isinstance(frame, Damage):
-        raise files.damaged(Broken(segment=head.segment, offset=head.offset + frame.at, reason=frame.reason))
+        at = head.offset + frame.at
+        raise files.damaged(Broken(segment=head.segment, offset=at, height=head.height, reason=frame.reason))
     if frame.digest != head.digest:
         reason = f"block {frame.height} has digest {frame.digest.hex()}, the index knows {head.digest.hex()}"
-        raise files.damaged(Broken(segment=head.segment, offset=head.offset, reason=reason))
+        raise files.damaged(Broken(segment=head.segment, offset=head.offset, height=head.height, reason=reason))
     return head.tail
 
 

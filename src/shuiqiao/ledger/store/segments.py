@@ -121,10 +121,10 @@ class SegmentFiles:
         """Check that a segment's header continues the segment before it ([STORE-4])."""
         header = decode_segment_header(self._read(segment, 0, SEGMENT_HEADER_BYTES), hash_name=self._hash_name)
         if isinstance(header, Damage):
-            return Broken(segment=segment, offset=header.at, reason=header.reason)
+            return Broken(segment=segment, offset=header.at, height=tail.height + 1, reason=header.reason)
         reason = self._header_mismatch(header, segment, tail)
         if reason:
-            return Broken(segment=segment, offset=0, reason=reason)
+            return Broken(segment=segment, offset=0, height=tail.height + 1, reason=reason)
         return Tail(
             segment=segment, offset=SEGMENT_HEADER_BYTES, height=tail.height, size=tail.size, digest=header.digest
         )
@@ -161,12 +161,12 @@ class SegmentFiles:
             tail = tail_after(found)
 
     def _read_at(self, tail: Tail) -> StoredFrame | Broken:
-        frame = self.frame_at(tail.segment, tail.offset)
+        frame, height = self.frame_at(tail.segment, tail.offset), tail.height + 1
         if isinstance(frame, Damage):
-            return Broken(segment=tail.segment, offset=tail.offset + frame.at, reason=frame.reason)
+            return Broken(segment=tail.segment, offset=tail.offset + frame.at, height=height, reason=frame.reason)
         reason = frame_mismatch(frame, tail)
         if reason:
-            return Broken(segment=tail.segment, offset=tail.offset, reason=reason)
+            return Broken(segment=tail.segment, offset=tail.offset, height=height, reason=reason)
         place = Place(segment=tail.segment, offset=tail.offset, frame_bytes=frame.frame_bytes)
         return StoredFrame(place=place, frame=frame)
 
@@ -180,19 +180,24 @@ class SegmentFiles:
             data = self._read(segment, offset, head.frame_bytes)
         return decode_frame(data[: head.frame_bytes], hash_name=self._hash_name)
 
-    def read_frames(self, places: Sequence[Place]) -> Iterator[Frame]:
+    def read_frames(self, places: Sequence[Place], *, first_height: int) -> Iterator[Frame]:
         """Yield the frames at places that follow each other, each verified when it is reached.
+
+        first_height: of the block at the first place.
 
         Raises IntegrityError ``ledger.segment_damaged`` at one that no longer holds.
         """
+        height = first_height
         for group in _adjoining(places):
             segment, start = group[0].segment, group[0].offset
             data = self._read(segment, start, min(group[-1].end - start, _LARGEST_READ_BYTES))
             for place in group:
                 frame = decode_frame(data[place.offset - start : place.end - start], hash_name=self._hash_name)
                 if isinstance(frame, Damage):
-                    raise self.damaged(Broken(segment=segment, offset=place.offset + frame.at, reason=frame.reason))
+                    at = place.offset + frame.at
+                    raise self.damaged(Broken(segment=segment, offset=at, height=height, reason=frame.reason))
                 yield frame
+                height += 1
 
     def read_item(self, place: Place, position: int) -> bytes:
         """Return one transaction (or, at position count, the block entry) without reading its whole frame.
@@ -212,10 +217,10 @@ class SegmentFiles:
         return self._read(segment, offset, self.segment_bytes(segment) - offset)
 
     def damaged(self, broken: Broken) -> IntegrityError:
-        """Return the error that names a damaged place by file and offset."""
+        """Return the error that names a damaged place by file, offset and block."""
         return IntegrityError(
             "ledger.segment_damaged",
-            f"{self.path(broken.segment)} at byte {broken.offset}: {broken.reason}",
+            f"{self.path(broken.segment)} at byte {broken.offset}, in block {broken.height}: {broken.reason}",
             next_step="restore this file from a backup or from another member's copy; do not delete it",
         )
 

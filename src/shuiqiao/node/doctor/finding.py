@@ -46,7 +46,7 @@ _WORDS_OF_CLASS = {
 }
 
 WORDS_OF_CODE = {
-    "ledger.segment_damaged": "账本文件有一处损坏(见英文的文件与字节位置);请用备份或其他成员的副本恢复,切勿删除",
+    "ledger.segment_damaged": "账本文件有一处损坏(见英文的文件、字节位置与区块);请用备份或其他成员的副本恢复,切勿删除",
     "ledger.segments_behind": "账本文件比索引或已签名检查点所示的要短,丢失了已确认的区块;请从备份或其他成员处恢复",
     "ledger.checkpoint_contradicted": "区块与已签名检查点不符,二者之一被改动;请从其他成员处恢复",
     "ledger.block_contradicted": "有区块不符合本网络规则;请用写入它的版本打开,或从其他成员处恢复",

@@ -15,14 +15,32 @@ from shuiqiao.node.operations.paging import page_after
 from shuiqiao.oversight.contract import ALARM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shuiqiao.client.pages import PageQuery
+    from shuiqiao.node.home.settings import NodeSettings
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
     from shuiqiao.oversight.model import Release
 
 
 def list_statistics(institution: Institution, asked: oversight.StatisticsQuestion) -> oversight.StatisticsPage:
     """Return the cells of what this regulator has published; raises Denied ``node.role_wrong``."""
-    require_role(institution.settings, Role.REGULATOR)
+    return _cells_of(institution.statistics.releases, asked, settings=institution.settings)
+
+
+def list_statistics_at(reader: HomeReader, asked: oversight.StatisticsQuestion) -> oversight.StatisticsPage:
+    """Return the same of a home that is looked at."""
+    from shuiqiao.oversight.store import ReleaseStore
+
+    with reader.database() as database:
+        return _cells_of(ReleaseStore(database).releases, asked, settings=reader.settings)
+
+
+def _cells_of(
+    releases: Callable[[], tuple[Release, ...]], asked: oversight.StatisticsQuestion, *, settings: NodeSettings
+) -> oversight.StatisticsPage:
+    require_role(settings, Role.REGULATOR)
     cells = [
         oversight.StatisticsCell(
             release=release.number,
@@ -32,7 +50,7 @@ def list_statistics(institution: Institution, asked: oversight.StatisticsQuestio
             outcomes=column,
             decisions=count,
         )
-        for release in institution.statistics.releases()
+        for release in releases()
         for table in release.tables
         if asked.attribute in {None, table.attribute}
         for row in table.rows
