@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.home import all_items, home_by_name
-from shuiqiao.cli.lending import ProductName, churn_change_in
+from shuiqiao.cli.home import all_items, home_by_name, of_file
+from shuiqiao.cli.lending import CHURN_CODES, RULES_CODES, ProductName, churn_change_in
 from shuiqiao.cli.members import Purpose, digest_of
-from shuiqiao.cli.models import Blind, LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, offer_in
+from shuiqiao.cli.models import Blind, LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, of_offer, offer_in
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shuiqiao.client.operation import Operation, Sent
     from shuiqiao.client.resources.approvals import ApprovalRecord
     from shuiqiao.client.resources.models import ModelOffer
+    from shuiqiao.client.resources.products import RulesChange
 
 approvals_app = command_group("Acts that one person proposes and another approves 双人复核.")
 propose_app = command_group("Propose an act to a second person 制单.")
@@ -323,7 +324,8 @@ def propose_offer(
     def message() -> ModelOffer:
         return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind)
 
-    _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
+    with of_offer(scorecard=scorecard, outputs=outputs):
+        _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
 
 
 @propose_app.command("run")
@@ -349,7 +351,11 @@ def propose_rules(
     from shuiqiao.client.resources.products import RulesChange
     from shuiqiao.lending.files import rules_in
 
-    _perform(home, token_file, PROPOSE_RULES, lambda: RulesChange(product=product, rules=rules_in(file)), as_json=json)
+    def message() -> RulesChange:
+        return RulesChange(product=product, rules=rules_in(file))
+
+    with of_file(file, "FILE", *RULES_CODES):
+        _perform(home, token_file, PROPOSE_RULES, message, as_json=json)
 
 
 @propose_app.command("churn")
@@ -363,7 +369,8 @@ def propose_churn(
     """Keep the bank's churn curves, by which loans are priced 设置流失曲线."""
     from shuiqiao.client.resources.approvals import PROPOSE_CHURN
 
-    _perform(home, token_file, PROPOSE_CHURN, lambda: churn_change_in(file), as_json=json)
+    with of_file(file, "FILE", *CHURN_CODES):
+        _perform(home, token_file, PROPOSE_CHURN, lambda: churn_change_in(file), as_json=json)
 
 
 def _speak_list(result: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -14,6 +14,8 @@ import typer
 
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.forms import in_words
+from shuiqiao.base.visible import visible_line
+from shuiqiao.base.words import Words
 from shuiqiao.cli.enterprise_counter import (
     require_hex,
 )
@@ -27,6 +29,7 @@ from shuiqiao.cli.enterprise_device import (
     OptionalBank,
     address_of,
     consent_name,
+    member_names,
     open_device,
     optional_address,
     own_consents,
@@ -68,6 +71,9 @@ Outputs = Annotated[
     list[OutputChoice] | None, typer.Option("--output", help="With the mode score: what may leave 评分输出项.")
 ]
 DataLife = Annotated[int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")]
+
+
+_NO_MEMBER = Words(en="is no member of this network", zh="并非本网络成员")
 
 
 class PurposeChoice(StrEnum):
@@ -165,9 +171,10 @@ def enterprise_consent(
     count = 1 if once else max(answers, least)
     chosen |= needs | {"frequency": Frequency(count=count, unit=FrequencyUnit(per.value))}
     with well_formed(), device.at_bureau(address) as session:
-        granted = _grant(device, KeyPlace(key), session, chosen, joint=joint, days=days, ask=not yes)
+        names = member_names(session)
+        granted = _grant(device, KeyPlace(key), session, chosen, names=names, joint=joint, days=days, ask=not yes)
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
-    show(_consent_row(granted) | texts, as_json=json, speak=partial(say_rows, width=WIDTH))
+    show(_consent_row(granted, names) | texts, as_json=json, speak=partial(say_rows, width=WIDTH))
 
 
 def _needs(
@@ -264,6 +271,7 @@ def _grant(
     session: HttpClient,
     chosen: dict[str, Any],
     *,
+    names: Mapping[str, Words],
     joint: str | None,
     days: int,
     ask: bool,
@@ -292,7 +300,7 @@ def _grant(
             identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
         )
         draft = device.enterprise.draft(terms)
-        _read(draft, ask=ask)
+        _read(draft, names, ask=ask)
         signed = device.enterprise.sign(draft, now_ms=now_ms)
         return ConsentSubmissionMessage(
             artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
@@ -303,12 +311,19 @@ def _grant(
     return perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
 
 
-def _read(draft: ConsentArtefact, *, ask: bool) -> None:
-    """Show the text of a consent in both languages before it is signed; at a terminal a person says yes to it."""
+def _read(draft: ConsentArtefact, names: Mapping[str, Words], *, ask: bool) -> None:
+    """Show the text of a consent in both languages before it is signed; at a terminal a person says yes to it.
+
+    The text names members by their ids, which never change; their names at present stand below it.
+    """
     from shuiqiao.consent.text import consent_text
 
     words = consent_text(draft)
     typer.echo(f"{words.zh}\n{words.en}", err=True)
+    others = () if draft.joint is None else (draft.joint.other_provider,)
+    for member in dict.fromkeys((draft.provider, draft.recipient, *others)):
+        called = names.get(member, _NO_MEMBER)
+        typer.echo(visible_line(f"{member}: {called.zh} {called.en}"), err=True)
     begins, ends = (local_minute(each) for each in (draft.valid_from_ms, draft.valid_to_ms))
     typer.echo(f"有效期按本机时间 valid, in the time of this device: {begins} - {ends}", err=True)
     if ask and sys.stdin.isatty() and not typer.confirm("Sign this? 是否签署?", err=True):
@@ -319,12 +334,18 @@ def enterprise_consents(*, key: Key, bureau: Bureau = None, json: Json = False) 
     """List your consents at your bureau, and where each stands 我的授权."""
     address = optional_address(bureau)
     with open_device(key).at_bureau(address) as session:
-        rows = [_consent_row(consent) for consent in own_consents(session)]
+        names = member_names(session)
+        rows = [_consent_row(consent, names) for consent in own_consents(session)]
     show_list("consents", rows, as_json=json)
 
 
-def _consent_row(consent: OwnConsent) -> dict[str, Any]:
-    row = consent.model_dump(mode="json", exclude={"text_en", "text_zh"})
+def _consent_row(consent: OwnConsent, names: Mapping[str, Words]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for field, value in consent.model_dump(mode="json", exclude={"text_en", "text_zh"}).items():
+        row[field] = value
+        if field == "recipient":
+            called = names.get(consent.recipient, _NO_MEMBER)
+            row |= {"recipient_name": called.en, "recipient_name_zh": called.zh}
     return dated(row, "valid_from_ms", "valid_to_ms")
 
 

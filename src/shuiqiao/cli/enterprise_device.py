@@ -13,6 +13,7 @@ import typer
 
 from shuiqiao.base.environment import ENTERPRISE_KEY_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.base.words import Words
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import OwnedId
@@ -125,6 +126,15 @@ def own_consents(session: HttpClient) -> list[OwnConsent]:
     from shuiqiao.client.resources.own import LIST_OWN_CONSENTS
 
     return [consent for page in read_pages(session, LIST_OWN_CONSENTS, PageQuery()) for consent in page.items]
+
+
+def member_names(session: HttpClient) -> dict[str, Words]:
+    """Return the names of the network's members by their ids, as the ledger of whoever is asked has them."""
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.own import LIST_OWN_MEMBERS
+
+    pages = read_pages(session, LIST_OWN_MEMBERS, PageQuery())
+    return {each.member: Words(en=each.name, zh=each.name_zh) for page in pages for each in page.items}
 
 
 def consent_name(text: str) -> OwnedId:

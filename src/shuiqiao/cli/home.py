@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shuiqiao.base.environment import TOKEN_FILE_VARIABLE
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.forms import full_width_words
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.cli.output import progress_on_stderr
@@ -378,6 +378,21 @@ def well_formed() -> Generator[None]:
         raise InvalidInput(
             "api.request_invalid", f"the request is not well formed: {field}: {first['msg']}{told}"
         ) from error
+
+
+@contextmanager
+def of_file(file: Path | None, argument: str, *codes: str) -> Generator[None]:
+    """Let what is refused inside by one of these codes name the file that is wrong, and the argument that named it.
+
+    codes: or beginnings of codes. file: None where none was given, and all passes as it is.
+    """
+    try:
+        yield
+    except ShuiqiaoError as error:
+        if file is None or not error.code.startswith(codes):
+            raise
+        is_named = file.name in error.message
+        raise error.within(argument if is_named else f"{argument} {file}") from error
 
 
 def load_token() -> str:

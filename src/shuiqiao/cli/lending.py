@@ -8,11 +8,11 @@ from enum import StrEnum
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from shuiqiao.cli.home import home_at_work, well_formed
+from shuiqiao.cli.home import home_at_work, of_file, well_formed
 from shuiqiao.cli.options import Home, Json, OutputChoice, command_group
 from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list
 
@@ -28,6 +28,10 @@ consent_app = command_group("Consents that enterprises gave 授权书.")
 ApplicationName = Annotated[str, typer.Argument(help="The application's id, or enough of its beginning 申请编号.")]
 ProductName = Annotated[str, typer.Argument(help="The product, e.g. tax-credit-loan 产品.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of judgement; left out, today 评估日.")]
+
+RULES_CODES: Final = ("lending.product_invalid", "base.toml_")
+CHURN_CODES: Final = ("lending.churn_invalid", "credit.churn_curve_invalid")
+"""Of what is wrong with a file of rules or of churn curves; a beginning stands for all of its codes."""
 
 LIST_LIMIT = 1_000
 _PAGE_ITEMS = 500
@@ -322,7 +326,7 @@ def products_change(
     from shuiqiao.client.resources.products import CHANGE_RULES, RulesChange
     from shuiqiao.lending.files import rules_in
 
-    with home_at_work(home) as bank:
+    with home_at_work(home) as bank, of_file(file, "FILE", *RULES_CODES):
         found = bank.perform(CHANGE_RULES, RulesChange(product=product, rules=rules_in(file)))
     show({"product": found.product, "digest": found.digest, "changed": found.changed}, as_json=json)
 
@@ -337,7 +341,7 @@ def products_churn(
     """Keep the bank's churn curves, by which loans are priced; with users, two people do that 设置流失曲线."""
     from shuiqiao.client.resources.products import CHANGE_CHURN
 
-    with home_at_work(home) as bank:
+    with home_at_work(home) as bank, of_file(file, "FILE", *CHURN_CODES):
         bands = bank.perform(CHANGE_CHURN, churn_change_in(file))
     show({"bands": list(bands.bands)}, as_json=json)
 
@@ -369,7 +373,7 @@ def consent_receive(
 
     with open_regular(file) as opened:
         raw = opened.read(MAX_ARTEFACT_BYTES + 1)
-    with home_at_work(home) as bank:
+    with home_at_work(home) as bank, of_file(file, "FILE", "ledger.document_", "consent.artefact_", "consent.text_"):
         told = bank.perform(FILE_ARTEFACT, ArtefactMessage(artefact=raw.hex())).model_dump()
     told["period"] = f"{told.pop('period_from')} to {told.pop('period_to')}"
     result = {name: told[name] for name in ("consent", "taxpayer", "purpose", "product", "period", "items")}

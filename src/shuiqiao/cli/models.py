@@ -5,15 +5,16 @@ A name with a stroke, OWNER/ID, is of a model on the ledger; any other one is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.home import home_at_work, of_file, well_formed
 from shuiqiao.cli.lending import Day, Form, ProductName, rows_of
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list
@@ -29,6 +30,9 @@ Scorecard = Annotated[Path | None, typer.Option(help="At a bureau: JSON file of 
 Provider = Annotated[str, typer.Option("--to", help="The bureau that would run it, by its id 数据提供方.")]
 Blind = Annotated[bool, typer.Option("--blind", help="Encrypt its weights first; the key stays here 加密权重.")]
 Outputs = Annotated[Path, typer.Option(help="TOML file of what may leave: points, bands, cuts, yes_from 输出声明.")]
+
+SCORECARD_CODES: Final = ("credit.scorecard_malformed", "credit.feature_unknown", "base.json_")
+"""Of what is wrong with the file of a scorecard; a beginning stands for all of its codes."""
 
 
 class PurposeChoice(StrEnum):
@@ -92,7 +96,7 @@ def models_register(
     from shuiqiao.client.resources.models import REGISTER_MODEL, ModelRegistration
     from shuiqiao.lending.files import scorecard_in
 
-    with home_at_work(home) as bank:
+    with home_at_work(home) as bank, of_file(scorecard, "SCORECARD", *SCORECARD_CODES):
         given = ModelRegistration(
             scorecard=scorecard_in(scorecard), data=data, auc=auc, auc_ci_95=auc_ci_95, ks=ks, limits=tuple(limit or ())
         )
@@ -177,12 +181,22 @@ def models_offer(
     """Put a model on the ledger and hand it to a bureau that would run it; with users, two people do 提供模型."""
     from shuiqiao.client.resources.models import OFFER_MODEL
 
-    with home_at_work(home) as at_work:
+    with home_at_work(home) as at_work, of_offer(scorecard=scorecard, outputs=outputs):
         told = at_work.perform(
             OFFER_MODEL,
             offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind),
         )
     _show_record(told, as_json=json)
+
+
+@contextmanager
+def of_offer(*, scorecard: Path | None, outputs: Path) -> Generator[None]:
+    """Let what is refused inside name the file of an offer that is wrong."""
+    with (
+        of_file(scorecard, "--scorecard", *SCORECARD_CODES),
+        of_file(outputs, "--outputs", "credit.content_malformed", "credit.output_too_fine"),
+    ):
+        yield
 
 
 def offer_in(
@@ -192,12 +206,14 @@ def offer_in(
     from shuiqiao.client.resources.models import ModelOffer, OutputsDeclared
     from shuiqiao.lending.files import outputs_in, scorecard_in
 
+    with of_file(outputs, "--outputs", "api.request_invalid"), well_formed():
+        declared = OutputsDeclared(**outputs_in(outputs))
     return ModelOffer(
         model=model,
         scorecard=None if scorecard is None else scorecard_in(scorecard),
         to=to,
         purpose=purpose.value,
-        outputs=OutputsDeclared(**outputs_in(outputs)),
+        outputs=declared,
         blind=blind,
     )
 

@@ -97,6 +97,13 @@ def test_the_text_is_shown_before_it_is_signed(here, firm, world, key):
     assert said.code == 0, said.err
     assert f"\n{said.json['text_zh']}\n{said.json['text_en']}\n" in said.err
     assert (TAXPAYER in said.json["text_zh"], LEAD_BANK in said.json["text_en"]) == (True, True)
+    # The text has ids, which never change; the names that the ledger has for them stand beside it.
+    state = world.bureau.running.institution.engine.state()
+    for member in (BUREAU, LEAD_BANK):
+        named = state.get(f"members/member/{member}")
+        assert f"\n{member}: {named['name_zh']} {named['name']}\n" in said.err
+    assert (said.json["recipient_name"], said.json["recipient_name_zh"]) == (named["name"], named["name_zh"])
+    assert [row["recipient_name"] for row in firm("consents")["consents"]][-1] == named["name"]
     artefact = world.bureau.running.institution.consent_service.artefact(said.json["consent"])
     assert (artefact.text.hex(), consent_text(artefact).zh) == (said.json["text_digest"], said.json["text_zh"])
 

@@ -34,11 +34,12 @@ from shuiqiao.client.resources.disputes import (
 from shuiqiao.client.resources.enrolments import KEEP_KEY_BACKUP, READ_OWN_ENROLMENT, EnrolmentRecord, KeyBackup
 from shuiqiao.client.resources.leakage import READ_OWN_LEAKAGE, LeakageRecord
 from shuiqiao.client.resources.ledger import EntryPage
+from shuiqiao.client.resources.members import MemberPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.node.accounts.model import PrincipalKind
 from shuiqiao.node.operations import leakage
 from shuiqiao.node.operations import own as acts
-from shuiqiao.node.operations.ledger import entries_from
+from shuiqiao.node.operations.ledger import entries_from, list_members
 from shuiqiao.node.operations.own import OwnScope
 
 own = Routes("own")
@@ -127,6 +128,14 @@ def relay_own_statement(message: ConsentStatement, running: Running, caller: Cal
     """Put a pause, a resumption or a revocation of an own consent on the ledger."""
     with journaled(running, caller, act="own.relay"):
         return _present(acts.relay_statement(running.institution, scope, message))
+
+
+@own.get(api.LIST_OWN_MEMBERS.path, permission="own.read")
+def list_own_members(
+    running: Running, _scope: Own, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> MemberPage:
+    """List the members of the network, whose names stand beside the ids in a consent."""
+    return list_members(running.institution, PageQuery(limit=limit, cursor=cursor))
 
 
 @own.get(api.LIST_OWN_CONSENTS.path, permission="own.read")

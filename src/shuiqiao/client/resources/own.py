@@ -23,6 +23,7 @@ from shuiqiao.client.resources.consents import (
     Message,
 )
 from shuiqiao.client.resources.ledger import EntryPage
+from shuiqiao.client.resources.members import MemberPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
@@ -311,6 +312,7 @@ class OwnRecords(Wire):
 GRANT_OWN_CONSENT: Final = Operation(path="/own/consents", sent=ConsentSubmissionMessage, told=OwnConsent)
 HAND_OWN_ARTEFACT: Final = Operation(path="/own/consents/artefacts", sent=ArtefactMessage, told=OwnConsent)
 RELAY_OWN_STATEMENT: Final = Operation(path="/own/consents/statements", sent=ConsentStatement, told=EntryPlace)
+LIST_OWN_MEMBERS: Final = Operation(method="GET", path="/own/members", sent=PageQuery, told=MemberPage)
 LIST_OWN_CONSENTS: Final = Operation(method="GET", path="/own/consents", sent=PageQuery, told=OwnConsentPage)
 READ_OWN_CONSENT: Final = Operation(
     method="GET", path="/own/consents/{provider}/{consent}", sent=ConsentChoice, told=OwnConsent
