@@ -2,13 +2,14 @@
 
 Every error has a stable ``code`` (``room.what_happened``), a message that names the thing and, where two values
 disagree, both of them, and the next step for the person who reads it, in English and Chinese: by its code from the
-table ``next_steps.toml``. A place that raises an error may say more, in English; the Chinese words are always the
-table's. A test holds that every code that is raised has both. Doors (command line, pages, HTTP) map the five classes
-once; no room below a door formats errors or logs and raises.
+table ``next_steps.toml``. A place that raises an error may say more, in English; its Chinese twin stands in the same
+file. A test holds that every code that is raised, and every such place, has both. Doors (command line, pages, HTTP) map
+the five classes once; no room below a door formats errors or logs and raises.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,17 +106,47 @@ class NextStep:
     zh: str
 
 
+VALUE: Final = "{}"
+"""Stands in the step of a single place for a name or a value that it is told with."""
+
 UNKNOWN = NextStep("Report this to the maintainers with the message.", "请将此消息报告给维护者")
 """For a code that is not in the table: one of another release, told by a running node."""
 
 
 @cache
+def _table() -> Mapping[str, Any]:
+    """Return the file of next steps; read once, when the first error is shown."""
+    return tomllib.loads(files("shuiqiao.base").joinpath("next_steps.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def load_next_steps() -> Mapping[str, NextStep]:
-    """Return the steps by code; read once, when the first error is shown."""
-    text = files("shuiqiao.base").joinpath("next_steps.toml").read_text(encoding="utf-8")
-    return {
-        code: NextStep(group["en"], group["zh"]) for group in tomllib.loads(text)["step"] for code in group["codes"]
-    }
+    """Return the steps by code."""
+    return {code: NextStep(group["en"], group["zh"]) for group in _table()["step"] for code in group["codes"]}
+
+
+@cache
+def _own_forms() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return the steps of single places with what they name left open, the longest and so the most exact first."""
+    with_gaps = sorted((en for en in _table()["own"] if VALUE in en), key=len, reverse=True)
+    return tuple((re.compile("(.+)".join(map(re.escape, en.split(VALUE)))), _table()["own"][en]) for en in with_gaps)
+
+
+def own_step(words: str) -> NextStep | None:
+    """Return the step of a single place in both languages, None for words of another release.
+
+    ::
+
+        own_step("choose another --home").zh == "请另选一个 --home"
+    """
+    twin: str | None = _table()["own"].get(words)
+    if twin is not None:
+        return NextStep(words, twin)
+    for form, zh in _own_forms():
+        if (found := form.fullmatch(words)) is not None:
+            first, *others = zh.split(VALUE)
+            return NextStep(words, first + "".join(map("".join, zip(found.groups(), others, strict=True))))
+    return None
 
 
 def next_step_of(code: str) -> NextStep:
@@ -126,4 +157,6 @@ def next_step_of(code: str) -> NextStep:
 def next_step_shape(code: str, *, next_step: str = "") -> dict[str, str]:
     """Return what to do about a code as every door shows it. next_step: what the place itself says, in English."""
     known = next_step_of(code)
-    return {"next_step": next_step or known.en, "next_step_zh": known.zh}
+    if next_step:
+        known = own_step(next_step) or NextStep(next_step, known.zh)
+    return {"next_step": known.en, "next_step_zh": known.zh}

@@ -391,8 +391,7 @@ def of_file(file: Path | None, argument: str, *codes: str) -> Generator[None]:
     except ShuiqiaoError as error:
         if file is None or not error.code.startswith(codes):
             raise
-        is_named = file.name in error.message
-        raise error.within(argument if is_named else f"{argument} {file}") from error
+        raise error.within(f"{argument} {file}") from error
 
 
 def load_token() -> str:

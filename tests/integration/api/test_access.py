@@ -113,7 +113,7 @@ def test_the_owner_of_a_home_needs_a_token_for_all_but_what_its_key_gives(bureau
     for method, path, operation in operations(bureau.document("home")):
         permission = operation[PERMISSION_FIELD]
         answer = bureau.home.request(method, address(path, operation))
-        assert (answer.status_code == 403) == (permission not in {OPEN, OWNER_ONLY, ANY_CALLER}), path
+        assert (answer.status_code == 401) == (permission not in {OPEN, OWNER_ONLY, ANY_CALLER}), path
 
 
 def test_one_stranger_behind_a_proxy_uses_up_nobody_elses_requests(bureau):

@@ -138,8 +138,8 @@ def test_on_a_terminal_it_asks_for_everything(tmp_path):
     assert process.returncode == 0
     assert b'"member": "bank-z"' in out
     # Each question names its choices once.
-    assert "What is the home to be? 请选择: " in shown
-    assert "What it is 角色 (tax_bureau, bank, regulator): " in shown
-    assert "Cipher suite 密码套件 (intl, gm) [intl]: " in shown
+    assert "What is the home to be? 请选择:" in shown
+    assert "What it is 角色 (tax_bureau, bank, regulator):" in shown
+    assert "Cipher suite 密码套件 (intl, gm) [intl]:" in shown
     assert b'"suite": "intl"' in out
     assert node_of(Home(tmp_path / "my-bank").member_file.read_text()).endswith("@bank-z.example:26656")

@@ -125,6 +125,34 @@ def test_a_bank_registers_a_model_lets_it_decide_and_changes_rules(here, bank, t
     assert (refused.code, refused.json["error"]["code"]) == (1, "lending.product_invalid")
 
 
+OF_CARD = ("--data", "Loans of 2025.", "--auc", "0.71", "--auc-ci-95", "0.65 to 0.77", "--ks", "0.3")
+
+
+@pytest.mark.parametrize(
+    ("words", "argument", "text", "code"),
+    [
+        (("models", "register", "FILE", *OF_CARD), "SCORECARD", "{}", "credit.scorecard_malformed"),
+        (("models", "register", "FILE", *OF_CARD), "SCORECARD", "{ no json", "base.json_malformed"),
+        (("models", "offer", "--to", "bureau", "--outputs", "FILE", "ab"), "--outputs", "a = 1", "api.request_invalid"),
+        (
+            ("models", "offer", "--to", "bureau", "--outputs", "FILE", "ab"),
+            "--outputs",
+            "{",
+            "credit.content_malformed",
+        ),
+        (("products", "change", "tax-credit-loan", "FILE"), "FILE", "id = 1", "lending.product_invalid"),
+        (("products", "churn", "FILE"), "FILE", "annual_rate,churn_A\n0.1,2\n", "credit.churn_curve_invalid"),
+        (("consent", "receive", "FILE"), "FILE", "no consent", "ledger.document_malformed"),
+    ],
+)
+def test_a_refusal_names_the_file_that_is_wrong_and_its_argument(here, bank, tmp_path, words, argument, text, code):
+    file = tmp_path / "given"
+    file.write_text(text)
+    refused = here(*(file if word == "FILE" else word for word in words), "--home", bank, "--json").json["error"]
+    assert refused["code"] == code
+    assert refused["message"].startswith(f"{argument} {file}: ")
+
+
 def test_applications_are_listed_filtered_written_as_csv_and_shown(here, bank):
     (row,) = here("applications", "list", "--home", bank, "--json").json["applications"]
     assert (row["application"], row["amount_fen"], row["status"]) == (APPLICATION.hex(), 50_000_000, "submitted")

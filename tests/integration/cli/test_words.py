@@ -27,7 +27,7 @@ def test_init_speaks(here, tmp_path):
         "code": "node.home_exists",
         "message": f"{tmp_path / 'new'} is a home already",
         "next_step": "choose another --home",
-        "next_step_zh": next_step_of("node.home_exists").zh,
+        "next_step_zh": "请另选一个 --home",
     }
 
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import shuiqiao
-from shuiqiao.base.errors import UNKNOWN, Denied, load_next_steps, next_step_of
+from shuiqiao.base.errors import UNKNOWN, VALUE, Conflict, Denied, load_next_steps, next_step_of
 
 SOURCE = Path(shuiqiao.__file__).parent
 TABLE = SOURCE / "base" / "next_steps.toml"
@@ -57,6 +57,57 @@ def test_a_code_stands_once_and_every_group_is_whole():
         if CHINESE.search(group["en"]) or not CHINESE.search(group["zh"]) or not group["en"].endswith(".")
     ]
     assert unfit == []
+
+
+def own_steps() -> dict[str, str]:
+    """What single places say in the stead of the table, with {} for what is put in, and a place that says it."""
+    found: dict[str, str] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            target.id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and node.value is not None
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "next_step":
+                for words in texts(node.value, constants):
+                    found[words] = f"{path.relative_to(SOURCE)}:{node.value.lineno}"
+    return found
+
+
+def texts(value: ast.expr, constants: dict[str, ast.expr]) -> list[str]:
+    match value:
+        case ast.Constant(value=str(words)):
+            return [words] if words else []
+        case ast.JoinedStr(values=parts):
+            return ["".join(str(part.value) if isinstance(part, ast.Constant) else VALUE for part in parts)]
+        case ast.IfExp(body=one, orelse=other):
+            return [*texts(one, constants), *texts(other, constants)]
+        case ast.Name(id=name) if name in constants:
+            return texts(constants[name], constants)
+    return []
+
+
+def test_what_a_place_says_itself_has_a_chinese_twin_of_the_same_meaning():
+    """A command is the same in both; words are not, and both are told with the same names and values."""
+    own = tomllib.loads(TABLE.read_text(encoding="utf-8"))["own"]
+    assert {words: place for words, place in own_steps().items() if words not in own} == {}
+    assert sorted(set(own) - set(own_steps())) == []
+    assert [en for en, zh in own.items() if CHINESE.search(en) or en.count(VALUE) != zh.count(VALUE)] == []
+    same = {en.split()[0] for en, zh in own.items() if not CHINESE.search(zh)}
+    assert same == {"shuiqiao", "chmod", "uv"}
+
+
+def test_a_place_tells_its_step_in_both_languages_with_what_it_names():
+    told = Conflict("node.home_exists", "it is", next_step="choose another --home").as_dict()
+    assert (told["next_step"], told["next_step_zh"]) == ("choose another --home", "请另选一个 --home")
+    told = Conflict("node.home_exists", "it is", next_step="if none goes on, remove /a/b and restore again").as_dict()
+    assert told["next_step_zh"] == "若没有恢复在进行,请删除 /a/b 后重新恢复"
+    told = Conflict("node.home_exists", "it is", next_step="shuiqiao init --home a --genesis genesis.json").as_dict()
+    assert told["next_step_zh"] == told["next_step"]
 
 
 def test_an_error_carries_both_and_its_own_words_come_first():

@@ -170,13 +170,14 @@ def _name_failure(context: ExceptionContext) -> None:
     is_failure = type(context.sqlalchemy_exception) in {DatabaseError, OperationalError}
     if engine is None or not (is_failure or isinstance(found, UnicodeDecodeError)):
         return
-    first = f"start it, free its disk, or correct {DATABASE_URL_VARIABLE}"
-    if engine.dialect.name == "sqlite":
-        first = f"let this account read and write {engine.url.database} and its folder, or free their disk"
     raise Unavailable(
         "node.database_unavailable",
         f"the database {engine.url.render_as_string(hide_password=True)} cannot be used: {found}",
-        next_step=f"{first}; look at the home with `shuiqiao doctor`, and restore what is damaged from a backup",
+        next_step=f"let this account read and write {engine.url.database} and its folder, or free their disk; look at "
+        "the home with `shuiqiao doctor`, and restore what is damaged from a backup"
+        if engine.dialect.name == "sqlite"
+        else f"start it, free its disk, or correct {DATABASE_URL_VARIABLE}; look at the home with `shuiqiao doctor`, "
+        "and restore what is damaged from a backup",
     ) from found
 
 
