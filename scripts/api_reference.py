@@ -75,8 +75,9 @@ def _words(parameter: Mapping[str, Any]) -> str:
 def _example(document: Mapping[str, Any], place: Mapping[str, Any]) -> list[str]:
     """Return the example of a body or an answer, none where it has no fields."""
     content = place.get("content", {})
-    form = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
+    told = content.get("application/json", {})
+    form = told.get("schema", {}).get("$ref", "").rpartition("/")[2]
     if form:
-        example = document["components"]["schemas"][form]["examples"][0]
+        example = told.get("example") or document["components"]["schemas"][form]["examples"][0]
         return ["```json", json.dumps(example, ensure_ascii=False, indent=2), "```"]
     return [f"`{kind}`" for kind in content if kind != "application/json"]

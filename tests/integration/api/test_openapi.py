@@ -24,9 +24,10 @@ from shuiqiao.api.routes.events import STREAM
 from shuiqiao.client import resources
 from shuiqiao.client.http import IDEMPOTENCY_HEADER, new_idempotency_key
 from shuiqiao.client.pages import CURSOR_FORM
+from shuiqiao.client.resources.approvals import ApprovalRecord
 from shuiqiao.client.wire import Wire
 from shuiqiao.members.model import Role
-from shuiqiao.node.accounts.model import permissions_of
+from shuiqiao.node.accounts.model import ActName, permissions_of
 from shuiqiao.node.accounts.opening import open_accounts
 
 LONG = bool(os.environ.get("SHUIQIAO_TEST_LONG"))
@@ -80,6 +81,40 @@ def test_what_is_no_json_has_an_example_too(document):
                     lists += kind == "text/csv" and content["example"].count("\r\n") > 1
     assert bare == set()
     assert lists > 30 or "/home/status" in document["paths"]
+
+
+TOLD_IN_ANOTHER_FORM = {"model-offers": {"model", "outputs"}, "churn-curves": {"curves"}}
+"""A model of a bank by its name on the ledger, and the points of a curve side by side."""
+
+
+def test_each_example_of_an_approval_is_of_what_its_body_asks(bureau):
+    """What a body names under the same word is told back; each kind of act is shown, and what became of one."""
+    document = bureau.document("public")
+    acts = {}
+    for path, methods in document["paths"].items():
+        if not path.startswith("/api/v1/approvals/") or "post" not in methods:
+            continue
+        asked = shown(document, methods["post"]["requestBody"])
+        told = shown(document, methods["post"]["responses"]["200"])
+        ApprovalRecord.model_validate_json(json.dumps(told))
+        words = told["what"] | {name: told[name] for name in ("approval", "digest") if name in asked}
+        if told["state"] == "rejected":
+            words = told
+        differing = {name for name in asked.keys() & words.keys() if asked[name] not in (words[name], None)}
+        assert differing == TOLD_IN_ANOTHER_FORM.get(path.rpartition("/")[2], set()), path
+        acts[path.removeprefix("/api/v1/approvals/")] = told["act"], told["state"], bool(told["checker"])
+    assert (acts.pop("checks"), acts.pop("rejections")) == (
+        ("oversight.freeze", "done", True),
+        ("oversight.freeze", "rejected", True),
+    )
+    assert {act for act, _, _ in acts.values()} == set(map(str, ActName))
+    assert {(state, is_checked) for _, state, is_checked in acts.values()} == {("waiting", False)}
+
+
+def shown(document, place):
+    content = place["content"]["application/json"]
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    return content.get("example") or document["components"]["schemas"][name]["examples"][0]
 
 
 def test_no_address_holds_the_number_of_a_taxpayer(document):

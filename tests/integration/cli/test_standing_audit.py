@@ -99,7 +99,11 @@ def test_a_contradiction_is_written_down_posted_and_ends_it(outside, home, here)
 def test_a_webhook_that_is_no_address_is_refused_at_once_and_not_shown(outside, here, written):
     Path("webhook").write_text(written)
     told = here("audit", "--follow", "http://127.0.0.1:9", "--genesis", "genesis.json", "--webhook-file", "webhook")
-    assert (told.code, "client.url_invalid" in told.err, "the file of the webhook, webhook" in told.err) == (2, True, True)
+    assert (told.code, "client.url_invalid" in told.err, "the file of the webhook, webhook" in told.err) == (
+        2,
+        True,
+        True,
+    )
     assert "s3cret" not in told.out + told.err
 
 

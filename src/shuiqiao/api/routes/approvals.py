@@ -5,7 +5,7 @@ Who may see and check which act follows from the act: the permission of these ro
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 
@@ -27,6 +27,19 @@ ForMe = Annotated[bool, Query(description="Only what waits for the caller to che
 _OF_PROPOSAL = ("node.act_unregistered", "node.act_invalid", "node.approval_repeated", "node.approvals_full")
 _UNBLOCKS = frozenset({ActName.APPROVE_MODEL, ActName.CHANGE_PRODUCT})
 """Acts after which applications that waited for a model or for prices can go on."""
+
+_CHECKED = {"checker": "4d" * 16, "checker_name": "li.na", "decided": "2026-02-22T09:40:00Z"}
+_MEMBER = {"member": "third-bank", "role": "bank", "name": "Third Bank", "name_zh": "第三银行"}
+
+
+def _example(**changed: Any) -> dict[int, Any]:
+    """Return what an answer of a route shows: the act of its body, or what became of it."""
+    return {200: {"content": {"application/json": {"example": api.EXAMPLE | changed}}}}
+
+
+def _proposed(act: ActName, **what: Any) -> dict[int, Any]:
+    return _example(act=str(act), what=what)
+
 
 _OF_CHECK = ("node.approval_unknown", "node.approval_closed", "node.same_person", "node.permission_missing")
 
@@ -50,7 +63,12 @@ def read_approval(approval: ApprovalId, running: Running, caller: Caller) -> api
     return performed(running, caller, api.READ_APPROVAL, api.ApprovalChoice(approval=approval))
 
 
-@approvals.perform(api.APPROVE, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.digest_differs", "node.act_taken"))
+@approvals.perform(
+    api.APPROVE,
+    permission=ANY_CALLER,
+    codes=(*_OF_CHECK, "node.digest_differs", "node.act_taken"),
+    responses=_example(state="done", outcome={"height": 812}, **_CHECKED),
+)
 def approve_act(given: api.ApprovalGiven, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Approve an act that another person made, by the digest of its bytes, and carry it out."""
     record = performed(running, caller, api.APPROVE, given)
@@ -59,7 +77,12 @@ def approve_act(given: api.ApprovalGiven, running: Running, caller: Caller) -> a
     return record
 
 
-@approvals.perform(api.REJECT, permission=ANY_CALLER, codes=(*_OF_CHECK, "node.act_invalid"))
+@approvals.perform(
+    api.REJECT,
+    permission=ANY_CALLER,
+    codes=(*_OF_CHECK, "node.act_invalid"),
+    responses=_example(state="rejected", reason="the evidence is of another member", **_CHECKED),
+)
 def reject_act(refused: api.ApprovalRefused, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Reject an act for good, or withdraw one's own."""
     return performed(running, caller, api.REJECT, refused)
@@ -71,39 +94,76 @@ def propose_freeze(asked: api.FreezeProposal, running: Running, caller: Caller) 
     return performed(running, caller, api.PROPOSE_FREEZE, asked)
 
 
-@approvals.perform(api.PROPOSE_UNFREEZE, permission="oversight.unfreeze", codes=(*_OF_PROPOSAL, "node.not_frozen"))
+@approvals.perform(
+    api.PROPOSE_UNFREEZE,
+    permission="oversight.unfreeze",
+    codes=(*_OF_PROPOSAL, "node.not_frozen"),
+    responses=_proposed(
+        ActName.UNFREEZE,
+        freeze="5f" * 32,
+        ordered_by="regulator",
+        in_force_until="2026-03-01T08:15:00Z",
+        reason_digest="5c" * 32,
+        proposal="",
+    ),
+)
 def propose_unfreeze(asked: Nothing, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to lift the freeze in force."""
     return performed(running, caller, api.PROPOSE_UNFREEZE, asked)
 
 
-@approvals.perform(api.PROPOSE_SUSPENSION, permission="members.propose", codes=_OF_PROPOSAL)
+@approvals.perform(
+    api.PROPOSE_SUSPENSION,
+    permission="members.propose",
+    codes=_OF_PROPOSAL,
+    responses=_proposed(ActName.PROPOSE_SUSPENSION, member="third-bank", vote_until="2026-03-08T08:15:00Z"),
+)
 def propose_suspension(asked: api.SuspensionProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to put the suspension of a member to the vote."""
     return performed(running, caller, api.PROPOSE_SUSPENSION, asked)
 
 
 @approvals.perform(
-    api.PROPOSE_SUSPENSION_VOTE, permission="members.propose", codes=(*_OF_PROPOSAL, "node.proposal_unclear")
+    api.PROPOSE_SUSPENSION_VOTE,
+    permission="members.propose",
+    codes=(*_OF_PROPOSAL, "node.proposal_unclear"),
+    responses=_proposed(ActName.VOTE_SUSPENSION, member="third-bank", proposal="77" * 32),
 )
 def propose_suspension_vote(asked: api.SuspensionVoteProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to vote for a suspension that is put to the vote."""
     return performed(running, caller, api.PROPOSE_SUSPENSION_VOTE, asked)
 
 
-@approvals.perform(api.PROPOSE_EMERGENCY, permission="members.propose", codes=_OF_PROPOSAL)
+@approvals.perform(
+    api.PROPOSE_EMERGENCY,
+    permission="members.propose",
+    codes=_OF_PROPOSAL,
+    responses=_proposed(
+        ActName.SUSPEND, **_MEMBER, until="2026-03-01T08:15:00Z", reason="its key was stolen", evidence_digest="5c" * 32
+    ),
+)
 def propose_emergency(asked: api.EmergencyProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to suspend a member for some days, as a regulator."""
     return performed(running, caller, api.PROPOSE_EMERGENCY, asked)
 
 
-@approvals.perform(api.PROPOSE_ROTATION, permission="keys.rotate", codes=(*_OF_PROPOSAL, "node.not_validator"))
+@approvals.perform(
+    api.PROPOSE_ROTATION,
+    permission="keys.rotate",
+    codes=(*_OF_PROPOSAL, "node.not_validator"),
+    responses=_proposed(ActName.ROTATE_KEY, purpose="signing", replaces="7a" * 32),
+)
 def propose_rotation(asked: api.RotationProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to replace one of the institution's keys."""
     return performed(running, caller, api.PROPOSE_ROTATION, asked)
 
 
-@approvals.perform(api.PROPOSE_ERASURE, permission="erasures.make", codes=_OF_PROPOSAL)
+@approvals.perform(
+    api.PROPOSE_ERASURE,
+    permission="erasures.make",
+    codes=_OF_PROPOSAL,
+    responses=_proposed(ActName.ERASE, batch="5e" * 16, leaves=[0, 3], reason="taxpayer_request"),
+)
 def propose_erasure(asked: api.ErasureProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to destroy records of a batch, as a bureau."""
     return performed(running, caller, api.PROPOSE_ERASURE, asked)
@@ -121,6 +181,15 @@ def propose_erasure(asked: api.ErasureProposal, running: Running, caller: Caller
         "lending.not_referred",
         "lending.review_invalid",
     ),
+    responses=_proposed(
+        ActName.DECIDE,
+        application="6a" * 16,
+        outcome="approved",
+        limit_fen=50_000_000,
+        annual_rate="0.0485",
+        reason="order book seen",
+        codes=["business_confirmed"],
+    ),
 )
 def propose_decision(asked: api.DecisionProposal, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose a decision on an application that was referred to a person, as a bank."""
@@ -132,6 +201,7 @@ def propose_decision(asked: api.DecisionProposal, running: Running, caller: Call
     permission="models.make",
     problems=(404,),
     codes=(*_OF_PROPOSAL, "node.role_wrong", "lending.product_unknown", "credit.model_unclear"),
+    responses=_proposed(ActName.APPROVE_MODEL, product="tax-credit-loan", model="6c" * 32),
 )
 def propose_model(asked: ModelUse, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose which of the bank's models decides for a product, or that none does any more."""
@@ -143,6 +213,15 @@ def propose_model(asked: ModelUse, running: Running, caller: Caller) -> api.Appr
     permission="models.make",
     problems=(404,),
     codes=(*_OF_PROPOSAL, "node.role_wrong", "credit.model_unclear", "credit.content_malformed", "members.role_wrong"),
+    responses=_proposed(
+        ActName.OFFER_MODEL,
+        model="first-bank/" + "6c" * 16,
+        provider="tax-bureau",
+        digest="6c" * 32,
+        form="scorecard",
+        outputs=["band", "yes_no"],
+        purpose="underwriting",
+    ),
 )
 def propose_offer(asked: ModelOffer, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose to put a model on the ledger and hand it to a provider."""
@@ -154,6 +233,7 @@ def propose_offer(asked: ModelOffer, running: Running, caller: Caller) -> api.Ap
     permission="models.review",
     problems=(404,),
     codes=(*_OF_PROPOSAL, "node.role_wrong", "models.unknown", "models.retired", "models.step_invalid"),
+    responses=_proposed(ActName.APPROVE_RUN, model="first-bank/" + "6c" * 16, report_digest="4e" * 32),
 )
 def propose_run(asked: LedgerModelChoice, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose that a model, which was reviewed, may run on this bureau's records."""
@@ -165,6 +245,9 @@ def propose_run(asked: LedgerModelChoice, running: Running, caller: Caller) -> a
     permission="products.make",
     problems=(404,),
     codes=(*_OF_PROPOSAL, "node.role_wrong", "lending.product_unknown", "lending.product_invalid"),
+    responses=_proposed(
+        ActName.CHANGE_PRODUCT, product="tax-credit-loan", replaces="3e" * 32, rules='id = "tax-credit-loan"\n'
+    ),
 )
 def propose_rules(asked: RulesChange, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose new rules of a product."""
@@ -175,6 +258,7 @@ def propose_rules(asked: RulesChange, running: Running, caller: Caller) -> api.A
     api.PROPOSE_CHURN,
     permission="products.make",
     codes=(*_OF_PROPOSAL, "node.role_wrong", "credit.churn_curve_invalid"),
+    responses=_proposed(ActName.CHANGE_PRODUCT, curves={"A": {"0.03": "0", "0.15": "0.5"}}),
 )
 def propose_churn(asked: ChurnChange, running: Running, caller: Caller) -> api.ApprovalRecord:
     """Propose the bank's churn curves, in the place of all before."""

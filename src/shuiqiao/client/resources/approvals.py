@@ -37,11 +37,11 @@ PersonsReasonName = Literal[
 Leaf = Annotated[int, Field(ge=0, le=65_535)]
 Amount = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 
-_APPROVAL = {
+EXAMPLE: Final[dict[str, Any]] = {
     "approval": "9c" * 16,
     "act": "oversight.freeze",
     "digest": "3e" * 32,
-    "what": {"until": "2026-03-01T00:00:00Z", "reason": "records of 3 May contradict", "reason_digest": "5c" * 32},
+    "what": {"until": "2026-03-01T08:15:00Z", "reason": "records of 3 May contradict", "reason_digest": "5c" * 32},
     "state": "waiting",
     "maker": "2f" * 16,
     "maker_name": "chen.wei",
@@ -53,12 +53,13 @@ _APPROVAL = {
     "reason": "",
     "outcome": {},
 }
+"""An act that waits, as its maker was told of it."""
 
 
 class ApprovalRecord(Wire):
     """An act that one person proposed, and what became of it."""
 
-    model_config = example(**_APPROVAL)
+    model_config = example(**EXAMPLE)
 
     approval: Id
     act: Name
@@ -85,7 +86,7 @@ class ApprovalRecord(Wire):
 class ApprovalPage(Page[ApprovalRecord]):
     """Acts that the caller may make or check, the newest first. A page may be empty and name a next one."""
 
-    model_config = example(items=[_APPROVAL], next=None)
+    model_config = example(items=[EXAMPLE], next=None)
 
 
 class ApprovalQuestion(PageQuery):
@@ -125,7 +126,7 @@ class ApprovalRefused(Wire):
 class FreezeProposal(Wire):
     """Stop the network for some days, as a regulator."""
 
-    model_config = example(days=1, reason_digest="5c" * 32)
+    model_config = example(days=7, reason_digest="5c" * 32, reason="records of 3 May contradict")
 
     days: Days
     reason_digest: Digest
@@ -155,7 +156,7 @@ class SuspensionVoteProposal(Wire):
 class EmergencyProposal(Wire):
     """Suspend a member for some days, as a regulator."""
 
-    model_config = example(member="third-bank", days=7, evidence_digest="5c" * 32)
+    model_config = example(member="third-bank", days=7, evidence_digest="5c" * 32, evidence="its key was stolen")
 
     member: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}$")]
     days: Days
