@@ -47,6 +47,13 @@ _MAX_DAY_S = 86_400
 
 
 Proofs = Annotated[Path | None, typer.Option(help="With --as-of: a folder for a receipt of each row 逐条回执目录.")]
+WebhookFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --follow: the file that holds the URL to which evidence of a contradiction is posted: it may hold a "
+        "secret 告警地址文件."
+    ),
+]
 
 
 class AttributeChoice(StrEnum):
@@ -77,13 +84,7 @@ def audit(
     metrics: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="With --follow: loopback port of /metrics 指标端口.")
     ] = None,
-    webhook_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --follow: the file that holds the URL to which evidence of a contradiction is posted: it may "
-            "hold a secret 告警地址文件."
-        ),
-    ] = None,
+    webhook_file: WebhookFile = None,
     as_of: Annotated[
         str | None,
         typer.Option(help="What held as of a day (2026-11-30), a size in leaves, or a kept checkpoint file 截至."),
