@@ -9,7 +9,6 @@ from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.jobs.alarms import ALARMS, WORDS_ZH, standing
 from shuiqiao.node.jobs.service import duty_id
-from shuiqiao.node.jobs.store import JobStore
 from shuiqiao.node.operations.ledger import ScannedBlocks
 from shuiqiao.node.operations.paging import page_after
 from shuiqiao.oversight.contract import ALARM
@@ -91,6 +90,8 @@ def release_record(found: Release) -> oversight.StatisticsRelease:
 
 def list_standing_alarms(institution: Institution, asked: PageQuery) -> oversight.StandingAlarmPage:
     """Return the alarms that stood when this institution's node last looked."""
+    from shuiqiao.node.jobs.store import JobStore
+
     job = JobStore(institution.database, cipher=institution.cipher).job(duty_id(ALARMS))
     rows = [
         oversight.StandingAlarmRecord(
