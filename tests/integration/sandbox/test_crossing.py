@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 from itertools import cycle
 
 import pytest
 
+from absence import without
 from consortium_world import CHEAP
 from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.credit.model_content import decode_content
@@ -86,14 +86,7 @@ def test_the_account_says_who_saw_what(stage, crossed):
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(stage, crossed, monkeypatch):
     """[BLIND-1]"""
-    real = builtins.__import__
-
-    def absent(name, *rest, **named):
-        if name.startswith("tenseal"):
-            raise ModuleNotFoundError(name=name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    without("tenseal", monkeypatch)
     scheme._the_scheme.cache_clear()
     leaked, granted = looked_at(stage, BLIND, next(iter(stage.consortium.banks.values())))
     assert leaked["refused"]["code"] == granted["refused"]["code"] == "privacy.extra_missing"

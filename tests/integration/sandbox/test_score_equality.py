@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-
 import pytest
 
+from absence import without
 from shuiqiao.credit.model_content import decode_content
 from shuiqiao.privacy.blind import scheme
 from shuiqiao.sandbox.score_equality import compare, score_equality, scored_content
@@ -38,14 +37,7 @@ def test_a_mode_that_scores_otherwise_is_seen(plain, found, expected):
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(monkeypatch):
     """[BLIND-1]"""
-    real = builtins.__import__
-
-    def absent(name, *rest, **named):
-        if name.startswith("tenseal"):
-            raise ModuleNotFoundError(name=name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    without("tenseal", monkeypatch)
     scheme._the_scheme.cache_clear()
     found = score_equality(taxpayers=2)
     assert found["at_source"]["n"] == 2

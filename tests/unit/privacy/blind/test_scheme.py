@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import struct
 
 import numpy as np
 import pytest
 
+from absence import without
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.privacy.blind import scheme as module
 from shuiqiao.privacy.blind.scheme import MAX_POINTS, SLOTS, BlindScheme, blind_scheme
@@ -141,14 +141,7 @@ def test_a_weight_that_does_not_fit_is_refused_by_the_house_and_not_by_the_libra
 
 def test_without_the_extra_a_refusal_says_what_to_install(monkeypatch):
     """[BLIND-1]"""
-    real = builtins.__import__
-
-    def absent(name, *rest, **named):
-        if name.startswith("tenseal"):
-            raise ModuleNotFoundError(name=name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    without("tenseal", monkeypatch)
     with pytest.raises(Unavailable, match=r"privacy\.extra_missing") as refusal:
         BlindScheme()
     assert "tenseal==0.3.18" in refusal.value.next_step
