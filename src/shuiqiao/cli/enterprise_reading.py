@@ -48,6 +48,12 @@ def enterprise_leakage(
     home: OptionalHome = None,
     key: OptionalKey = None,
     bureau: Bureau = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="With --home of a regulator: the tax bureau, by its member id, that is asked 向哪个税务局查询."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show how much each recipient can know of you, in fields, bits and sums, and its budgets 泄露账户."""
@@ -56,7 +62,7 @@ def enterprise_leakage(
 
     if taxpayer is not None:
         with well_formed(), home_at_work(required(home, "--home")) as at_work:
-            found = at_work.perform(READ_LEAKAGE, LeakageQuestion(taxpayer=taxpayer))
+            found = at_work.perform(READ_LEAKAGE, LeakageQuestion(taxpayer=taxpayer, bureau=at))
     elif key is not None:
         with open_device(key).at_bureau(optional_address(bureau)) as session:
             found = session.perform(READ_OWN_LEAKAGE, Nothing())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -13,7 +13,11 @@ import structlog
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.client import request_id
+from shuiqiao.client.resources.leakage import READ_LEAKAGE
 from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.node.accounts.model import member_caller
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
@@ -85,6 +89,7 @@ class RunningInstitution:
         self._stack = stack
         self.accounts = InstitutionAccounts(institution)
         """Who calls, what two people do, and the journal of it."""
+        institution.told_of = self._told_of
         around = institution.dependencies
         self.ingests = IngestJobs(institution)
         """Files that are taken in as jobs."""
@@ -95,6 +100,13 @@ class RunningInstitution:
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
         self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)
+
+    def _told_of(self, member: MemberId, taxpayer: str) -> AbstractContextManager[None]:
+        """Enter that another member was told of a taxpayer, done or refused, when what is inside ends."""
+        request = request_id.current.get()
+        return self.accounts.journal.of(
+            member_caller(member), act=READ_LEAKAGE.act, subject=f"taxpayer/{taxpayer}", request=request
+        )
 
     @classmethod
     def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:

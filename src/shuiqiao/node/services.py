@@ -54,6 +54,7 @@ from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import date
 
     from sqlalchemy import Engine
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from shuiqiao.lending.models import Assessors, LendingModels
     from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.models.service import ModelRegistry
+    from shuiqiao.node.peers.account_link import AccountSide
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
     from shuiqiao.node.peers.exchange_link import HttpProvider
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from shuiqiao.privacy.credentials.issuer import CredentialIssuer
     from shuiqiao.privacy.credentials.store import ShownStore
     from shuiqiao.privacy.credentials.verifier import CredentialVerifier
+    from shuiqiao.privacy.model import Account
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
@@ -122,6 +125,8 @@ class InstitutionServices:
     witness: Witness | None
     _signing: HeldSigningKey
     _other_keys: tuple[SigningKey, ...]
+    told_of: Callable[[MemberId, str], AbstractContextManager[None]] | None = None
+    """Enters that a member was told of a taxpayer, of an institution that is served; None has no journal open."""
 
     @cached_property
     def vault(self) -> Vault:
@@ -449,6 +454,7 @@ class InstitutionServices:
                 relay=self._relay_of(role),
                 receive_opening=self._receive_opening if role is Role.REGULATOR else None,
                 receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
+                tell_account=self._account_telling(),
             ),
             member=self.member,
             suite=self.suite,
@@ -460,6 +466,35 @@ class InstitutionServices:
         if role is Role.TAX_BUREAU:
             return self.consent_service.relay
         return self.consent_file.relay if role is Role.BANK else None
+
+    def _account_telling(self) -> Callable[[bytes, bytes, MemberId], bytes] | None:
+        """Return how a bureau tells regulators of accounts; None where it would stand in no journal."""
+        from shuiqiao.node.peers.account_link import AccountTelling
+
+        if self.settings.role is not Role.TAX_BUREAU or self.told_of is None:
+            return None
+        return AccountTelling(
+            side=self._account_side,
+            accounts=self.leakage,
+            key=self._signing,
+            now_ms=self.now_ms,
+            journaled=self.told_of,
+        ).tell
+
+    @property
+    def _account_side(self) -> AccountSide:
+        from shuiqiao.node.peers.account_link import AccountSide
+
+        return AccountSide(member=self.member, engine=self.engine, suite=self.suite)
+
+    def account_at(self, bureau: MemberId, taxpayer: str) -> Account:
+        """Return a taxpayer's leakage account as a bureau states it to this regulator; raises as ``account_at``."""
+        from shuiqiao.node.peers.account_link import account_at
+
+        self._require(Role.REGULATOR)
+        return account_at(
+            bureau, taxpayer, client=self.peer_client, side=self._account_side, sealing_key=self.keys.sealing
+        )
 
     @cached_property
     def deliveries(self) -> Deliveries:

@@ -73,9 +73,23 @@ def read_request(sender: Owner, request: OwnId, running: Running, caller: Caller
     return performed(running, caller, READ_REQUEST, RequestChoice(sender=sender, request=request))
 
 
-@requests.perform(READ_LEAKAGE, permission="requests.read")
+@requests.perform(
+    READ_LEAKAGE,
+    permission="requests.read",
+    problems=(403, 503),
+    codes=(
+        "client.unreachable",
+        "members.role_wrong",
+        "members.unknown",
+        "node.role_wrong",
+        "privacy.statement_differs",
+    ),
+)
 def read_leakage(asked: LeakageQuestion, running: Running, caller: Caller) -> LeakageRecord:
-    """Tell what is known of a taxpayer by what was answered: fields, bits, independent sums, and the budgets."""
+    """Tell what is known of a taxpayer by what was answered: fields, bits, independent sums, and the budgets.
+
+    A regulator names the bureau, which is asked then and there and enters in its own journal who was told.
+    """
     return performed(running, caller, READ_LEAKAGE, asked)
 
 

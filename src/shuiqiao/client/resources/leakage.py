@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.wire import Count, Name, Nothing, Wire, example
@@ -70,7 +70,10 @@ class LeakageBudget(Wire):
 
 
 class LeakageRecord(Wire):
-    """What is known of a taxpayer: at its bureau by all recipients, at a bank by that bank."""
+    """What is known of a taxpayer: at its bureau by all recipients, at a bank by that bank.
+
+    At a regulator: what the bureau that was asked states.
+    """
 
     model_config = example(taxpayer="91440300MA5LEAKME7", lines=[_LINE], budgets=[_USE])
 
@@ -82,9 +85,13 @@ class LeakageRecord(Wire):
 class LeakageQuestion(Wire):
     """Whose account."""
 
-    model_config = example(taxpayer="91440300MA5LEAKME7")
+    model_config = example(taxpayer="91440300MA5LEAKME7", bureau=None)
 
     taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
+    bureau: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}$")] | None,
+        Field(description="At a regulator: which tax bureau is asked for the account"),
+    ] = None
 
 
 READ_LEAKAGE: Final = Operation(

@@ -19,7 +19,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import Denied, InvalidInput
-from shuiqiao.base.ids import OwnedId
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.members.model import Role
 
 MAX_ROLES_OF_ONE = 8
@@ -104,6 +104,8 @@ class PrincipalKind(StrEnum):
     """A taxpayer, by a key of its own."""
     OWNER = "owner"
     """Whoever owns the home folder and so holds its keys, at the home's own socket or command line."""
+    MEMBER = "member"
+    """Another member of the network, by a message that it signed; it has no token."""
 
 
 class PermissionWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -255,3 +257,8 @@ OWNER: Final = Principal(
     kind=PrincipalKind.OWNER, id="owner", name="owner of the home", person="owner", permissions=frozenset()
 )
 """Who needs no token: at the home's own socket and command line, and only for what asks for no permission."""
+
+
+def member_caller(member: MemberId) -> Principal:
+    """Return as whom another member stands in the journal; it may do nothing at a door."""
+    return Principal(kind=PrincipalKind.MEMBER, id=member, name=member, person=member, permissions=frozenset())

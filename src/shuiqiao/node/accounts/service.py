@@ -356,7 +356,7 @@ class AccountService:
                     return self._principal_of_client(client)
             case PrincipalKind.ENTERPRISE:
                 return self._enterprise(holder)
-            case PrincipalKind.OWNER:
+            case PrincipalKind.OWNER | PrincipalKind.MEMBER:
                 pass
         raise refused_token()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.ids import MemberId
 from shuiqiao.client.resources import leakage as api
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
@@ -12,13 +13,24 @@ from shuiqiao.privacy.account import bits_text
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.operations.own import OwnScope
+    from shuiqiao.privacy.model import Account
 
 
 def read_leakage(institution: Institution, asked: api.LeakageQuestion) -> api.LeakageRecord:
-    """Return the account of a taxpayer: all recipients at a bureau, a bank's own at that bank; of nobody, empty."""
-    account = institution.leakage.of(asked.taxpayer)
+    """Return the account of a taxpayer: all recipients at a bureau, a bank's own at that bank; of nobody, empty.
+
+    A regulator asks the bureau that is named [LEAK-9]; raises what ``account_at`` raises.
+    """
+    if asked.bureau is None:
+        account = institution.leakage.of(asked.taxpayer)
+    else:
+        account = institution.account_at(MemberId(asked.bureau), asked.taxpayer)
+    return _record(asked.taxpayer, account)
+
+
+def _record(taxpayer: str, account: Account) -> api.LeakageRecord:
     return api.LeakageRecord(
-        taxpayer=asked.taxpayer,
+        taxpayer=taxpayer,
         lines=tuple(
             api.LeakageLine(
                 recipient=line.recipient,
@@ -51,4 +63,4 @@ def read_leakage(institution: Institution, asked: api.LeakageQuestion) -> api.Le
 def read_own_leakage(institution: Institution, scope: OwnScope) -> api.LeakageRecord:
     """Return an enterprise's own account at its bureau; raises Denied ``node.role_wrong`` elsewhere."""
     require_role(institution.settings, Role.TAX_BUREAU)
-    return read_leakage(institution, api.LeakageQuestion.model_construct(taxpayer=scope.taxpayer))
+    return _record(scope.taxpayer, institution.leakage.of(scope.taxpayer))

@@ -23,6 +23,7 @@ from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.models.model import MAX_CONTENT_BYTES
 from shuiqiao.node.peers.message import MAX_SUBMITTED, Act
+from shuiqiao.privacy.statement import MAX_STATEMENT_BYTES
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """A page of blocks ends with the block that reaches it: one block alone may be longer."""
@@ -54,6 +55,7 @@ _MAX_ANSWER_BYTES: Final = {
     Act.BLOCKS: _MAX_PAGE_BYTES,
     Act.FOLLOW: _MAX_PAGE_BYTES + MAX_SIGNED_NOTE_BYTES,
     Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
+    Act.LEAKAGE: MAX_STATEMENT_BYTES + _SMALL_ANSWER_BYTES,
 }
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -288,6 +290,18 @@ class Offer(_Wire, frozen=True):
     model: OwnedRef
     sealed: Annotated[bytes, Meta(max_length=MAX_CONTENT_BYTES + 4_096)]
     height: _Count
+
+
+class SealedQuestion(_Wire, frozen=True):
+    """The number of a taxpayer, sealed to the bureau that is asked for its leakage account."""
+
+    sealed: _Sealed
+
+
+class SealedAnswer(_Wire, frozen=True):
+    """What the bureau states of it, sealed to the regulator that asked."""
+
+    sealed: Annotated[bytes, Meta(max_length=MAX_STATEMENT_BYTES + 4_096)]
 
 
 Wired = _Wire

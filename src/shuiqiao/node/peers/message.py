@@ -94,6 +94,7 @@ class Act(StrEnum):
     RELAY = "consent.relay"
     OPENING = "lending.opening"
     OFFER = "models.offer"
+    LEAKAGE = "usage.leakage"
 
     @property
     def max_message_bytes(self) -> int:

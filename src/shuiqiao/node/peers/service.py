@@ -48,6 +48,7 @@ class Served:
     writer: its engine, where it orders transactions. answer: of a provider, to a request message. file_artefact: at a
     bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
     bank and sealed bytes. receive_model: at a provider, of a model, what opens its commitment, and who sends it.
+    tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks.
     """
 
     writer: LedgerPeer | None = None
@@ -57,6 +58,7 @@ class Served:
     relay: Callable[[bytes], Committed] | None = None
     receive_opening: Callable[[bytes, MemberId, bytes], None] | None = None
     receive_model: Callable[[OwnedId, bytes, MemberId], None] | None = None
+    tell_account: Callable[[bytes, bytes, MemberId], bytes] | None = None
 
 
 class PeerService:
@@ -106,6 +108,7 @@ class PeerService:
             Act.RELAY: self._relay,
             Act.OPENING: self._opening,
             Act.OFFER: self._offer,
+            Act.LEAKAGE: self._leakage,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -240,6 +243,11 @@ class PeerService:
         self._engine.wait_for_block(handed.height)
         receive(OwnedId(handed.model), opened, MemberId(message.sender))
         return acts.Nothing()
+
+    def _leakage(self, message: PeerMessage) -> acts.SealedAnswer:
+        tell = _served(self._served.tell_account, message)
+        sealed = _decode(message, acts.SealedQuestion).sealed
+        return acts.SealedAnswer(sealed=tell(self._opened(message, sealed), sealed, MemberId(message.sender)))
 
 
 class BlockNews:
