@@ -127,9 +127,9 @@ def test_a_bureau_that_is_not_there_or_has_no_journal_open_is_seen(doors):
 class LyingBureau:
     """A bureau that alters what it states, or has another member state it."""
 
-    def __init__(self, bureau, regulator, *, by=None, **changes):
+    def __init__(self, bureau, regulator, changes=None, *, by=None):
         self.bureau, self.regulator = bureau, regulator
-        self.by, self.changes = by or bureau, changes
+        self.by, self.changes = by or bureau, changes or {}
 
     def ask(self, _member, act, body, *, answer):
         suite, network = self.bureau.suite, self.bureau.parameters.network
@@ -156,17 +156,17 @@ class LyingBureau:
         {"taxpayer": "91440300MA5NOBODY1"},
     ],
 )
-def test_a_statement_to_another_question_is_refused(doors, changes):
+def test_a_statement_to_another_question_is_refused(doors, changes, monkeypatch):
     """[LEAK-9]: an old statement that is sent again, or one of another taxpayer."""
     bureau, regulator = doors.world.bureau, doors.world.regulator
-    regulator.__dict__["peer_client"] = LyingBureau(bureau, regulator, **changes)
+    monkeypatch.setitem(regulator.__dict__, "peer_client", LyingBureau(bureau, regulator, changes))
     assert code_of(regulator.account_at, bureau.member, TAXPAYER) == "privacy.statement_differs"
 
 
-def test_a_statement_that_the_bureau_did_not_sign_is_refused(doors):
+def test_a_statement_that_the_bureau_did_not_sign_is_refused(doors, monkeypatch):
     """[LEAK-9]"""
     bureau, bank, regulator = doors.world.bureau, doors.world.bank, doors.world.regulator
-    regulator.__dict__["peer_client"] = LyingBureau(bureau, regulator, by=bank)
+    monkeypatch.setitem(regulator.__dict__, "peer_client", LyingBureau(bureau, regulator, by=bank))
     assert code_of(regulator.account_at, bureau.member, TAXPAYER) == "ledger.document_signers_wrong"
-    regulator.__dict__["peer_client"] = LyingBureau(bureau, regulator)
+    monkeypatch.setitem(regulator.__dict__, "peer_client", LyingBureau(bureau, regulator))
     assert regulator.account_at(bureau.member, TAXPAYER).lines == ()
