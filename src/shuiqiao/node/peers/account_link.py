@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.consent.model import TaxpayerNumber
 from shuiqiao.members.model import Role
@@ -98,7 +99,7 @@ class AccountTelling:
         """
         require_role(self.side.engine.state(), asker, Role.REGULATOR)
         try:
-            number = msgspec.convert(taxpayer.decode("ascii"), TaxpayerNumber)
+            number = typed(taxpayer.decode("ascii"), TaxpayerNumber)
         except (UnicodeDecodeError, msgspec.ValidationError) as error:
             raise InvalidInput("peer.body_malformed", f"{len(taxpayer)} bytes are no taxpayer number") from error
         with self.journaled(asker, number):
