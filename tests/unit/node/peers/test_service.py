@@ -34,7 +34,13 @@ ANSWERS = {
     Act.ARTEFACT: acts.Nothing,
     Act.RELAY: acts.Placed,
     Act.OPENING: acts.Nothing,
+    Act.OFFER: acts.Nothing,
+    Act.LEAKAGE: acts.SealedAnswer,
 }
+
+
+def test_every_act_has_its_answer_here():
+    assert ANSWERS.keys() == {*Act}
 
 
 @pytest.fixture(scope="module", params=["intl", "gm"])
