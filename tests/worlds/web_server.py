@@ -32,6 +32,7 @@ class Inbox:
     url: str = ""
     refusals: int = 0
     bodies: list[bytes] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def inbox(*, refusals: int = 0) -> Generator[Inbox]:
             is_refused, found.refusals = found.refusals > 0, max(0, found.refusals - 1)
             if not is_refused:
                 found.bodies.append(body)
+                found.paths.append(self.path)
             self.send_response(503 if is_refused else 204)
             self.end_headers()
 

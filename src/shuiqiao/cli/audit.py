@@ -202,7 +202,7 @@ def _webhook_in(file: Path) -> str:
 
     url = secret_in(file, what="the file of the webhook").strip()
     try:
-        require_url(split_url(url)[0], pin=None)
+        require_url(split_url(url, may_ask=True)[0], pin=None)
     except InvalidInput:
         told = f"the file of the webhook, {file}, holds no URL of the form https://host:port/path"
         raise InvalidInput("client.url_invalid", told) from None

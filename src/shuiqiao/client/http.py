@@ -222,7 +222,7 @@ class HttpClient:
         sent |= self._own_headers("") if headers is None else headers
         with self._named_failures(limit_s), self._connections.within(limit_s):
             with self._client.stream(
-                method, path, params=dict(parameters or {}), content=content, headers=sent, timeout=limit_s
+                method, path, params=parameters or None, content=content, headers=sent, timeout=limit_s
             ) as response:
                 yield response
 
@@ -242,7 +242,7 @@ class HttpClient:
             raise Unavailable(
                 "client.redirected",
                 f"{self.place} answered {status} and named another address, which is not followed: "
-                f"{response.headers.get('location', '')[:200]}",
+                f"{response.headers.get('location', '').partition('?')[0][:200]}",
             )
         if response.headers.get("content-encoding", "") not in _PLAIN:
             raise Unavailable("client.answer_foreign", f"{self.place} answered in an encoding that was not asked for")

@@ -51,14 +51,21 @@ def _judged(charge: Charge, past: Sequence[Charge]) -> list[Charge]:
 
 
 def _exceeded(use: BudgetUse) -> Denied:
-    who = "all recipients together" if use.recipient is None else use.recipient
-    feature = f"{bits_text(use.feature_millibits)} bits of {use.feature or 'any one feature'}"
+    if use.recipient is None:
+        # What the others were given is not for the one that asks: the enterprise and the regulator read the account.
+        with_it = "with this answer all recipients together would know more of this taxpayer's data within 365 days"
+        between = " than is allowed; "
+    else:
+        feature = f"{bits_text(use.feature_millibits)} bits of {use.feature or 'any one feature'}"
+        with_it = (
+            f"with this answer {use.recipient} would know {bits_text(use.millibits)} bits and {use.rank} independent "
+            "sums of this taxpayer's data within 365 days"
+        )
+        between = f", {feature} by the cuts asked of it; "
     return Denied(
         "privacy.budget_exceeded",
-        f"with this answer {who} would know {bits_text(use.millibits)} bits and {use.rank} independent sums of "
-        f"this taxpayer's data within 365 days, {feature} by the cuts asked of it; "
-        f"{use.purpose or 'credentials'} allow at most {bits_text(use.most_millibits)} bits, {use.most_rank} sums and "
-        f"{bits_text(use.most_feature_millibits)} bits of one feature",
+        f"{with_it}{between}{use.purpose or 'credentials'} allow at most {bits_text(use.most_millibits)} bits, "
+        f"{use.most_rank} sums and {bits_text(use.most_feature_millibits)} bits of one feature",
     )
 
 

@@ -67,8 +67,9 @@ def test_the_same_question_again_counts_its_bits_and_nothing_else():
 def test_two_banks_together_know_no_more_than_all_together_may():
     """What each of them may know still is refused to the one that would make it too much together."""
     past = [charge(UNDERWRITING.bits, recipient=bank, number=at) for at, bank in enumerate((BANK, OTHER))]
-    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together would know 145\.000 bits"):
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together would know more") as refused:
         verify_within(charge(1, recipient=THIRD), past=past)
+    assert "145.000" not in str(refused.value)  # How much the others know is not for the one that asks.
 
 
 def test_a_credential_counts_against_every_recipient_and_for_itself():
@@ -175,7 +176,7 @@ def test_two_banks_together_place_a_feature_no_finer_than_all_together_may():
         for at, bank in enumerate((BANK, OTHER))
     ]
     assert verify_within(charge(recipient=THIRD, row=card("sales", 0, 1000)), past=past[:1]) is None
-    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together.*13\.000 bits of sales"):
+    with pytest.raises(Denied, match=r"^privacy\.budget_exceeded.*all recipients together would know more"):
         verify_within(charge(recipient=THIRD, row=card("sales", 1000)), past=past)
 
 

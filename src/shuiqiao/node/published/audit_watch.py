@@ -125,7 +125,7 @@ def post_evidence(
     webhook: str, evidence: dict[str, Any], *, entropy: Entropy, wait: Callable[[float], None] = time.sleep
 ) -> ShuiqiaoError | None:
     """Post evidence to a URL, a few times where nobody answers; return why it did not get there, None if it did."""
-    server, path = split_url(webhook)
+    server, path = split_url(webhook, may_ask=True)
     body = json.dumps(evidence, ensure_ascii=False).encode()
     refusal: ShuiqiaoError | None = None
     for attempt in range(1, POSTS + 1):

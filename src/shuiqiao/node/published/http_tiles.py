@@ -47,15 +47,16 @@ class HttpTiles:
         return self._client.find(f"{self._prefix}/{path}", max_bytes=max_bytes)
 
 
-def split_url(url: str) -> tuple[str, str]:
-    """Return the server of a URL, and its path without the last slash.
+def split_url(url: str, *, may_ask: bool = False) -> tuple[str, str]:
+    """Return the server of a URL, and its path without the last slash; with its question, where it may have one.
 
-    Raises InvalidInput ``client.url_invalid`` for a URL with a question or a fragment.
+    Raises InvalidInput ``client.url_invalid`` for a URL with a fragment, or with a question that it may not have.
     """
     try:
         found = urlsplit(url)
     except ValueError as error:
         raise InvalidInput("client.url_invalid", f"{url[:200]!r} is not a URL: {error}") from error
-    if found.query or found.fragment:
+    if found.fragment or (found.query and not may_ask):
         raise InvalidInput("client.url_invalid", f"{url[:200]!r} does not have the form https://host:port/path")
-    return f"{found.scheme}://{found.netloc}", found.path.rstrip("/")
+    question = f"?{found.query}" if found.query else ""
+    return f"{found.scheme}://{found.netloc}", (found.path if question else found.path.rstrip("/")) + question
