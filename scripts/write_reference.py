@@ -46,6 +46,20 @@ ERROR_CLASSES = {
 
 _MAX_TEMPLATE_CHARACTERS = 220
 
+_OBLIGATIONS_INTRODUCTION = """# Obligations 合规义务
+
+`shuiqiao audit --obligations --home H [--json]` (`POST /api/v1/obligation-reviews`) holds an institution against the
+rules that bind it. It replays the ledger, looks at the home, and prints of each rule what it asks, the control that
+this software has, and live evidence: first what is `unmet`, then what is `unseen` because the evidence cannot be read
+(the passphrase is not at hand, say), then what is `met`. It exits 1 unless all are met. 逐条列出规则、措施与实时证据,未满足者在前。
+
+A rule whose control is *not here* stands as unmet: this software does nothing for it yet. LIMIT: most texts were known
+by their tables of contents, summaries or citing papers; a control that is met is no certificate.
+
+| id | rule 规则 | asks 要求 | control 措施 | evidence 证据 | binds 适用 |
+|---|---|---|---|---|---|
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ErrorSite:
@@ -87,7 +101,20 @@ def pages() -> dict[str, str]:
             {"At the listening address": public_api().openapi(), "At the home's own socket": home_api().openapi()}
         ),
         "modules.md": modules_page(),
+        "obligations.md": obligations_page(),
     }
+
+
+def obligations_page() -> str:
+    """Return the page of the rules against which ``audit --obligations`` holds an institution."""
+    from shuiqiao.node.obligations.review import obligations
+
+    rows = [
+        f"| {each.id} | {each.rule} | {each.asks} {each.asks_zh} | {each.control} {each.control_zh} | "
+        f"{'looked at' if each.check else 'not here'} | {', '.join(each.roles)} |\n"
+        for each in obligations()
+    ]
+    return _OBLIGATIONS_INTRODUCTION + "".join(rows)
 
 
 def modules_page() -> str:

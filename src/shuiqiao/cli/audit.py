@@ -93,6 +93,10 @@ def audit(
         str, typer.Option(help="With --as-of: only where this member is author or recipient 相关成员.")
     ] = "",
     proofs: Proofs = None,
+    obligations: Annotated[
+        bool,
+        typer.Option("--obligations", help="With --home: rules that bind it, controls, live evidence 合规义务."),
+    ] = False,
     pin: Annotated[str, typer.Option(help="SHA-256 of the server's public key (SPKI), in hex 证书公钥指纹.")] = "",
     json: Json = False,
 ) -> int:
@@ -104,7 +108,7 @@ def audit(
     if follow is None:
         if home is None:
             raise typer.BadParameter("name a home with --home, or a log to follow with --follow URL")
-        return _audit_home(home, as_json=json)
+        return _review(home, as_json=json) if obligations else _audit_home(home, as_json=json)
     webhook = None if webhook_file is None else _webhook_in(webhook_file)
     with ExitStack() as stack:
         audit = _open_standing(stack, url=follow, pin=pin, genesis=genesis, home=home, folder=folder)
@@ -340,6 +344,27 @@ def _audit_home(home: Path, *, as_json: bool) -> int:
         report = at_work.perform(AUDIT_LEDGER, Nothing()).model_dump(mode="json")
     show(report, as_json=as_json, speak=_speak_audit)
     return EXIT_REFUSED if report["problems"] else EXIT_DONE
+
+
+def _review(home: Path, *, as_json: bool) -> int:
+    from shuiqiao.client.resources.upkeep import REVIEW_OBLIGATIONS
+    from shuiqiao.client.wire import Nothing
+
+    with home_to_read(home) as at_work, progress_on_stderr() as progress:
+        progress("replay from genesis 重放审计", 0, None)
+        found = at_work.perform(REVIEW_OBLIGATIONS, Nothing()).model_dump(mode="json")
+    show(found, as_json=as_json, speak=_speak_review)
+    return EXIT_DONE if all(row["standing"] == "met" for row in found["obligations"]) else EXIT_REFUSED
+
+
+_STANDING_WORDS = {"unmet": "UNMET 未满足", "unseen": "UNSEEN 无法查看", "met": "met 已满足"}
+
+
+def _speak_review(result: Mapping[str, Any]) -> None:
+    for row in result["obligations"]:
+        say(f"{_STANDING_WORDS[row['standing']]}  {row['id']}  {row['rule']}")
+        for what, name in (("asks 要求", "asks"), ("control 措施", "control"), ("evidence 证据", "evidence")):
+            say(f"    {what}: {row[name]} {row[f'{name}_zh']}")
 
 
 def _speak_audit(result: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""``/keys``, ``/audits``, ``/ledger/publication``: what keeps an institution's node going."""
+"""``/keys``, ``/audits``, ``/obligation-reviews``, ``/ledger/publication``: what keeps an institution's node going."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def read_publication(running: Running, caller: Caller) -> api.PublicationState:
 def audit_ledger(asked: Nothing, running: Running, caller: Caller) -> api.Audit:
     """Replay the ledger from genesis and check everything; what is wrong is told in the answer."""
     return performed(running, caller, api.AUDIT_LEDGER, asked)
+
+
+@upkeep.perform(api.REVIEW_OBLIGATIONS, permission="audits.run", problems=(422,), codes=("node.audit_running",))
+def review_obligations(asked: Nothing, running: Running, caller: Caller) -> api.ObligationReview:
+    """Audit, and hold this institution against the rules that bind it: control and live evidence, unmet first."""
+    return performed(running, caller, api.REVIEW_OBLIGATIONS, asked)

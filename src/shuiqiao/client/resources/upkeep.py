@@ -131,6 +131,42 @@ class Audit(Wire):
     next_steps: tuple[dict[str, Any] | None, ...]
 
 
+class Obligation(Wire):
+    """One rule that binds an institution. standing: unmet, unseen (what would show it cannot be read) or met."""
+
+    id: Name
+    rule: Text
+    asks: Text
+    asks_zh: Text
+    control: Text
+    control_zh: Text
+    standing: Name
+    evidence: Text
+    evidence_zh: Text
+
+
+class ObligationReview(Wire):
+    """Every rule that binds an institution, unmet ones first."""
+
+    model_config = example(
+        obligations=[
+            {
+                "id": "national_cryptography",
+                "rule": "GB/T 39786-2021, JR/T 0184-2020",
+                "asks": "SM2, SM3 and SM4 for identity, integrity and confidentiality",
+                "asks_zh": "以 SM2、SM3、SM4 实现身份鉴别、完整性与机密性",
+                "control": "a network is founded with the suite gm",
+                "control_zh": "建网时选用 gm 套件",
+                "standing": "unmet",
+                "evidence": "suite intl; gm wanted",
+                "evidence_zh": "密码套件 intl",
+            }
+        ]
+    )
+
+    obligations: tuple[Obligation, ...]
+
+
 AUDIT_TIMEOUT_S: Final = 6 * 3_600.0
 """How long an audit may take, in seconds: it executes the whole log again."""
 
@@ -144,3 +180,10 @@ PUBLISH_LOG: Final = Operation(
     timeout_s=AUDIT_TIMEOUT_S,
 )
 AUDIT_LEDGER: Final = Operation(path="/audits", sent=Nothing, told=Audit, act="ledger.audit", timeout_s=AUDIT_TIMEOUT_S)
+REVIEW_OBLIGATIONS: Final = Operation(
+    path="/obligation-reviews",
+    sent=Nothing,
+    told=ObligationReview,
+    act="obligations.review",
+    timeout_s=AUDIT_TIMEOUT_S,
+)

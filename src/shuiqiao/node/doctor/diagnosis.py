@@ -108,7 +108,7 @@ def _settings_and_keys(home: Home) -> Iterator[Finding]:
     yield _look("genesis", lambda: _genesis(home))
     yield _look("keys", lambda: _keys(home))
     if home.folder.is_dir():
-        yield _modes(home)
+        yield look_at_modes(home)
         yield _disk(home.folder)
 
 
@@ -129,7 +129,7 @@ def _keys(home: Home) -> str:
     return f"signing key {keys.signing.key_id.hex()[:16]} opens"
 
 
-def _modes(home: Home) -> Finding:
+def look_at_modes(home: Home) -> Finding:
     """Look where others than the owner are let into the home [STORE-28]; what is published is for them anyway."""
     published = _published(home)
     readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 DESTROY: Final = "exchange.destroy"
 PROCESS_APPLICATION: Final = "lending.application"
 PROCESS_OPEN: Final = "lending.applications"
+BACKUP: Final = "home.backup"
 
 _OFTEN_MS: Final = 10 * 60 * MS_PER_SECOND
 APPLICATION_ATTEMPTS: Final = 9
@@ -86,7 +87,7 @@ def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) ->
         kinds.append(JobKind(name="log.publish", act=duties.publish, every_ms=every_ms))
     if settings.backup_folder:
         every_ms = settings.backup_interval_h * MS_PER_HOUR
-        kinds.append(JobKind(name="home.backup", act=duties.back_up, every_ms=every_ms))
+        kinds.append(JobKind(name=BACKUP, act=duties.back_up, every_ms=every_ms))
     return {kind.name: kind for kind in kinds}
 
 

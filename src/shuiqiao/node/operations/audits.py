@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import SystemClock
@@ -10,9 +11,12 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.resources import upkeep
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from shuiqiao.client.wire import Nothing
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.obligations.review import ReviewedObligation
 
 
 def audit(institution: Institution, _asked: Nothing) -> upkeep.Audit:
@@ -22,12 +26,8 @@ def audit(institution: Institution, _asked: Nothing) -> upkeep.Audit:
     """
     from shuiqiao.node.auditing import audit_institution
 
-    if not institution.auditing.acquire(blocking=False):
-        raise Unavailable("node.audit_running", f"{institution.member} is being audited already", retry_after_s=60.0)
-    try:
+    with _alone(institution):
         return upkeep.Audit(**audit_institution(institution).as_json())
-    finally:
-        institution.auditing.release()
 
 
 def audit_at(reader: HomeReader, _asked: Nothing) -> upkeep.Audit:
@@ -35,3 +35,44 @@ def audit_at(reader: HomeReader, _asked: Nothing) -> upkeep.Audit:
     from shuiqiao.node.auditing import audit_home
 
     return upkeep.Audit(**audit_home(reader, clock=SystemClock(), entropy=system_entropy).as_json())
+
+
+def review(institution: Institution, _asked: Nothing) -> upkeep.ObligationReview:
+    """Audit, and hold this institution against the rules that bind it; raises as ``audit``."""
+    from shuiqiao.node.auditing import audit_institution
+    from shuiqiao.node.obligations.checks import Facts
+    from shuiqiao.node.obligations.review import review_obligations
+
+    with _alone(institution):
+        facts = Facts(
+            copy=institution,
+            report=audit_institution(institution),
+            database=lambda: nullcontext(institution.database),
+            cipher=lambda _database: institution.cipher,
+        )
+        return _told(review_obligations(facts))
+
+
+def review_at(reader: HomeReader, _asked: Nothing) -> upkeep.ObligationReview:
+    """Do the same at a home that is looked at; raises what ``audit_home`` raises."""
+    from shuiqiao.node.auditing import audit_home
+    from shuiqiao.node.obligations.checks import Facts
+    from shuiqiao.node.obligations.review import review_obligations
+
+    report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
+    facts = Facts(copy=reader, report=report, database=reader.database, cipher=reader.cipher)
+    return _told(review_obligations(facts))
+
+
+def _told(found: Sequence[ReviewedObligation]) -> upkeep.ObligationReview:
+    return upkeep.ObligationReview(obligations=tuple(upkeep.Obligation(**each.as_json()) for each in found))
+
+
+@contextmanager
+def _alone(institution: Institution) -> Generator[None]:
+    if not institution.auditing.acquire(blocking=False):
+        raise Unavailable("node.audit_running", f"{institution.member} is being audited already", retry_after_s=60.0)
+    try:
+        yield
+    finally:
+        institution.auditing.release()

@@ -163,6 +163,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(kept.READ_PUBLICATION, upkeep.read_publication),
             _performed(kept.PUBLISH_LOG, upkeep.publish),
             _performed(kept.AUDIT_LEDGER, audits.audit),
+            _performed(kept.REVIEW_OBLIGATIONS, audits.review),
             _called(journaled.PROVE_JOURNAL_ENTRY, journal.prove_entry),
             _called(journaled.VERIFY_JOURNAL, journal.verify_journal),
             _called(journaled.LIST_JOURNAL_DAYS, journal.list_days),

@@ -64,6 +64,7 @@ _OF_READERS: Final[Mapping[Operation[Any, Any], Callable[[HomeReader, Any], Any]
             _of_reader(recorded.LIST_CHANGED, records.list_changed_at),
             _of_reader(recorded.SEARCH_RECORDS, records.search_records_at),
             _of_reader(kept.AUDIT_LEDGER, audits.audit_at),
+            _of_reader(kept.REVIEW_OBLIGATIONS, audits.review_at),
             _of_reader(overseen.LIST_STATISTICS, oversight.list_statistics_at),
             _of_reader(journaled.VERIFY_JOURNAL, journal.verify_journal_at),
         ]
