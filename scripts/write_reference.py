@@ -51,7 +51,8 @@ _OBLIGATIONS_INTRODUCTION = """# Obligations 合规义务
 `shuiqiao audit --obligations --home H [--json]` (`POST /api/v1/obligation-reviews`) holds an institution against the
 rules that bind it. It replays the ledger, looks at the home, and prints of each rule what it asks, the control that
 this software has, and live evidence: first what is `unmet`, then what is `unseen` because the evidence cannot be read
-(the passphrase is not at hand, say), then what is `met`. It exits 1 unless all are met. 逐条列出规则、措施与实时证据,未满足者在前。
+(the passphrase is not at hand, say), then what is `met`. It exits 1 unless all are met.
+逐条列出规则、措施与实时证据,未满足者在前。
 
 A rule whose control is *not here* stands as unmet: this software does nothing for it yet. LIMIT: most texts were known
 by their tables of contents, summaries or citing papers; a control that is met is no certificate.

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.files import OTHERS
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE
@@ -31,6 +30,7 @@ from shuiqiao.node.doctor.validator import look_at_validator
 from shuiqiao.node.home.database import open_database_to_read
 from shuiqiao.node.home.keys import find_passphrase, load_keys, require_first_keys
 from shuiqiao.node.home.ledger_folder import LedgerFolder
+from shuiqiao.node.home.modes import readable_by_others
 from shuiqiao.node.home.settings import (
     Home,
     NodeSettings,
@@ -108,7 +108,7 @@ def _settings_and_keys(home: Home) -> Iterator[Finding]:
     yield _look("genesis", lambda: _genesis(home))
     yield _look("keys", lambda: _keys(home))
     if home.folder.is_dir():
-        yield look_at_modes(home)
+        yield _modes(home)
         yield _disk(home.folder)
 
 
@@ -129,10 +129,9 @@ def _keys(home: Home) -> str:
     return f"signing key {keys.signing.key_id.hex()[:16]} opens"
 
 
-def look_at_modes(home: Home) -> Finding:
+def _modes(home: Home) -> Finding:
     """Look where others than the owner are let into the home [STORE-28]; what is published is for them anyway."""
-    published = _published(home)
-    readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
+    readable = readable_by_others(home)
     if not readable:
         return Finding(what="privacy", says="files and folders are their owner's alone", says_zh="仅所有者可读")
     return Finding(
@@ -143,25 +142,6 @@ def look_at_modes(home: Home) -> Finding:
         next_step=f"chmod -R go= {shlex.quote(str(home.folder))}",
         says_zh=f"有 {len(readable)} 个文件或目录可被所有者以外的人访问",
     )
-
-
-def _inside(folder: Path, *, beside: Path | None) -> Iterator[Path]:
-    """Iterate over what can be reached in a folder: into one that lets nobody in, nobody gets."""
-    yield folder
-    if folder.stat().st_mode & OTHERS:
-        for path in sorted(folder.iterdir()):
-            # A link has the mode of nobody: what it leads to is looked at where it lies.
-            if path.is_dir() and not path.is_symlink() and path != beside:
-                yield from _inside(path, beside=beside)
-            elif path.is_file() and not path.is_symlink():
-                yield path
-
-
-def _published(home: Home) -> Path | None:
-    try:
-        return home.tiles(load_settings(home))
-    except ShuiqiaoError:
-        return None
 
 
 def _disk(folder: Path) -> Finding:

@@ -29,7 +29,7 @@ from shuiqiao.members.roster import endpoint_key, is_suspended, roster
 from shuiqiao.node.accounts.journal.store import JournalStore
 from shuiqiao.node.accounts.model import act_rules, permissions_of
 from shuiqiao.node.accounts.store import AccountStore
-from shuiqiao.node.doctor.diagnosis import look_at_modes
+from shuiqiao.node.home.modes import readable_by_others
 from shuiqiao.node.jobs.duties import BACKUP
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
@@ -218,13 +218,13 @@ def _second_factor(facts: Facts) -> Evidence:
 
 
 def _at_rest(facts: Facts) -> Evidence:
-    modes, has_batches = look_at_modes(facts.copy.home), facts.copy.home.vault.is_dir()
+    readable, has_batches = len(readable_by_others(facts.copy.home)), facts.copy.home.vault.is_dir()
     # LIMIT: batch files are not encrypted here, and whether the disk is cannot be seen.
     batches, batches_zh = ("; batch files lie unencrypted", ";批次文件未加密") if has_batches else ("", "")
     return Evidence(
-        is_met=modes.ok and not has_batches,
-        evidence=f"columns of the database are encrypted; {modes.says}{batches}",
-        evidence_zh=f"数据库字段已加密;{modes.says_zh}{batches_zh}",
+        is_met=not readable and not has_batches,
+        evidence=f"columns of the database are encrypted; {readable} files let in others than their owner{batches}",
+        evidence_zh=f"数据库字段已加密;{readable} 个文件可被所有者以外的人访问{batches_zh}",
     )
 
 
