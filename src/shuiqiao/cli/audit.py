@@ -47,6 +47,9 @@ _MAX_DAY_S = 86_400
 
 
 Proofs = Annotated[Path | None, typer.Option(help="With --as-of: a folder for a receipt of each row 逐条回执目录.")]
+Obligations = Annotated[
+    bool, typer.Option("--obligations", help="With --home: rules that bind it, controls, live evidence 合规义务.")
+]
 WebhookFile = Annotated[
     Path | None,
     typer.Option(
@@ -93,10 +96,7 @@ def audit(
         str, typer.Option(help="With --as-of: only where this member is author or recipient 相关成员.")
     ] = "",
     proofs: Proofs = None,
-    obligations: Annotated[
-        bool,
-        typer.Option("--obligations", help="With --home: rules that bind it, controls, live evidence 合规义务."),
-    ] = False,
+    obligations: Obligations = False,
     pin: Annotated[str, typer.Option(help="SHA-256 of the server's public key (SPKI), in hex 证书公钥指纹.")] = "",
     json: Json = False,
 ) -> int:
