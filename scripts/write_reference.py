@@ -239,7 +239,8 @@ def _piece(value: ast.expr) -> str:
     if isinstance(value, ast.Constant):
         return str(value.value)
     inner = value.value if isinstance(value, ast.FormattedValue) else value
-    names = [node.attr if isinstance(node, ast.Attribute) else node.id for node in ast.walk(inner) if _is_named(node)]
+    found = [node for node in ast.walk(inner) if _is_named(node)]
+    names = [node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in found]
     return f"{{{names[0] if names else '...'}}}"
 
 
