@@ -1,0 +1,198 @@
+"""What two members compute together without showing each other their numbers, and what they tell each other before.
+
+Rule: docs/spec/secure.md [SECURE-1] to [SECURE-3]. The bank has weights, one for each indicator, and cuts of bands; the
+bureau has indicators, 0 or 1. A function gives one output and nothing else: points of 12 bits, a band, or yes or no.
+Points have no base: what every taxpayer gets stands in the weights, and they are counted from the middle of what a card
+can give, as for encrypted weights [BLIND-8]; cuts are counted likewise. The library that computes is not loaded here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+
+LIBRARY_VERSION: Final = "0.10.0.dev20251211"
+"""Of the package ``spu``: another one compiles another function, and is refused."""
+
+MAX_POINTS: Final = 2_048
+"""Points lie from minus this to plus this less one: 4,096 values, which are 12 bits [SECURE-2]."""
+
+MAX_INDICATORS: Final = 1_024
+MAX_CUTS: Final = 63
+MAX_ROWS: Final = 8_192
+"""Taxpayers of one run: 8,192 take 0.3 s and 290 MB in each worker with 100 indicators."""
+
+_ELEMENT_BYTES: Final = 8
+_RING: Final = 2**64
+
+
+class SecureOutput(StrEnum):
+    """What leaves a run, to the bank alone."""
+
+    POINTS = "points"
+    BAND = "band"
+    YES_NO = "yes_no"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecureFunction:
+    """One function: its shape and its one output; both sides compare its digest before each run.
+
+    indicators: 1 to 1,024. cuts: of bands; 0 for points, 1 to 63 for a band, exactly 1 for yes or no. rows: taxpayers.
+
+    Raises InvalidInput ``privacy.secure_function_differs`` for a shape that there is none of. Example::
+
+        function = SecureFunction(indicators=3, cuts=1, output=SecureOutput.YES_NO)
+        weights_and_cuts, holds = [-20, 5, 20, 10], [0, 0, 1]
+    """
+
+    indicators: int
+    cuts: int
+    output: SecureOutput
+    rows: int = 1
+
+    def __post_init__(self) -> None:
+        least, most = {
+            SecureOutput.POINTS: (0, 0),
+            SecureOutput.BAND: (1, MAX_CUTS),
+            SecureOutput.YES_NO: (1, 1),
+        }[self.output]
+        if (
+            0 < self.indicators <= MAX_INDICATORS
+            and least <= self.cuts <= most
+            and 0 < self.rows <= MAX_ROWS
+        ):
+            return
+        raise InvalidInput(
+            "privacy.secure_function_differs",
+            f"no function gives {self.output} of {self.indicators} indicators, {self.cuts} cuts and {self.rows} rows",
+        )
+
+    @property
+    def outputs(self) -> int:
+        """How many values an output can have: 4,096 points, one band more than cuts, or two."""
+        return 2 * MAX_POINTS if self.output is SecureOutput.POINTS else self.cuts + 1
+
+    @property
+    def least(self) -> int:
+        """The least output."""
+        return -MAX_POINTS if self.output is SecureOutput.POINTS else 0
+
+    def values_of(self, rank: int) -> int:
+        """Return how many numbers a party puts in. rank: 0 the bank (weights, then cuts), 1 the bureau (row by row)."""
+        return self.rows * self.indicators if rank else self.indicators + self.cuts
+
+    @cached_property
+    def text(self) -> str:
+        """The function in StableHLO: inputs %w and, with cuts, %c of the bank, %x of the bureau; one output [SECURE-1]."""
+        row, matrix = f"tensor<{self.rows}xi64>", f"tensor<{self.rows}x{self.indicators}xi64>"
+        weights, cuts = f"tensor<{self.indicators}xi64>", f"tensor<{self.cuts}xi64>"
+        points = (
+            f"%p = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : ({matrix}, {weights}) -> {row}"
+        )
+        if self.output is SecureOutput.POINTS:
+            # Points of a 64-bit ring carry 64 bits: weights in powers of two would read a whole row from one answer.
+            return (
+                f"module @secure {{\n  func.func @main(%w: {weights}, %x: {matrix}) -> {row} {{\n"
+                f"    {points}\n"
+                f"    %lo = stablehlo.constant dense<{-MAX_POINTS}> : {row}\n"
+                f"    %hi = stablehlo.constant dense<{MAX_POINTS - 1}> : {row}\n"
+                f"    %q = stablehlo.clamp %lo, %p, %hi : {row}\n"
+                f"    return %q : {row}\n  }}\n}}\n"
+            )
+        table = f"{self.rows}x{self.cuts}"
+        return (
+            f"module @secure {{\n  func.func @main(%w: {weights}, %x: {matrix}, %c: {cuts}) -> {row} {{\n"
+            f"    {points}\n"
+            f"    %pb = stablehlo.broadcast_in_dim %p, dims = [0] : ({row}) -> tensor<{table}xi64>\n"
+            f"    %cb = stablehlo.broadcast_in_dim %c, dims = [1] : ({cuts}) -> tensor<{table}xi64>\n"
+            f"    %g = stablehlo.compare GE, %pb, %cb : (tensor<{table}xi64>, tensor<{table}xi64>) -> tensor<{table}xi1>\n"
+            f"    %gi = stablehlo.convert %g : (tensor<{table}xi1>) -> tensor<{table}xi64>\n"
+            f"    %z = stablehlo.constant dense<0> : tensor<i64>\n"
+            f"    %b = stablehlo.reduce(%gi init: %z) applies stablehlo.add across dimensions = [1] : "
+            f"(tensor<{table}xi64>, tensor<i64>) -> {row}\n"
+            f"    return %b : {row}\n  }}\n}}\n"
+        )
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes over the text, the configuration and the library's version, known without the library [SECURE-3].
+
+        What the library compiles of it is compared on the link, before each run.
+        """
+        return sha256(encode_cbor({"configuration": CONFIGURATION, "text": self.text})).digest()
+
+    def combine_all(self, bank_share: bytes, bureau_share: bytes) -> list[int]:
+        """Return the outputs of all rows; raises as ``combine``."""
+        wanted = 1 + self.rows * _ELEMENT_BYTES
+        if {len(bank_share), len(bureau_share)} != {wanted} or bank_share[:1] != bureau_share[:1]:
+            raise _no_output("the two shares are not of one output")
+        found = [
+            self._output(_element(bank_share, place), _element(bureau_share, place), kind=bank_share[0])
+            for place in range(self.rows)
+        ]
+        if not all(self.least <= each < self.least + self.outputs for each in found):
+            raise _no_output("the two shares together are no output that it has")
+        return found
+
+    def combine(self, bank_share: bytes, bureau_share: bytes) -> int:
+        """Return the output of the first row that two shares hold together: points, the band's index, or 0 or 1.
+
+        Raises IntegrityError ``privacy.secure_failed`` for shares that are none, or not of one run.
+        """
+        return self.combine_all(bank_share, bureau_share)[0]
+
+    @staticmethod
+    def _output(ours: int, theirs: int, *, kind: int) -> int:
+        found = (ours ^ theirs) if kind == XORED else (ours + theirs) % _RING
+        return found - _RING if found >= _RING // 2 else found
+
+
+ADDED: Final = 0
+"""First byte of a share: the two are added up, modulo 2**64."""
+XORED: Final = 1
+"""First byte of a share: the two are put together bit by bit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureOffer:
+    """What one side hands the other in a signed act, each once for a link.
+
+    session: 16 random bytes of the bank. certificate: DER of a key made for this link alone, at most 2,048 bytes.
+    address: ``host:port`` where the bureau listens until the bank came; of the bank empty, since it dials.
+    configuration: what both compute by, at most 1,024 bytes; any other than ours is refused.
+    """
+
+    session: bytes
+    certificate: bytes
+    address: str
+    configuration: bytes
+
+
+CONFIGURATION: Final = encode_cbor(
+    {
+        "library": LIBRARY_VERSION,
+        "parties": 2,
+        "runtime": (
+            '{"protocol":"CHEETAH","field":"FM64","fxp_fraction_bits":18,'
+            '"cheetah_2pc_config":{"ot_kind":"YACL_Softspoken"},'
+            '"experimental_enable_colocated_optimization":true}'
+        ),
+    }
+)
+"""The one configuration: SPU's CHEETAH for two parties over 64-bit integers [SECURE-4]."""
+
+
+def _element(share: bytes, place: int) -> int:
+    first = 1 + place * _ELEMENT_BYTES
+    return int.from_bytes(share[first : first + _ELEMENT_BYTES], "little")
+
+
+def _no_output(problem: str) -> IntegrityError:
+    return IntegrityError("privacy.secure_failed", f"nothing can be read from a run: {problem}")
