@@ -97,3 +97,20 @@ def make_shared_folder(folder: Path) -> None:
         each.mkdir(exist_ok=True)
         each.chmod(SHARED_FOLDER)
     folder.mkdir(exist_ok=True)
+
+
+@contextmanager
+def memory_file(name: str) -> Generator[tuple[int, str]]:
+    """Give the descriptor and the path of a file that lies in memory alone, for a library that reads files only.
+
+    ::
+
+        with memory_file("key") as (descriptor, path):
+            os.write(descriptor, key)
+            context.load_cert_chain(path)
+    """
+    descriptor = os.memfd_create(name)
+    try:
+        yield descriptor, f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

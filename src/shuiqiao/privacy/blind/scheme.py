@@ -30,6 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import memory_file
 from shuiqiao.privacy.blind.packing import DEGREE, Residues, pack, unpack
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _PLAINTEXT_HEAD = struct.Struct("<4QQd")
 _COUNT = struct.Struct("<Q")
 _NO_COMPRESSION = 0
 _CODEC = "zstd"
+_FILE = "shuiqiao-blind"
 
 Indicators = npt.NDArray[np.bool_]
 """Indicators x taxpayers: whether each holds of each."""
@@ -238,7 +240,7 @@ class BlindScheme:
 
     def _loaded(self, empty: Any, stream: bytes) -> Any:
         """Fill an object of the library, which reads files only: one that lies in memory."""
-        with _memory_file() as (descriptor, path):
+        with memory_file(_FILE) as (descriptor, path):
             os.write(descriptor, stream)
             empty.load(self._context, path)
         return empty
@@ -313,19 +315,10 @@ def _guarded(what: str) -> Generator[None]:
         raise IntegrityError("privacy.blind_failed", f"the library refuses {what}: {str(error)[:200]}") from error
 
 
-@contextmanager
-def _memory_file() -> Generator[tuple[int, str]]:
-    descriptor = os.memfd_create("shuiqiao-blind")
-    try:
-        yield descriptor, f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
-
-
 def _saved(kept: Any, *, head: int, shape: tuple[int, ...]) -> Residues:
     """Return the residues of an object of the library, which writes them compressed."""
     size = head + _HEADER.size + _COUNT.size + 8 * int(np.prod(shape))
-    with _memory_file() as (descriptor, path):
+    with memory_file(_FILE) as (descriptor, path):
         kept.save(path)
         written = os.pread(descriptor, 2 * size + _HEADER.size, 0)
     plain = pa.decompress(written[_HEADER.size :], decompressed_size=size, codec=_CODEC, asbytes=True)

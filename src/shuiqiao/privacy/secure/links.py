@@ -1,6 +1,6 @@
 """Links to other members over which functions are computed: one worker process for each, none before it is asked for.
 
-Rule: docs/spec/secure.md. Opening a link takes one signed act each way (``secure.open``, of the peers' room):
+Rule: docs/spec/secure.md [SECURE-5] to [SECURE-9]. Opening a link takes one signed act each way, ``secure.open``:
 
     bank                                        bureau
     offer(bureau)     -> offer of the bank  ->  accept(bank, offer) -> offer of the bureau
@@ -9,26 +9,72 @@ Rule: docs/spec/secure.md. Opening a link takes one signed act each way (``secur
         ask ...                             ->  run(bank, ...)      -> the bureau's share, within the answer
         run(bureau, ...) beside it          ->  the bank's own share
 
-The bureau alone listens, and only until the bank came; the bank dials. Whichever way a link fails, its worker is killed,
-and the next opening makes a new one.
+The bureau alone listens, and only until the bank came; the bank dials. Whichever way a link fails, its worker is
+killed, and the next opening makes a new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import os
+import re
+import select
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from shuiqiao.base.ids import Entropy, MemberId, system_entropy
-from shuiqiao.privacy.secure.model import SecureFunction, SecureOffer
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import Entropy, MemberId, new_id, system_entropy
+from shuiqiao.base.worker_process import WorkerProcess
+from shuiqiao.privacy.secure.library import require_library
+from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, SecureFunction, SecureOffer
+from shuiqiao.privacy.secure.worker import HEAD, KEEPS_LINK, run_worker
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MAX_WORKERS: Final = 64
+"""Links of one server: each has 65 to 290 MB."""
+
+_MAX_ADDRESS_CHARS: Final = 261
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}:[0-9]{1,5}\Z")
+_MAX_CERTIFICATE_BYTES: Final = 2_048
+_MAX_REPLY_BYTES: Final = 1_024 + 9 * MAX_ROWS
+_SESSION_BYTES: Final = 16
+_BUSY_RETRY_S: Final = 1.0
+_KINDS: Final[dict[str, type[ShuiqiaoError]]] = {
+    "privacy.extra_missing": Unavailable,
+    "privacy.secure_not_set_up": Unavailable,
+    "privacy.secure_peer_silent": Unavailable,
+    "privacy.secure_failed": IntegrityError,
+    KEEPS_LINK: InvalidInput,
+}
+
+
+class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a worker says: one thing at a time."""
+
+    certificate: Annotated[bytes, Meta(max_length=_MAX_CERTIFICATE_BYTES)] = b""
+    address: Annotated[str, Meta(max_length=_MAX_ADDRESS_CHARS)] = ""
+    warm: bool = False
+    share: Annotated[bytes, Meta(max_length=1 + 8 * MAX_ROWS)] = b""
+    code: Annotated[str, Meta(max_length=64)] = ""
+    message: Annotated[str, Meta(max_length=1_024)] = ""
 
 
 class SecureLinks:
     """The links of one server; any number of threads may use it. It starts no worker until it is asked.
 
-    Raises by all methods but ``is_open``, ``turn`` and ``close``: Unavailable ``privacy.extra_missing``,
-    ``privacy.secure_not_set_up`` (a bureau without an address to listen at), ``privacy.secure_busy`` (every worker runs),
-    ``privacy.secure_peer_silent`` (no answer in time, or the link is broken), ``privacy.secure_link_missing`` (no link
-    to this member), InvalidInput ``privacy.secure_protocol_refused`` (an offer of another configuration),
+    Raises by all methods but ``is_open`` and ``close``: Unavailable ``privacy.extra_missing``,
+    ``privacy.secure_not_set_up`` (a bureau without an address to listen at), ``privacy.secure_busy`` (every worker
+    computes), ``privacy.secure_peer_silent`` (no answer in time, or a broken link), ``privacy.secure_link_missing`` (no
+    link to this member), InvalidInput ``privacy.secure_protocol_refused`` (an offer of another configuration),
     ``privacy.secure_function_differs`` (function or request are others over there; the link stays),
     IntegrityError ``privacy.secure_failed``.
     """
@@ -42,37 +88,292 @@ class SecureLinks:
         idle_s: float = 600.0,
         entropy: Entropy = system_entropy,
     ) -> None:
-        """listen: ``host:port`` for a bureau, of which it takes the first free one of ``workers`` ports; port 0: any."""
+        """listen: ``host:port`` of a bureau, the first of ``workers`` ports of which a free one is taken; port 0: any.
+
+        timeout_s: of one opening and of one run. idle_s: after which a worker that is asked nothing ends.
+        """
+        self._listen, self._workers = listen, min(workers, MAX_WORKERS)
+        self._timeout_s, self._idle_s, self._entropy = timeout_s, idle_s, entropy
+        self._guard = threading.Lock()
+        self._links: dict[MemberId, _Link] = {}
+        self._turns: dict[MemberId, threading.Lock] = {}
 
     def offer(self, peer: MemberId) -> SecureOffer:
         """Bank: begin a link, in place of one that was there; its worker waits for ``connect``."""
-        raise NotImplementedError
+        session = new_id(self._entropy)
+        return self._begin(peer, rank=0, session=session).offer
 
     def accept(self, peer: MemberId, offer: SecureOffer) -> SecureOffer:
         """Bureau: take a bank's offer, in place of a link that was there, and return what it connects to."""
-        raise NotImplementedError
+        if not self._listen:
+            raise Unavailable("privacy.secure_not_set_up", "no address is set at which secure links are taken")
+        _verify(offer)
+        link = self._begin(peer, rank=1, session=offer.session)
+        link.send({"certificate": offer.certificate, "address": ""}, timeout_s=self._timeout_s)
+        return link.offer
 
     def connect(self, peer: MemberId, offer: SecureOffer) -> None:
         """Bank: connect to what the bureau returned; the link is warm after it."""
-        raise NotImplementedError
+        _verify(offer)
+        link = self._link(peer)
+        if offer.session != link.session or _ADDRESS.match(offer.address) is None:
+            raise IntegrityError("privacy.secure_failed", f"what {peer} answers to an offer is of another session")
+        with self._dropped_if_broken(peer, link):
+            link.send({"certificate": offer.certificate, "address": offer.address}, timeout_s=self._timeout_s)
+            link.wait_until_warm(timeout_s=self._timeout_s)
 
     def is_open(self, peer: MemberId) -> bool:
         """Whether a run can begin; at the bureau also while the bank is about to connect."""
-        raise NotImplementedError
+        with self._guard:
+            link = self._links.get(peer)
+        return link is not None and link.is_told and link.is_alive
 
-    def turn(self, peer: MemberId) -> AbstractContextManager[None]:
+    @contextmanager
+    def turn(self, peer: MemberId) -> Generator[None]:
         """Bank: hold the link to one member from before a request is asked until its run ended."""
-        raise NotImplementedError
+        with self._guard:
+            lock = self._turns.setdefault(peer, threading.Lock())
+        if not lock.acquire(timeout=2 * self._timeout_s):
+            raise _busy(f"other requests hold the secure link to {peer}")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def run(
-        self, peer: MemberId, function: SecureFunction, values: Sequence[int], *, binding: bytes
+        self,
+        peer: MemberId,
+        function: SecureFunction,
+        values: Sequence[int] | npt.NDArray[np.int64],
+        *,
+        binding: bytes,
     ) -> bytes:
         """Compute one half of one run and return this party's share, 1 + 8 bytes for each row.
 
         values: of the bank its weights, then its cuts; of the bureau 0 or 1, row by row. Which of them one is follows
         from who offered. binding: sha256 of the request, compared over the link before anything is computed.
+        Raises InvalidInput ``privacy.secure_function_differs`` also for values that are not those of the function.
         """
-        raise NotImplementedError
+        link = self._link(peer)
+        order = {
+            "binding": binding,
+            "function": {
+                "indicators": function.indicators,
+                "cuts": function.cuts,
+                "output": function.output.value,
+                "rows": function.rows,
+            },
+            "values": _encoded(function, values, rank=link.rank),
+        }
+        with self._dropped_if_broken(peer, link):
+            return link.share_of(order, rows=function.rows, timeout_s=self._timeout_s)
 
     def close(self) -> None:
         """End every worker."""
+        with self._guard:
+            links, self._links = list(self._links.values()), {}
+        for link in links:
+            link.end()
+
+    def _link(self, peer: MemberId) -> _Link:
+        with self._guard:
+            link = self._links.get(peer)
+        if link is None or not link.is_alive:
+            raise Unavailable("privacy.secure_link_missing", f"no secure link to {peer} is open")
+        return link
+
+    def _begin(self, peer: MemberId, *, rank: int, session: bytes) -> _Link:
+        require_library()
+        host, _, port = self._listen.rpartition(":") if rank else ("", "", "0")
+        with self._guard:
+            ended = self._make_room(peer)
+            link = self._links[peer] = _Link(
+                rank,
+                session=session,
+                arguments=(host, port, str(self._workers), _ms(self._timeout_s / 2), _ms(self._idle_s)),
+            )
+        for each in ended:
+            each.end()
+        with self._dropped_if_broken(peer, link):
+            link.wait_for_offer(timeout_s=self._timeout_s)
+        return link
+
+    def _make_room(self, peer: MemberId) -> list[_Link]:
+        """Take out the link to a member, those that ended, and, where all workers are taken, one that does nothing."""
+        gone = [name for name, link in self._links.items() if name == peer or not link.is_alive]
+        if len(self._links) - len(gone) >= self._workers:
+            idle = [(link.used_s, name) for name, link in self._links.items() if name not in gone and not link.is_busy]
+            if not idle:
+                raise _busy(f"all {self._workers} workers of secure links are computing")
+            gone.append(min(idle)[1])
+        return [self._links.pop(name) for name in gone]
+
+    @contextmanager
+    def _dropped_if_broken(self, peer: MemberId, link: _Link) -> Generator[None]:
+        try:
+            yield
+        except ShuiqiaoError as error:
+            if error.code != KEEPS_LINK:
+                with self._guard:
+                    if self._links.get(peer) is link:
+                        del self._links[peer]
+                link.end()
+            raise
+
+
+class _Link:
+    """One worker, and what is known of the link that it holds."""
+
+    def __init__(self, rank: int, *, session: bytes, arguments: Sequence[str]) -> None:
+        self.rank, self.session = rank, session
+        self.used_s = time.monotonic()
+        self.is_told = False
+        self._is_warm = False
+        # Held while something is asked of the worker, and while its descriptors are closed.
+        self._asking = threading.Lock()
+        self._worker: WorkerProcess | None = WorkerProcess(run_worker, str(rank), session.hex(), *arguments)
+        self._offer: SecureOffer | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        worker = self._worker
+        return worker is not None and worker.exit_code(timeout_s=0) is None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._asking.locked()
+
+    @property
+    def offer(self) -> SecureOffer:
+        """What the other side is to know of this one."""
+        if self._offer is None:
+            raise _gone("its worker has said nothing yet")
+        return self._offer
+
+    def wait_for_offer(self, *, timeout_s: float) -> None:
+        with self._asking:
+            found = self._received(time.monotonic() + timeout_s)
+            self._offer = SecureOffer(
+                session=self.session,
+                certificate=found.certificate,
+                address=found.address,
+                configuration=CONFIGURATION,
+            )
+
+    def send(self, message: dict[str, Any], *, timeout_s: float) -> None:
+        with self._asking:
+            self._send(message, time.monotonic() + timeout_s)
+            self.is_told = True
+
+    def wait_until_warm(self, *, timeout_s: float) -> None:
+        with self._asking:
+            self._wait_until_warm(time.monotonic() + timeout_s)
+
+    def share_of(self, order: dict[str, Any], *, rows: int, timeout_s: float) -> bytes:
+        """Order one run; raises what the worker tells, and Unavailable where it tells nothing in time."""
+        until = time.monotonic() + timeout_s
+        with self._asking:
+            self._wait_until_warm(until)
+            self._send(order, until)
+            share = self._received(until).share
+            self.used_s = time.monotonic()
+        if len(share) != 1 + 8 * rows:
+            raise IntegrityError("privacy.secure_failed", f"a share of {len(share)} bytes for {rows} rows")
+        return share
+
+    def end(self) -> None:
+        """Kill the worker, whatever it does; a thread that waits for it is told that it is gone."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.end()
+        with self._asking:
+            os.close(worker.sink)
+            os.close(worker.source)
+
+    def _wait_until_warm(self, until: float) -> None:
+        if not self.is_told:
+            raise Unavailable("privacy.secure_link_missing", "this secure link is not connected yet")
+        if not self._is_warm:
+            self._received(until)
+            self._is_warm = True
+
+    def _send(self, message: dict[str, Any], until: float) -> None:
+        data = encode_cbor(message)
+        left = memoryview(HEAD.pack(len(data)) + data)
+        worker = self._running()
+        os.set_blocking(worker.sink, False)
+        while left:
+            _, ready, _ = select.select([], [worker.sink], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise _gone("its worker takes no order")
+            with suppress(BlockingIOError):
+                try:
+                    left = left[os.write(worker.sink, left) :]
+                except BrokenPipeError as error:
+                    raise _gone("its worker ended") from error
+
+    def _received(self, until: float) -> _Reply:
+        """Return the worker's next message; what the other member sent can have made it say anything."""
+        (length,) = HEAD.unpack(self._read(HEAD.size, until))
+        if length > _MAX_REPLY_BYTES:
+            raise IntegrityError("privacy.secure_failed", f"a worker says {length} bytes")
+        try:
+            value = decode_cbor_strict(self._read(length, until), max_bytes=_MAX_REPLY_BYTES)
+            found = typed(value, _Reply, builtin_types=(bytes,))
+            if found.code:
+                raise _KINDS[found.code](found.code, found.message)
+        except (InvalidInput, msgspec.ValidationError, KeyError) as error:
+            if isinstance(error, InvalidInput) and error.code == KEEPS_LINK:
+                raise
+            raise IntegrityError("privacy.secure_failed", "a worker says what none says") from error
+        return found
+
+    def _read(self, count: int, until: float) -> bytes:
+        worker, found = self._running(), b""
+        while len(found) < count:
+            ready, _, _ = select.select([worker.source], [], [], max(0.0, until - time.monotonic()))
+            part = os.read(worker.source, count - len(found)) if ready else b""
+            if not part:
+                raise _gone("its worker ended" if ready else "its worker did not answer in time")
+            found += part
+        return found
+
+    def _running(self) -> WorkerProcess:
+        if self._worker is None:
+            raise _gone("its worker was ended")
+        return self._worker
+
+
+def _verify(offer: SecureOffer) -> None:
+    """Refuse what another member offers if it is not of our form or of another configuration [SECURE-4]."""
+    if offer.configuration != CONFIGURATION:
+        raise InvalidInput(
+            "privacy.secure_protocol_refused",
+            f"the offer names another protocol or library: {offer.configuration[:200]!r}, ours is {CONFIGURATION!r}",
+        )
+    if len(offer.session) != _SESSION_BYTES or not 0 < len(offer.certificate) <= _MAX_CERTIFICATE_BYTES:
+        raise IntegrityError("privacy.secure_failed", "an offer without a session or a certificate")
+
+
+def _encoded(function: SecureFunction, values: Sequence[int] | npt.NDArray[np.int64], *, rank: int) -> bytes:
+    import numpy as np
+
+    numbers = np.asarray(values, dtype=np.int64).reshape(-1)
+    if len(numbers) != function.values_of(rank) or (rank and not np.isin(numbers, (0, 1)).all()):
+        raise InvalidInput(
+            KEEPS_LINK, f"{len(numbers)} values, {function.values_of(rank)} are wanted; those of records are 0 or 1"
+        )
+    return numbers.astype("<i8" if rank == 0 else np.uint8).tobytes()
+
+
+def _ms(seconds: float) -> str:
+    return str(int(1_000 * seconds))
+
+
+def _gone(problem: str) -> Unavailable:
+    return Unavailable("privacy.secure_peer_silent", f"a secure link broke: {problem}", retry_after_s=_BUSY_RETRY_S)
+
+
+def _busy(problem: str) -> Unavailable:
+    return Unavailable("privacy.secure_busy", problem, retry_after_s=_BUSY_RETRY_S)

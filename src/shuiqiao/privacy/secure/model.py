@@ -20,6 +20,15 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput
 LIBRARY_VERSION: Final = "0.10.0.dev20251211"
 """Of the package ``spu``: another one compiles another function, and is refused."""
 
+RUNTIME: Final = (
+    '{"protocol":"CHEETAH","field":"FM64","fxp_fraction_bits":18,"cheetah_2pc_config":{"ot_kind":"YACL_Softspoken"},'
+    '"experimental_enable_colocated_optimization":true}'
+)
+"""Of the library: CHEETAH for two parties over 64-bit integers, with transfers that need no long refill [SECURE-4]."""
+
+CONFIGURATION: Final = encode_cbor({"library": LIBRARY_VERSION, "parties": 2, "runtime": RUNTIME})
+"""What both sides compute by, as it stands in an offer and under each digest."""
+
 MAX_POINTS: Final = 2_048
 """Points lie from minus this to plus this less one: 4,096 values, which are 12 bits [SECURE-2]."""
 
@@ -27,6 +36,11 @@ MAX_INDICATORS: Final = 1_024
 MAX_CUTS: Final = 63
 MAX_ROWS: Final = 8_192
 """Taxpayers of one run: 8,192 take 0.3 s and 290 MB in each worker with 100 indicators."""
+
+ADDED: Final = 0
+"""First byte of a share: the two are added up, modulo 2**64."""
+XORED: Final = 1
+"""First byte of a share: the two are put together bit by bit."""
 
 _ELEMENT_BYTES: Final = 8
 _RING: Final = 2**64
@@ -63,11 +77,7 @@ class SecureFunction:
             SecureOutput.BAND: (1, MAX_CUTS),
             SecureOutput.YES_NO: (1, 1),
         }[self.output]
-        if (
-            0 < self.indicators <= MAX_INDICATORS
-            and least <= self.cuts <= most
-            and 0 < self.rows <= MAX_ROWS
-        ):
+        if 0 < self.indicators <= MAX_INDICATORS and least <= self.cuts <= most and 0 < self.rows <= MAX_ROWS:
             return
         raise InvalidInput(
             "privacy.secure_function_differs",
@@ -90,12 +100,10 @@ class SecureFunction:
 
     @cached_property
     def text(self) -> str:
-        """The function in StableHLO: inputs %w and, with cuts, %c of the bank, %x of the bureau; one output [SECURE-1]."""
+        """The function in StableHLO: %w and, with cuts, %c of the bank, %x of the bureau; one output [SECURE-1]."""
         row, matrix = f"tensor<{self.rows}xi64>", f"tensor<{self.rows}x{self.indicators}xi64>"
         weights, cuts = f"tensor<{self.indicators}xi64>", f"tensor<{self.cuts}xi64>"
-        points = (
-            f"%p = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : ({matrix}, {weights}) -> {row}"
-        )
+        points = f"%p = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : ({matrix}, {weights}) -> {row}"
         if self.output is SecureOutput.POINTS:
             # Points of a 64-bit ring carry 64 bits: weights in powers of two would read a whole row from one answer.
             return (
@@ -112,7 +120,8 @@ class SecureFunction:
             f"    {points}\n"
             f"    %pb = stablehlo.broadcast_in_dim %p, dims = [0] : ({row}) -> tensor<{table}xi64>\n"
             f"    %cb = stablehlo.broadcast_in_dim %c, dims = [1] : ({cuts}) -> tensor<{table}xi64>\n"
-            f"    %g = stablehlo.compare GE, %pb, %cb : (tensor<{table}xi64>, tensor<{table}xi64>) -> tensor<{table}xi1>\n"
+            f"    %g = stablehlo.compare GE, %pb, %cb : "
+            f"(tensor<{table}xi64>, tensor<{table}xi64>) -> tensor<{table}xi1>\n"
             f"    %gi = stablehlo.convert %g : (tensor<{table}xi1>) -> tensor<{table}xi64>\n"
             f"    %z = stablehlo.constant dense<0> : tensor<i64>\n"
             f"    %b = stablehlo.reduce(%gi init: %z) applies stablehlo.add across dimensions = [1] : "
@@ -154,12 +163,6 @@ class SecureFunction:
         return found - _RING if found >= _RING // 2 else found
 
 
-ADDED: Final = 0
-"""First byte of a share: the two are added up, modulo 2**64."""
-XORED: Final = 1
-"""First byte of a share: the two are put together bit by bit."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureOffer:
     """What one side hands the other in a signed act, each once for a link.
@@ -173,20 +176,6 @@ class SecureOffer:
     certificate: bytes
     address: str
     configuration: bytes
-
-
-CONFIGURATION: Final = encode_cbor(
-    {
-        "library": LIBRARY_VERSION,
-        "parties": 2,
-        "runtime": (
-            '{"protocol":"CHEETAH","field":"FM64","fxp_fraction_bits":18,'
-            '"cheetah_2pc_config":{"ot_kind":"YACL_Softspoken"},'
-            '"experimental_enable_colocated_optimization":true}'
-        ),
-    }
-)
-"""The one configuration: SPU's CHEETAH for two parties over 64-bit integers [SECURE-4]."""
 
 
 def _element(share: bytes, place: int) -> int:

@@ -1,0 +1,155 @@
+"""The library that computes: SPU's ``libspu``, looked for in a server and loaded in a worker alone.
+
+Rule: docs/spec/secure.md [SECURE-4], [SECURE-5]. The package ``spu`` itself is never imported: it brings jax, which
+nothing here needs. What the library is asked, and how it is configured, stands in this file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from hashlib import sha256
+from importlib.machinery import ExtensionFileLoader
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.privacy.secure.model import ADDED, LIBRARY_VERSION, RUNTIME, XORED, SecureFunction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from shuiqiao.privacy.secure.channel import Frames
+
+INSTALL: Final = "uv pip install --python .venv/bin/python --no-deps 'spu==0.10.0.dev20251211'"
+
+_FILE: Final = "libspu.so"
+_ELEMENT_BYTES: Final = 8
+
+
+def require_library() -> Path:
+    """Return the file of the library, not loaded; raises Unavailable ``privacy.extra_missing``."""
+    found = find_spec("spu")
+    try:
+        installed = version("spu") if found else "no"
+    except PackageNotFoundError:
+        installed = "no"
+    places = [Path(place) / _FILE for place in (found.submodule_search_locations or ()) if found] if found else []
+    path = next((place for place in places if place.is_file()), None)
+    if installed == LIBRARY_VERSION and path is not None:
+        return path
+    raise Unavailable(
+        "privacy.extra_missing",
+        f"secure scores need the extra mpc, on Linux x86-64: {installed} spu is installed, {LIBRARY_VERSION} is wanted",
+        next_step=INSTALL,
+    )
+
+
+def load_library() -> Any:
+    """Return the library, loaded without its package, silent and without a log; raises as ``require_library``."""
+    path = require_library()
+    loader = ExtensionFileLoader("libspu", os.fspath(path))
+    found = spec_from_file_location("libspu", path, loader=loader)
+    if found is None:  # pragma: no cover - a loader was given
+        raise AssertionError(path)
+    library = sys.modules["libspu"] = module_from_spec(found)
+    loader.exec_module(library)
+    options = library.logging.LogOptions()
+    options.enable_console_logger, options.system_log_path = False, os.devnull
+    library.logging.setup_logging(options)
+    return library
+
+
+class Party:
+    """One of two parties, over frames to the other. rank: 0 the bank, 1 the bureau."""
+
+    def __init__(self, library: Any, frames: Frames, *, rank: int) -> None:
+        """Begin to compute with the other; both do at the same time."""
+        self._library, self._rank = library, rank
+        description = library.link.Desc()
+        description.id = "secure"
+        for name in ("bank", "bureau"):
+            # The library wants an address for each; it dials none, since it is given a channel.
+            description.add_party(name, "127.0.0.1:1")
+        channels = [None, None]
+        channels[1 - rank] = _channel(library, frames)
+        self._context = library.link.create_with_channels(description, rank, channels)
+        configuration = library.RuntimeConfig()
+        configuration.ParseFromJsonString(RUNTIME)
+        self._configuration: bytes = configuration.SerializeToString()
+        self._runtime = library.RuntimeWrapper(self._context, configuration)
+        self._inputs = library.IoWrapper(2, configuration)
+
+    def compiled(self, text: str, *, inputs: int) -> bytes:
+        """Return what the library runs of a function."""
+        source = self._library.CompilationSource(
+            self._library.SourceIRType.STABLEHLO, text.encode(), [self._library.Visibility.VIS_SECRET] * inputs
+        )
+        code: bytes = self._library.compile(source, self._library.CompilerOptions())
+        return code
+
+    def fingerprint(self, code: bytes) -> bytes:
+        """Return the digest of compiled bytes and of the configuration as the library has it."""
+        return sha256(sha256(self._configuration).digest() + code).digest()
+
+    def run(self, function: SecureFunction, code: bytes, values: npt.NDArray[np.int64]) -> bytes:
+        """Compute one function; return this party's share of its output [SECURE-2]."""
+        import numpy as np
+
+        shapes = {"w": (0, (function.indicators,)), "x": (1, (function.rows, function.indicators))}
+        if function.cuts:
+            shapes["c"] = (0, (function.cuts,))
+        mine = iter(np.split(values, [function.indicators])) if self._rank == 0 else iter([values])
+        try:
+            for name, (owner, shape) in shapes.items():
+                held = next(mine).reshape(shape) if owner == self._rank else np.zeros(shape, dtype=np.int64)
+                # The owner's numbers stay here: of each input the other side holds a share of zeros.
+                share = self._inputs.MakeShares(held, self._library.Visibility.VIS_SECRET, owner)[self._rank]
+                self._runtime.SetVar(name, share)
+            self._runtime.Run(self._library.Executable("secure", list(shapes), ["o"], code))
+            return self._share_of("o", rows=function.rows)
+        finally:
+            for name in (*shapes, "o"):
+                self._runtime.DelVar(name)
+
+    def _share_of(self, name: str, *, rows: int) -> bytes:
+        share = self._runtime.GetVar(name)
+        meta = self._library.ValueMeta()
+        meta.ParseFromString(share.meta)
+        content = b""
+        for each in share.share_chunks:
+            chunk = self._library.ValueChunk()
+            chunk.ParseFromString(each)
+            content += chunk.content
+        storage = str(meta.storage_type)
+        kind = {"cheetah.AShr": ADDED, "cheetah.BShr": XORED}.get(storage.partition("<")[0])
+        if kind is None or len(content) != rows * _ELEMENT_BYTES:
+            raise IntegrityError("privacy.secure_failed", f"a share came out as {storage} of {len(content)} bytes")
+        return bytes([kind]) + content
+
+
+def _channel(library: Any, frames: Frames) -> Any:
+    """Return what the library sends and receives through: our frames, so it opens no connection of its own."""
+
+    class Channel(library.link.IChannel):  # type: ignore[misc, name-defined]
+        """Called by the library's threads, by these names."""
+
+        def send_async(self, key: str, data: bytes) -> None:
+            frames.send(key, data)
+
+        def send_async_throttled(self, key: str, data: bytes) -> None:
+            frames.send(key, data)
+
+        def send(self, key: str, data: bytes) -> None:
+            frames.send(key, data)
+
+        def recv(self, key: str) -> bytes:
+            return frames.receive(key)
+
+        def abort(self) -> None:
+            frames.close()
+
+    return Channel()

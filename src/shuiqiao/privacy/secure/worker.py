@@ -1,0 +1,166 @@
+"""The worker of one link: orders in from its server, a share out for each; all that is computed is computed here.
+
+Rule: docs/spec/secure.md [SECURE-5] to [SECURE-8]. It is a process of its own because the library can end its process,
+and because what the other member sends goes into the library: a fault in it reaches no key of the server. It ends
+when its input does, when the other side ends the link while nothing runs, after a time without orders, and after any
+failure.
+
+    message = 4 bytes length, big-endian | canonical CBOR
+    worker: {certificate, address}   server: {certificate, address}   worker: {warm}
+    then again and again             server: {function, values, binding}   worker: {share} or {code, message}
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import ssl
+import struct
+import threading
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.worker_process import begin_worker
+from shuiqiao.privacy.secure.channel import Frames, LinkCertificate, accept, connect, listen
+from shuiqiao.privacy.secure.library import Party, load_library
+from shuiqiao.privacy.secure.model import CONFIGURATION, SecureFunction, SecureOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+HEAD: Final = struct.Struct(">I")
+KEEPS_LINK: Final = "privacy.secure_function_differs"
+"""The one refusal after which the link goes on: both sides compared, and neither began."""
+
+_MAX_WORDS: Final = 300
+_WARM: Final = SecureFunction(indicators=2, cuts=1, output=SecureOutput.YES_NO)
+
+
+def run_worker(rank: str, session: str, host: str, port: str, ports: str, timeout_ms: str, idle_ms: str) -> None:
+    """Serve one link until it ends. rank: 0 dials ``host:port``'s like, as it is told later; 1 listens there."""
+    # What a process leaves when it crashes would hold weights or records.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source, sink = begin_worker()
+    with open(sink, "wb", buffering=0) as replies:  # noqa: PTH123 - a descriptor
+        worker = _Worker(int(rank), replies, timeout_s=int(timeout_ms) / 1000)
+        threading.Thread(target=_read_orders, args=(source, worker.orders), daemon=True).start()
+        try:
+            worker.open(bytes.fromhex(session), host=host, port=int(port), ports=int(ports))
+            worker.serve(idle_s=int(idle_ms) / 1000)
+        except ShuiqiaoError as error:
+            worker.tell({"code": error.code, "message": error.message[:_MAX_WORDS]})
+        finally:
+            # The library's threads are not waited for: they may wait for the other side.
+            os._exit(0)
+
+
+class _Worker:
+    def __init__(self, rank: int, replies: BinaryIO, *, timeout_s: float) -> None:
+        self._rank, self._replies, self._timeout_s = rank, replies, timeout_s
+        self.orders: queue.Queue[bytes] = queue.Queue()
+        self._busy = threading.Event()
+        self._frames: Frames | None = None
+
+    def tell(self, message: dict[str, Any]) -> None:
+        data = encode_cbor(message)
+        try:
+            self._replies.write(HEAD.pack(len(data)) + data)
+        except OSError:
+            os._exit(0)
+
+    def open(self, session: bytes, *, host: str, port: int, ports: int) -> None:
+        """Link up with the other side, compare who is there, and compute once [SECURE-6]."""
+        self._busy.set()
+        certificate = LinkCertificate()
+        listener = listen(host, port, ports=ports) if self._rank else None
+        at = f"{host}:{listener.getsockname()[1]}" if listener else ""
+        self.tell({"certificate": certificate.der, "address": at})
+        library = load_library()
+        other = decode_cbor(self.orders.get())
+        peer: bytes = other["certificate"]
+        try:
+            context = certificate.context(peer, is_server=listener is not None)
+        except (ssl.SSLError, ValueError) as error:
+            raise IntegrityError("privacy.secure_failed", f"what was offered is no certificate: {error}") from error
+        if listener:
+            self._frames = accept(listener, context, peer=peer, timeout_s=self._timeout_s)
+            listener.close()
+        else:
+            name, _, number = str(other["address"]).rpartition(":")
+            self._frames = connect(name, int(number), context, peer=peer, timeout_s=self._timeout_s)
+        self._frames.begin(self._on_end)
+        ours = sha256(session + CONFIGURATION).digest()
+        if self._exchanged(ours) != ours:
+            raise IntegrityError("privacy.secure_failed", "the other side opens another session")
+        self._party = Party(library, self._frames, rank=self._rank)
+        self._codes: dict[bytes, bytes] = {}
+        self._computed(_WARM, bytes(_WARM.values_of(self._rank) * (1 if self._rank else 8)), binding=session)
+        self.tell({"warm": True})
+
+    def serve(self, *, idle_s: float) -> None:
+        """Compute what is ordered until nothing is for some time."""
+        while True:
+            self._busy.clear()
+            try:
+                order = decode_cbor(self.orders.get(timeout=idle_s))
+            except queue.Empty:
+                return
+            self._busy.set()
+            try:
+                share = self._computed(_function(order["function"]), order["values"], binding=order["binding"])
+            except ShuiqiaoError as error:
+                if error.code != KEEPS_LINK:
+                    raise
+                self.tell({"code": error.code, "message": error.message[:_MAX_WORDS]})
+            else:
+                self.tell({"share": share})
+
+    def _computed(self, function: SecureFunction, values: bytes, *, binding: bytes) -> bytes:
+        """Compare request, function and configuration with the other side, then compute [SECURE-7]."""
+        code = self._codes.get(function.digest)
+        if code is None:
+            code = self._codes[function.digest] = self._party.compiled(function.text, inputs=3 if function.cuts else 2)
+        ours = sha256(binding + function.digest + self._party.fingerprint(code)).digest()
+        if self._exchanged(ours) != ours:
+            raise InvalidInput(KEEPS_LINK, "the other side has another request, function or library for this run")
+        try:
+            return self._party.run(function, code, _numbers(values, rank=self._rank))
+        except ShuiqiaoError:
+            raise
+        except Exception as error:
+            words = str(error).strip().partition("\n")[0][:_MAX_WORDS]
+            raise IntegrityError("privacy.secure_failed", f"a run failed: {words}") from error
+
+    def _exchanged(self, ours: bytes) -> bytes:
+        if self._frames is None:  # pragma: no cover - open comes first
+            raise AssertionError
+        self._frames.send("shuiqiao", ours)
+        return self._frames.receive("shuiqiao")
+
+    def _on_end(self) -> None:
+        if not self._busy.is_set():
+            os._exit(0)
+
+
+def _function(shape: dict[str, Any]) -> SecureFunction:
+    return SecureFunction(
+        indicators=shape["indicators"], cuts=shape["cuts"], output=SecureOutput(shape["output"]), rows=shape["rows"]
+    )
+
+
+def _numbers(values: bytes, *, rank: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of a party: the bank's have 8 bytes each, the bureau's one."""
+    import numpy as np
+
+    return np.frombuffer(values, dtype="<i8" if rank == 0 else np.uint8).astype(np.int64)
+
+
+def _read_orders(source: int, orders: queue.Queue[bytes]) -> None:
+    with open(source, "rb") as pipe:
+        while len(head := pipe.read(HEAD.size)) == HEAD.size:
+            orders.put(pipe.read(HEAD.unpack(head)[0]))
+    os._exit(0)
