@@ -99,5 +99,7 @@ lock: setup  ## resolve the dependencies anew into the hash-pinned lock files (U
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build -o locks/base.txt
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --extra privacy --group build \
 		-c locks/base.txt -o locks/privacy.txt
+	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --extra mpc --group build \
+		-c locks/base.txt -o locks/mpc.txt
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build --group test --group lint \
 		-c locks/base.txt -o locks/dev.txt

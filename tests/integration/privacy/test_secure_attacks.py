@@ -1,0 +1,168 @@
+"""What a bank can read of a run: the output and nothing else; and what of the inputs crosses between the two.
+
+Both parties run in this process, over frames that are kept, so that every byte that would go into TLS is seen.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from absence import absent
+from secure_pair import rows_of
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.privacy.secure.library import Party, load_library, require_library
+from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
+
+RANDOM = np.random.default_rng(7)
+
+
+class KeptFrames:
+    """Frames to the other of two parties, all of them kept."""
+
+    def __init__(self):
+        self.sent, self.other, self.held = bytearray(), None, defaultdict(queue.Queue)
+
+    def send(self, key, data):
+        self.sent += data
+        self.other.held[key].put(data)
+
+    def receive(self, key):
+        return self.held[key].get(timeout=10)
+
+    def close(self):
+        pass
+
+
+class Both:
+    def __init__(self):
+        library = load_library()
+        self.frames = KeptFrames(), KeptFrames()
+        self.frames[0].other, self.frames[1].other = self.frames[1], self.frames[0]
+        self.pool = ThreadPoolExecutor(2)
+        self.parties = list(self.pool.map(lambda rank: Party(library, self.frames[rank], rank=rank), (0, 1)))
+
+    def run(self, function, weights, holds, *, text=None):
+        """Return the two shares. text: run this in place of the function's own."""
+        values = np.array(weights, dtype=np.int64), np.array(holds, dtype=np.int64).reshape(-1)
+        text = text or function.text
+
+        def half(rank):
+            party = self.parties[rank]
+            return party.run(function, party.compiled(text, inputs=3 if function.cuts else 2), values[rank])
+
+        return list(self.pool.map(half, (0, 1)))
+
+
+@pytest.fixture(scope="module")
+def both():
+    try:
+        require_library()
+    except Unavailable as error:
+        absent(error.message)
+    made = Both()
+    yield made
+    made.pool.shutdown()
+
+
+def unclamped(function):
+    """The same function by somebody who gives the sum as it is."""
+    return function.text.replace("return %q", "return %p")
+
+
+def sums_of(shares, *, rows):
+    """Return what two shares add up to, whatever it is."""
+    words = [np.frombuffer(share[1:], dtype="<u8") for share in shares]
+    assert {share[0] for share in shares} == {0}
+    assert {len(each) for each in words} == {rows}
+    return (words[0] + words[1]).tolist()
+
+
+def test_weights_in_powers_of_two_read_a_row_from_a_sum_and_not_from_clamped_points(both):
+    """[SECURE-2] 63 weights 2**0 ... 2**62: the sum is the row, bit for bit."""
+    rows, bits = 64, 63
+    function = SecureFunction(indicators=bits, cuts=0, output=SecureOutput.POINTS, rows=rows)
+    weights, holds = [2**place for place in range(bits)], RANDOM.integers(0, 2, (rows, bits))
+
+    def recovered(values):
+        return sum(
+            all((value >> place) & 1 == row[place] for place in range(bits))
+            for value, row in zip(values, holds.tolist(), strict=True)
+        )
+
+    assert recovered(sums_of(both.run(function, weights, holds, text=unclamped(function)), rows=rows)) == rows
+    found = function.combine_all(*both.run(function, weights, holds))
+    assert recovered(found) == 0
+    # Not a coarse copy of the row either: each row here is beyond the range, and all look the same.
+    assert set(found) == {2_047}
+
+
+@pytest.mark.parametrize("step", [2**53, 2**62, 2**63 - 1, -(2**63)])
+def test_weights_that_go_round_the_ring_give_no_point_beyond_the_range(both, step):
+    """[SECURE-2] Two comparisons decide what is within; a sum that wraps around fails one of them at the least."""
+    rows = 256
+    function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS, rows=rows)
+    weights = [step, step // 3, 1, 2, 4, -step // 5, step - 1, 1_024]
+    holds = (np.arange(rows)[:, np.newaxis] >> np.arange(8)) & 1
+    found = function.combine_all(*both.run(function, weights, holds))
+    with np.errstate(over="ignore"):
+        plain = (holds * np.array(weights, dtype=np.int64)).sum(axis=1)
+    within = (plain >= -2_048) & (plain < 2_048)
+    assert within.any()
+    assert [each for each, inside in zip(found, within, strict=True) if inside] == plain[within].tolist()
+    assert {each for each, inside in zip(found, within, strict=True) if not inside} <= {-2_048, 2_047}
+
+
+def forms_of(numbers):
+    """Return how runs of numbers could stand in bytes: at each width, and as bits where they are 0 or 1."""
+    values = np.array(numbers, dtype=np.int64)
+    widths = ["<i8", "<i4", "<i2"] if np.abs(values).max() > 1 else ["<i8", "<i4", "<i2", "i1"]
+    run = {"<i8": 4, "<i4": 6, "<i2": 10, "i1": 24}
+    forms = [
+        values[first : first + run[width]].astype(width).tobytes()
+        for width in widths
+        for first in range(0, len(values) - run[width] + 1, run[width])
+    ]
+    if np.abs(values).max() <= 1:
+        packed = [np.packbits(values, bitorder=order).tobytes() for order in ("little", "big")]
+        forms += [bits[first : first + 6] for bits in packed for first in range(len(bits) - 5)]
+    # A run of one value alone stands everywhere.
+    return {form for form in forms if len(set(form)) > 2 or (len(set(form)) == 2 and form.count(1) > 2)}
+
+
+def found_in(data, numbers):
+    return sum(bytes(data).count(form) for form in forms_of(numbers))
+
+
+def test_no_weight_cut_or_row_stands_in_what_crosses_and_the_same_look_finds_them_where_they_do(both):
+    """[SECURE-1]"""
+    function = SecureFunction(indicators=100, cuts=5, output=SecureOutput.BAND)
+    weights, cuts = RANDOM.integers(-200, 200, 100), np.sort(RANDOM.integers(-600, 600, 5))
+    row = rows_of(RANDOM, rows=1)[0]
+    sent = [len(frames.sent) for frames in both.frames]
+    both.run(function, [*weights, *cuts], row)
+    crossed = [bytes(frames.sent[before:]) for frames, before in zip(both.frames, sent, strict=True)]
+    assert min(map(len, crossed)) > 50_000
+    # What each party puts in is its own share of it, which never leaves: there the same look finds the numbers.
+    kept = []
+    for rank, numbers in ((0, weights), (0, cuts), (1, row)):
+        party = both.parties[rank]
+        secret = party._library.Visibility.VIS_SECRET
+        kept.append(b"".join(party._inputs.MakeShares(numbers, secret, rank)[rank].share_chunks))
+    assert [found_in(data, numbers) > 0 for data, numbers in zip(kept, (weights, cuts, row), strict=True)] == [True] * 3
+    naive = [np.array(row, dtype=form).tobytes() for form in ("<i8", "<i4", "<i2", "i1")] + [np.packbits(row).tobytes()]
+    assert all(found_in(data, row) > 0 for data in naive)
+    assert [found_in(data, numbers) for data in crossed for numbers in (weights, cuts, row)] == [0] * 6
+
+
+def test_the_bureaus_share_alone_says_nothing(both):
+    """[SECURE-2] The same run twice gives other shares, which lie all over the ring."""
+    function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS)
+    runs = [both.run(function, [10] * 8, [1] * 8) for _ in range(12)]
+    assert {function.combine(*shares) for shares in runs} == {80}
+    assert len({shares[1] for shares in runs}) == 12
+    assert any(int.from_bytes(shares[1][1:], "little") > 2**60 for shares in runs)

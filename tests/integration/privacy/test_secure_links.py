@@ -1,0 +1,218 @@
+"""Two members compute a score by a process each: what comes out, and what becomes of it when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from absence import absent
+from secure_pair import BANK, BINDING, BUREAU, SecurePair, rows_of
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.privacy.secure.library import require_library
+from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
+
+RANDOM = np.random.default_rng(1)
+POINTS, BAND, YES_NO = SecureOutput.POINTS, SecureOutput.BAND, SecureOutput.YES_NO
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _library():
+    try:
+        require_library()
+    except Unavailable as error:
+        absent(error.message)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    made = SecurePair().open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def broken_pair():
+    """One that a test breaks."""
+    made = SecurePair(timeout_s=4.0).open()
+    yield made
+    made.close()
+
+
+def codes(halves):
+    return [each.code if isinstance(each, ShuiqiaoError) else each for each in halves]
+
+
+@pytest.mark.parametrize("rows", [1, 700])
+@pytest.mark.parametrize(("output", "cuts"), [(POINTS, 0), (BAND, 5), (YES_NO, 1)])
+def test_what_comes_out_is_what_one_party_would_compute(pair, rows, output, cuts):
+    """[SECURE-1] [SECURE-2] Whole points, bands and answers, exactly: this is arithmetic of integers."""
+    weights, edges = RANDOM.integers(-200, 200, 100), np.sort(RANDOM.integers(-600, 600, cuts))
+    holds = rows_of(RANDOM, rows=rows)
+    function = SecureFunction(indicators=100, cuts=cuts, output=output, rows=rows)
+    plain = holds @ weights
+    wanted = plain.clip(-2_048, 2_047) if output is POINTS else (plain[:, np.newaxis] >= edges).sum(axis=1)
+    assert pair.outputs(function, [*weights, *edges], holds) == wanted.tolist()
+
+
+def test_points_end_at_twelve_bits(pair):
+    """[SECURE-2]"""
+    function = SecureFunction(indicators=3, cuts=0, output=POINTS)
+    weights = [2_000, 2_000, -9_000]
+    found = [pair.outputs(function, weights, holds)[0] for holds in ([1, 0, 0], [1, 1, 0], [1, 1, 1])]
+    assert found == [2_000, 2_047, -2_048]
+
+
+def test_another_function_or_request_over_there_is_refused_by_both_and_the_link_goes_on(pair):
+    """[SECURE-7]"""
+    function = SecureFunction(indicators=4, cuts=2, output=BAND)
+    inputs = [3, -2, 5, 1, 0, 4], [1, 0, 1, 0]
+    differs = ["privacy.secure_function_differs"] * 2
+    other = SecureFunction(indicators=4, cuts=1, output=YES_NO)
+    assert codes(pair.halves(function, *inputs, theirs=other)) == differs
+    assert codes(pair.halves(function, *inputs, their_binding=bytes(32))) == differs
+    assert pair.outputs(function, *inputs) == [2]
+
+
+def test_values_that_are_not_those_of_the_function_are_refused_before_they_leave(pair):
+    function = SecureFunction(indicators=2, cuts=1, output=YES_NO)
+    for links, peer, values in ((pair.bank, BUREAU, [1, 2]), (pair.bureau, BANK, [1, 2]), (pair.bureau, BANK, [1])):
+        with pytest.raises(InvalidInput, match=r"privacy\.secure_function_differs"):
+            links.run(peer, function, values, binding=BINDING)
+    assert pair.outputs(function, [1, 2, 3], [1, 1]) == [1]
+
+
+def test_nothing_is_left_in_a_folder_and_no_weight_in_an_argument(pair, tmp_path, monkeypatch):
+    """[SECURE-8]"""
+    monkeypatch.chdir(tmp_path)
+    before = set(Path("/tmp").iterdir()), set(Path.cwd().iterdir())
+    with_one = SecurePair().open()
+    try:
+        assert with_one.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [1_234, 77], [1, 0]) == [1_234]
+        for pid in with_one.workers():
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+            assert b"run_worker" in arguments
+            assert b"1234" not in arguments
+    finally:
+        with_one.close()
+    assert (set(Path("/tmp").iterdir()), set(Path.cwd().iterdir())) == before
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_worker_that_dies_in_a_run_is_told_on_both_sides_and_the_next_opening_works(broken_pair, side):
+    """[SECURE-8]"""
+    rows = 8_192
+    function = SecureFunction(indicators=100, cuts=0, output=POINTS, rows=rows)
+    victim = broken_pair.workers()[side]
+    threading.Timer(0.12, os.kill, (victim, signal.SIGKILL)).start()
+    found = codes(broken_pair.halves(function, RANDOM.integers(-9, 9, 100), rows_of(RANDOM, rows=rows)))
+    assert found == ["privacy.secure_peer_silent"] * 2
+    assert not broken_pair.bank.is_open(BUREAU)
+    assert not broken_pair.bureau.is_open(BANK)
+    broken_pair.open()
+    assert broken_pair.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [5, 7], [0, 1]) == [7]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_worker_that_dies_while_nothing_runs_takes_the_other_along(broken_pair, side):
+    os.kill(broken_pair.workers()[side], signal.SIGKILL)
+    until = time.monotonic() + 5
+    while broken_pair.bank.is_open(BUREAU) or broken_pair.bureau.is_open(BANK):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_side_that_is_not_asked_leaves_the_other_with_a_refusal():
+    pair = SecurePair(timeout_s=2.0).open()
+    try:
+        function = SecureFunction(indicators=2, cuts=0, output=POINTS)
+        with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
+            pair.bank.run(BUREAU, function, [1, 2], binding=BINDING)
+        assert not pair.bank.is_open(BUREAU)
+    finally:
+        pair.close()
+
+
+def test_a_bank_that_never_comes_and_one_of_another_certificate(broken_pair):
+    """[SECURE-6]"""
+    bank, bureau = broken_pair.bank, broken_pair.bureau
+    function = SecureFunction(indicators=2, cuts=0, output=POINTS)
+    answer = bureau.accept(BANK, bank.offer(BUREAU))
+    stranger = bureau.accept(MemberId("bank-b"), replace(bank.offer(MemberId("tax-b")), session=answer.session))
+    with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent.*certificate"):
+        bank.connect(BUREAU, replace(answer, certificate=stranger.certificate))
+    with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
+        bureau.run(BANK, function, [0, 1], binding=BINDING)
+    broken_pair.open()
+    assert broken_pair.outputs(function, [5, 7], [0, 1]) == [7]
+
+
+def test_a_third_link_takes_the_place_of_one_that_does_nothing(broken_pair):
+    """[SECURE-9]"""
+    bank = broken_pair.bank
+    bank.offer(MemberId("tax-b"))
+    assert bank.is_open(BUREAU)
+    bank.offer(MemberId("tax-c"))
+    assert not bank.is_open(BUREAU)
+    assert len(bank._links) == 2
+
+
+def test_where_every_worker_computes_nobody_is_thrown_out():
+    """[SECURE-9]"""
+    pair = SecurePair(workers=1, timeout_s=4.0).open()
+    try:
+        with pair.bank._links[BUREAU]._asking, pytest.raises(Unavailable, match=r"privacy\.secure_busy") as refusal:
+            pair.bank.offer(MemberId("tax-b"))
+        assert refusal.value.retry_after_s
+        assert pair.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [5, 7], [0, 1]) == [7]
+    finally:
+        pair.close()
+
+
+def test_runs_of_one_link_wait_for_their_turn(pair):
+    function, found = SecureFunction(indicators=2, cuts=0, output=POINTS), []
+
+    def one(number):
+        with pair.bank.turn(BUREAU):
+            found.append(pair.outputs(function, [number, 7], [1, 0]) == [number])
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+
+
+def test_workers_end_with_the_server_that_started_them(tmp_path):
+    """[SECURE-8]"""
+    program = "from secure_pair import SecurePair; import time; print(*SecurePair().open().workers(), flush=True); time.sleep(60)"
+    worlds = str(Path(__file__).resolve().parents[2] / "worlds")
+    server = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": worlds}
+    )
+    workers = [int(pid) for pid in server.stdout.readline().split()]
+    assert len(workers) == 2
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    until = time.monotonic() + 5
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    try:
+        return b"run_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
