@@ -41,11 +41,7 @@ class SecurePair:
 
     def workers(self):
         """Return the process ids of both workers, the bank's first."""
-        return [
-            link._worker.pid
-            for links, peer in ((self.bank, BUREAU), (self.bureau, BANK))
-            for link in [links._links[peer]]
-        ]
+        return [*self.bank.worker_pids, *self.bureau.worker_pids]
 
     def close(self):
         self.bank.close()

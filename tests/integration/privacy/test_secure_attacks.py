@@ -15,7 +15,7 @@ import pytest
 from absence import absent
 from secure_pair import rows_of
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.privacy.secure.library import Party, load_library, require_library
+from shuiqiao.privacy.secure.library import Party, context_over, load_library, require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
 
 RANDOM = np.random.default_rng(7)
@@ -44,7 +44,11 @@ class Both:
         self.frames = KeptFrames(), KeptFrames()
         self.frames[0].other, self.frames[1].other = self.frames[1], self.frames[0]
         self.pool = ThreadPoolExecutor(2)
-        self.parties = list(self.pool.map(lambda rank: Party(library, self.frames[rank], rank=rank), (0, 1)))
+        self.parties = list(
+            self.pool.map(
+                lambda rank: Party(library, context_over(library, self.frames[rank], rank=rank), rank=rank), (0, 1)
+            )
+        )
 
     def run(self, function, weights, holds, *, text=None):
         """Return the two shares. text: run this in place of the function's own."""

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from absence import absent
+from patience import PATIENCE_S
 from secure_pair import BANK, BINDING, BUREAU, SecurePair, rows_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
@@ -125,7 +126,7 @@ def test_a_worker_that_dies_in_a_run_is_told_on_both_sides_and_the_next_opening_
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_worker_that_dies_while_nothing_runs_takes_the_other_along(broken_pair, side):
     os.kill(broken_pair.workers()[side], signal.SIGKILL)
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while broken_pair.bank.is_open(BUREAU) or broken_pair.bureau.is_open(BANK):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -195,7 +196,10 @@ def test_runs_of_one_link_wait_for_their_turn(pair):
 
 def test_workers_end_with_the_server_that_started_them(tmp_path):
     """[SECURE-8]"""
-    program = "from secure_pair import SecurePair; import time; print(*SecurePair().open().workers(), flush=True); time.sleep(60)"
+    program = (
+        "from secure_pair import SecurePair; import time\n"
+        "print(*SecurePair().open().workers(), flush=True); time.sleep(600)"
+    )
     worlds = str(Path(__file__).resolve().parents[2] / "worlds")
     server = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": worlds}
@@ -205,7 +209,7 @@ def test_workers_end_with_the_server_that_started_them(tmp_path):
     server.kill()
     server.wait()
     server.stdout.close()
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -64,23 +64,15 @@ def load_library() -> Any:
 
 
 class Party:
-    """One of two parties, over frames to the other. rank: 0 the bank, 1 the bureau."""
+    """One of two parties. rank: 0 the bank, 1 the bureau. context: the library's, to the other party."""
 
-    def __init__(self, library: Any, frames: Frames, *, rank: int) -> None:
+    def __init__(self, library: Any, context: Any, *, rank: int) -> None:
         """Begin to compute with the other; both do at the same time."""
         self._library, self._rank = library, rank
-        description = library.link.Desc()
-        description.id = "secure"
-        for name in ("bank", "bureau"):
-            # The library wants an address for each; it dials none, since it is given a channel.
-            description.add_party(name, "127.0.0.1:1")
-        channels = [None, None]
-        channels[1 - rank] = _channel(library, frames)
-        self._context = library.link.create_with_channels(description, rank, channels)
         configuration = library.RuntimeConfig()
         configuration.ParseFromJsonString(RUNTIME)
         self._configuration: bytes = configuration.SerializeToString()
-        self._runtime = library.RuntimeWrapper(self._context, configuration)
+        self._runtime = library.RuntimeWrapper(context, configuration)
         self._inputs = library.IoWrapper(2, configuration)
 
     def compiled(self, text: str, *, inputs: int) -> bytes:
@@ -131,8 +123,8 @@ class Party:
         return bytes([kind]) + content
 
 
-def _channel(library: Any, frames: Frames) -> Any:
-    """Return what the library sends and receives through: our frames, so it opens no connection of its own."""
+def context_over(library: Any, frames: Frames, *, rank: int) -> Any:
+    """Return what a party computes over: our frames, so the library opens no connection of its own."""
 
     class Channel(library.link.IChannel):  # type: ignore[misc, name-defined]
         """Called by the library's threads, by these names."""
@@ -152,4 +144,11 @@ def _channel(library: Any, frames: Frames) -> Any:
         def abort(self) -> None:
             frames.close()
 
-    return Channel()
+    description = library.link.Desc()
+    description.id = "secure"
+    for name in ("bank", "bureau"):
+        # The library wants an address for each; it dials none, since it is given a channel.
+        description.add_party(name, "127.0.0.1:1")
+    channels = [None, None]
+    channels[1 - rank] = Channel()
+    return library.link.create_with_channels(description, rank, channels)

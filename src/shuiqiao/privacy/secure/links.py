@@ -168,6 +168,12 @@ class SecureLinks:
         with self._dropped_if_broken(peer, link):
             return link.share_of(order, rows=function.rows, timeout_s=self._timeout_s)
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that live."""
+        with self._guard:
+            return [link.pid for link in self._links.values() if link.is_alive]
+
     def close(self) -> None:
         """End every worker."""
         with self._guard:
@@ -233,6 +239,10 @@ class _Link:
         self._asking = threading.Lock()
         self._worker: WorkerProcess | None = WorkerProcess(run_worker, str(rank), session.hex(), *arguments)
         self._offer: SecureOffer | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
 
     @property
     def is_alive(self) -> bool:

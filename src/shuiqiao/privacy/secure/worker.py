@@ -25,7 +25,7 @@ from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.worker_process import begin_worker
 from shuiqiao.privacy.secure.channel import Frames, LinkCertificate, accept, connect, listen
-from shuiqiao.privacy.secure.library import Party, load_library
+from shuiqiao.privacy.secure.library import Party, context_over, load_library
 from shuiqiao.privacy.secure.model import CONFIGURATION, SecureFunction, SecureOutput
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Worker:
         ours = sha256(session + CONFIGURATION).digest()
         if self._exchanged(ours) != ours:
             raise IntegrityError("privacy.secure_failed", "the other side opens another session")
-        self._party = Party(library, self._frames, rank=self._rank)
+        self._party = Party(library, context_over(library, self._frames, rank=self._rank), rank=self._rank)
         self._codes: dict[bytes, bytes] = {}
         self._computed(_WARM, bytes(_WARM.values_of(self._rank) * (1 if self._rank else 8)), binding=session)
         self.tell({"warm": True})

@@ -30,6 +30,7 @@ from shuiqiao.node.home.database import open_database
 from shuiqiao.privacy.model import Charge, Revealed
 from shuiqiao.privacy.sd_jwt import Challenge, issue, jose_profile, present, verify
 from shuiqiao.privacy.store import ChargeStore
+from shuiqiao.sandbox.benchmarks.secure_scores import secure_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
 
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
     are measured; a million take some minutes to enter, once for each suite's cipher. With the extra privacy also
-    what ``_blind_figures`` gives.
+    what ``_blind_figures`` gives, with the extra mpc what ``secure_figures`` gives.
     """
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
     return {
@@ -65,11 +66,22 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
         **{name: {suite: found[name] for suite, found in accounted.items()} for name in _ACCOUNTED},
         "accounts": accounts,
         "run_at_source_ms": _run_at_source_ms(),
-        **(_blind_figures() if find_spec("tenseal") else {}),
+        **_together(
+            _blind_figures() if find_spec("tenseal") else {},
+            secure_figures() if find_spec("spu") else {},
+        ),
     }
 
 
-def _blind_figures() -> dict[str, object]:
+def _together(*figures: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Return figures of several modes, put together by name."""
+    return {
+        name: {key: value for each in figures for key, value in each.get(name, {}).items()}
+        for name in {name: None for each in figures for name in each}
+    }
+
+
+def _blind_figures() -> dict[str, Mapping[str, object]]:
     """Return {"one_applicant_ms": {"blind"}, "rows_100k": {"blind_rows_per_s"}, "bytes": {"blind_weight", ...}}.
 
     The rows are of a card of ten features with six bins each, on 100,000 taxpayers and one core.

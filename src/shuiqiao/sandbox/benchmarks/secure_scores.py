@@ -1,0 +1,250 @@
+"""How long secure scores take between two workers, beside the library called alone in the same run.
+
+Both parties run on this machine, each by a worker process as between servers, over a link that is open and warm. The
+bare call is the library without this house: two processes, its own connections without TLS, the same function on the
+same numbers. The delay stands in the connection between the two workers, half of it each way.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.ids import MemberId
+from shuiqiao.base.worker_process import WorkerProcess, begin_worker
+from shuiqiao.privacy.secure.library import Party, load_library
+from shuiqiao.privacy.secure.links import SecureLinks
+from shuiqiao.privacy.secure.model import MAX_ROWS, SecureFunction, SecureOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+CALLS: Final = 60
+ROWS: Final = 100_000
+DELAY_S: Final = 0.02
+"""Added to each round trip."""
+
+_FEATURES: Final = 20
+_BINS: Final = 5
+_INDICATORS: Final = _FEATURES * _BINS
+_DELAYED_CALLS: Final = 10
+_PART_BYTES: Final = 65_536
+_MAX_LINE_BYTES: Final = 65_536
+_BANK, _BUREAU = MemberId("bank"), MemberId("bureau")
+_BINDING: Final = sha256(b"bench").digest()
+_ONE: Final = SecureFunction(indicators=_INDICATORS, cuts=0, output=SecureOutput.POINTS)
+
+
+def secure_figures(*, calls: int = CALLS, rows: int = ROWS) -> dict[str, dict[str, object]]:
+    """Return figures by the names of ``bench privacy``, of points of 20 features with 5 bins each.
+
+    one_applicant_ms: medians of ``secure`` and ``secure_bare``, warm. rows_100k: ``secure_s``, of 100,000 taxpayers in
+    runs of 8,192. with_20ms_delay: ``secure_ms``. bytes: ``secure_sent`` by the bank in one run, ``secure_came``.
+    memory_mb: most that a worker held, by party, for one applicant and for 100,000 rows.
+    """
+    one, many, memory = _linked(calls=calls, rows=rows)
+    delayed, sent, came = _delayed(min(calls, _DELAYED_CALLS))
+    return {
+        "one_applicant_ms": {"secure": one, "secure_bare": _bare_ms(calls)},
+        "rows_100k": {"secure_s": many},
+        "with_20ms_delay": {"secure_ms": delayed},
+        "bytes": {"secure_sent": sent, "secure_came": came},
+        "memory_mb": memory,
+    }
+
+
+def _linked(*, calls: int, rows: int) -> tuple[float, float, dict[str, object]]:
+    with _pair() as (bank, bureau):
+        bank.connect(_BUREAU, bureau.accept(_BANK, bank.offer(_BUREAU)))
+        one = _median_ms(bank, bureau, calls=calls)
+        memory = {"one_applicant": _memory_mb(bank, bureau)}
+        weights, holds = _numbers(rows)
+        began = time.perf_counter()
+        for first in range(0, rows, MAX_ROWS):
+            part = holds[first : first + MAX_ROWS]
+            _both(bank, bureau, replace(_ONE, rows=len(part)), weights=weights, holds=part)
+        return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": _memory_mb(bank, bureau)}
+
+
+def _delayed(calls: int) -> tuple[float, int, int]:
+    with _pair() as (bank, bureau):
+        answer = bureau.accept(_BANK, bank.offer(_BUREAU))
+        with _slow_line(answer.address) as line:
+            bank.connect(_BUREAU, replace(answer, address=line.address))
+            before = list(line.passed)
+            taken = _median_ms(bank, bureau, calls=calls)
+            # One call more was made, which is not timed.
+            sent, came = ((after - first) // (calls + 1) for after, first in zip(line.passed, before, strict=True))
+    return taken, sent, came
+
+
+def _median_ms(bank: SecureLinks, bureau: SecureLinks, *, calls: int) -> float:
+    weights, holds = _numbers(1)
+    taken: list[float] = []
+    for _ in range(calls + 1):
+        began = time.perf_counter()
+        _both(bank, bureau, _ONE, weights=weights, holds=holds)
+        taken.append(time.perf_counter() - began)
+    # The first call compiles the function.
+    return round(1000 * statistics.median(taken[1:]), 1)
+
+
+def _both(
+    bank: SecureLinks,
+    bureau: SecureLinks,
+    function: SecureFunction,
+    *,
+    weights: npt.NDArray[np.int64],
+    holds: npt.NDArray[np.int64],
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        theirs = pool.submit(bureau.run, _BANK, function, holds, binding=_BINDING)
+        ours = bank.run(_BUREAU, function, weights, binding=_BINDING)
+        found = function.combine_all(ours, theirs.result())
+    if found != (holds @ weights).clip(function.least, -function.least - 1).tolist():
+        raise AssertionError("a secure score is not the plain one")
+
+
+def _numbers(rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    holds = np.zeros((rows, _INDICATORS), dtype=np.int64)
+    chosen = np.arange(_FEATURES) * _BINS + random.integers(0, _BINS, (rows, _FEATURES))
+    holds[np.arange(rows)[:, np.newaxis], chosen] = 1
+    return random.integers(-200, 200, _INDICATORS), holds
+
+
+@contextmanager
+def _pair() -> Generator[tuple[SecureLinks, SecureLinks]]:
+    bank, bureau = SecureLinks(timeout_s=60), SecureLinks(listen="127.0.0.1:0", timeout_s=60)
+    try:
+        yield bank, bureau
+    finally:
+        bank.close()
+        bureau.close()
+
+
+def _memory_mb(bank: SecureLinks, bureau: SecureLinks) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, links in (("bank", bank), ("bureau", bureau)):
+        (pid,) = links.worker_pids
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        found[name] = int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    return found
+
+
+class _SlowLine:
+    """One connection that is passed on, each part of it half of the delay later. passed: bytes there and back."""
+
+    def __init__(self, target: str, listener: socket.socket) -> None:
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.passed = [0, 0]
+        self._target, self._listener = target, listener
+
+    def carry(self) -> None:
+        host, _, port = self._target.rpartition(":")
+        near, _ = self._listener.accept()
+        far = socket.create_connection((host, int(port)))
+        threads = [
+            threading.Thread(target=self._carry, args=(place, *ends), daemon=True)
+            for place, ends in enumerate(((near, far), (far, near)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        near.close()
+        far.close()
+
+    def _carry(self, place: int, source: socket.socket, target: socket.socket) -> None:
+        waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
+
+        def let_out() -> None:
+            while (due := waiting.get())[1]:
+                time.sleep(max(0.0, due[0] - time.monotonic()))
+                with suppress(OSError):
+                    target.sendall(due[1])
+            with suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
+
+        for each in (source, target):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        letting = threading.Thread(target=let_out, daemon=True)
+        letting.start()
+        with suppress(OSError):
+            while part := source.recv(_PART_BYTES):
+                self.passed[place] += len(part)
+                waiting.put((time.monotonic() + DELAY_S / 2, part))
+        waiting.put((0.0, b""))
+        letting.join()
+
+
+@contextmanager
+def _slow_line(target: str) -> Generator[_SlowLine]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = _SlowLine(target, listener)
+        threading.Thread(target=line.carry, daemon=True).start()
+        yield line
+
+
+def _bare_ms(calls: int) -> float:
+    """Return the median of the library's own call, seen by the bank's process."""
+    ports = _free_ports()
+    workers = [WorkerProcess(run_bare, str(rank), str(calls), *map(str, ports)) for rank in (0, 1)]
+    try:
+        with os.fdopen(workers[0].source, "rb") as told:
+            found: float = decode_json(told.readline(_MAX_LINE_BYTES), max_bytes=_MAX_LINE_BYTES)["microseconds"] / 1000
+            return found
+    finally:
+        for worker in workers:
+            worker.end()
+            os.close(worker.sink)
+        os.close(workers[1].source)
+
+
+def run_bare(rank: str, calls: str, *ports: str) -> None:
+    """Be one of two parties without this house's link; the bank's says how long a call took."""
+    _, sink = begin_worker()
+    library = load_library()
+    description = library.link.Desc()
+    description.id = "bare"
+    for name, port in zip(("bank", "bureau"), ports, strict=True):
+        description.add_party(name, f"127.0.0.1:{port}")
+    context: Any = library.link.create_brpc(description, int(rank))
+    party = Party(library, context, rank=int(rank))
+    code = party.compiled(_ONE.text, inputs=2)
+    weights, holds = _numbers(1)
+    taken: list[float] = []
+    for _ in range(int(calls) + 1):
+        began = time.perf_counter()
+        share = party.run(_ONE, code, (weights, holds.reshape(-1))[int(rank)])
+        if int(rank):
+            context.send(0, share.hex())
+        else:
+            _ONE.combine(share, bytes.fromhex(context.recv(1).decode()))
+        taken.append(time.perf_counter() - began)
+    if int(rank) == 0:
+        os.write(sink, encode_json({"microseconds": int(1e6 * statistics.median(taken[1:]))}) + b"\n")
+        context.send(1, "done")
+    else:
+        context.recv(0)
+    os._exit(0)
+
+
+def _free_ports() -> list[int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return [one.getsockname()[1], other.getsockname()[1]]
