@@ -126,29 +126,34 @@ class Party:
 def context_over(library: Any, frames: Frames, *, rank: int) -> Any:
     """Return what a party computes over: our frames, so the library opens no connection of its own."""
 
-    class Channel(library.link.IChannel):  # type: ignore[misc, name-defined]
-        """Called by the library's threads, by these names."""
+    def send(_channel: Any, key: str, data: bytes) -> None:
+        frames.send(key, data)
 
-        def send_async(self, key: str, data: bytes) -> None:
-            frames.send(key, data)
+    def receive(_channel: Any, key: str) -> bytes:
+        return frames.receive(key)
 
-        def send_async_throttled(self, key: str, data: bytes) -> None:
-            frames.send(key, data)
+    def nothing(_channel: Any, *_settings: int) -> None:
+        """Trials and throttles are of connections that the library makes."""
 
-        def send(self, key: str, data: bytes) -> None:
-            frames.send(key, data)
-
-        def recv(self, key: str) -> bytes:
-            return frames.receive(key)
-
-        def abort(self) -> None:
-            frames.close()
-
+    # By these names the library's threads call.
+    sends = dict.fromkeys(("Send", "SendAsync", "SendAsyncThrottled"), send)
+    settings = dict.fromkeys(
+        (
+            "TestSend",
+            "TestRecv",
+            "SetThrottleWindowSize",
+            "SetChunkParallelSendSize",
+            "WaitLinkTaskFinish",
+            "Abort",
+        ),
+        nothing,
+    )
+    channel = type("Channel", (library.link.IChannel,), {**sends, **settings, "Recv": receive})()
     description = library.link.Desc()
     description.id = "secure"
     for name in ("bank", "bureau"):
         # The library wants an address for each; it dials none, since it is given a channel.
         description.add_party(name, "127.0.0.1:1")
     channels = [None, None]
-    channels[1 - rank] = Channel()
+    channels[1 - rank] = channel
     return library.link.create_with_channels(description, rank, channels)

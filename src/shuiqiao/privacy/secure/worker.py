@@ -53,6 +53,8 @@ def run_worker(rank: str, session: str, host: str, port: str, ports: str, timeou
             worker.serve(idle_s=int(idle_ms) / 1000)
         except ShuiqiaoError as error:
             worker.tell({"code": error.code, "message": error.message[:_MAX_WORDS]})
+        except Exception as error:  # noqa: BLE001 - whatever the library throws ends this process, and is told
+            worker.tell({"code": "privacy.secure_failed", "message": _words(error)})
         finally:
             # The library's threads are not waited for: they may wait for the other side.
             os._exit(0)
@@ -132,8 +134,7 @@ class _Worker:
         except ShuiqiaoError:
             raise
         except Exception as error:
-            words = str(error).strip().partition("\n")[0][:_MAX_WORDS]
-            raise IntegrityError("privacy.secure_failed", f"a run failed: {words}") from error
+            raise IntegrityError("privacy.secure_failed", _words(error)) from error
 
     def _exchanged(self, ours: bytes) -> bytes:
         if self._frames is None:  # pragma: no cover - open comes first
@@ -144,6 +145,11 @@ class _Worker:
     def _on_end(self) -> None:
         if not self._busy.is_set():
             os._exit(0)
+
+
+def _words(error: Exception) -> str:
+    """Return the first line of what the library throws; the lines below it are a trace of its own code."""
+    return f"a worker failed by {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:_MAX_WORDS]
 
 
 def _function(shape: dict[str, Any]) -> SecureFunction:
