@@ -102,4 +102,4 @@ lock: setup  ## resolve the dependencies anew into the hash-pinned lock files (U
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --extra mpc --group build \
 		-c locks/base.txt -o locks/mpc.txt
 	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build --group test --group lint \
-		-c locks/base.txt -o locks/dev.txt
+		-c locks/mpc.txt -o locks/dev.txt

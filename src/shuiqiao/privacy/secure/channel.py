@@ -102,9 +102,8 @@ def accept(listener: socket.socket, context: ssl.SSLContext, *, peer: bytes, tim
             connection, _ = listener.accept()
         except OSError:
             break
-        with suppress(OSError, ssl.SSLError, IntegrityError):
+        with suppress(OSError, IntegrityError):
             return _shaken(connection, context, peer=peer, is_server=True, timeout_s=timeout_s)
-        connection.close()
     raise _silent(f"it did not connect within {timeout_s:g} s")
 
 
@@ -113,37 +112,45 @@ def connect(host: str, port: int, context: ssl.SSLContext, *, peer: bytes, timeo
     try:
         connection = socket.create_connection((host, port), timeout=timeout_s)
         return _shaken(connection, context, peer=peer, is_server=False, timeout_s=timeout_s)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise _silent(f"no link to {host}:{port}: {error}") from error
 
 
 def _shaken(
     connection: socket.socket, context: ssl.SSLContext, *, peer: bytes, is_server: bool, timeout_s: float
 ) -> Frames:
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.settimeout(_HANDSHAKE_S)
+    """Return the frames of a connection whose two ends have shown each other what they were to show; else close it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=is_server)
-    while True:
-        try:
-            tls.do_handshake()
-            break
-        except ssl.SSLWantReadError:
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(_HANDSHAKE_S)
+        while not _is_shaken(tls):
             connection.sendall(outgoing.read())
             received = connection.recv(_READ_BYTES)
             if not received:
-                raise ConnectionError("it hung up in the handshake") from None
+                raise ConnectionError("it hung up in the handshake")
             incoming.write(received)
-        except ssl.SSLError:
-            with suppress(OSError):
-                connection.sendall(outgoing.read())
-            raise
-    connection.sendall(outgoing.read())
-    # Only that certificate is trusted, so this cannot differ; it is compared all the same, since all rests on it.
-    if tls.getpeercert(binary_form=True) != peer:
-        raise IntegrityError("privacy.secure_failed", "another certificate than the one in the signed offer")
-    connection.settimeout(None)
+        connection.sendall(outgoing.read())
+        # Only that certificate is trusted, so this cannot differ; it is compared all the same, since all rests on it.
+        if tls.getpeercert(binary_form=True) != peer:
+            raise IntegrityError("privacy.secure_failed", "another certificate than the one in the signed offer")  # noqa: TRY301
+        connection.settimeout(None)
+    except (OSError, IntegrityError):
+        # What is left to send is the alert that says why.
+        with suppress(OSError):
+            connection.sendall(outgoing.read())
+        connection.close()
+        raise
     return Frames(connection, tls, incoming, outgoing, timeout_s=timeout_s)
+
+
+def _is_shaken(tls: ssl.SSLObject) -> bool:
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
 
 
 class Frames:
@@ -206,12 +213,14 @@ class Frames:
         try:
             for key, data in self._frames():
                 self._hold(key, data)
-        except (OSError, ssl.SSLError, ValueError) as error:
+        except (OSError, ValueError) as error:
             end = f"the link ended: {error}"
         with self._arrived:
             self._end = end
             self._arrived.notify_all()
         self.close()
+        with self._wire:
+            self._connection.close()
         on_end()
 
     def _hold(self, key: str, data: bytes) -> None:
