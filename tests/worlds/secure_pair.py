@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from patience import PATIENCE_S
 from shuiqiao.base.ids import MemberId
 from shuiqiao.privacy.secure.links import SecureLinks
 
@@ -17,8 +18,13 @@ BINDING = sha256(b"a request").digest()
 class SecurePair:
     """The links of both, on this machine."""
 
-    def __init__(self, **settings):
-        self.bank, self.bureau = SecureLinks(**settings), SecureLinks(listen="127.0.0.1:0", **settings)
+    def __init__(self, *, workers=2):
+        self.bank = SecureLinks(workers=workers, timeout_s=PATIENCE_S)
+        self.bureau = SecureLinks(listen="127.0.0.1:0", workers=workers, timeout_s=PATIENCE_S)
+
+    def lose_patience(self):
+        """Wait for nothing from now on, where what is waited for never comes."""
+        self.bank._timeout_s = self.bureau._timeout_s = 0.5
 
     def open(self):
         answer = self.bureau.accept(BANK, self.bank.offer(BUREAU))
