@@ -5,14 +5,15 @@ Both parties run in this process, over frames that are kept, so that every byte 
 
 from __future__ import annotations
 
-import queue
-from collections import defaultdict
+import threading
+from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from absence import absent
+from patience import PATIENCE_S
 from secure_pair import rows_of
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.privacy.secure.library import Party, context_over, load_library, require_library
@@ -25,30 +26,36 @@ class KeptFrames:
     """Frames to the other of two parties, all of them kept."""
 
     def __init__(self):
-        self.sent, self.other, self.held = bytearray(), None, defaultdict(queue.Queue)
+        self.sent, self.other = bytearray(), None
+        self.arrived, self.held = threading.Condition(), defaultdict(deque)
 
     def send(self, key, data):
         self.sent += data
-        self.other.held[key].put(data)
+        with self.other.arrived:
+            self.other.held[key].append(data)
+            self.other.arrived.notify_all()
 
     def receive(self, key):
-        return self.held[key].get(timeout=10)
-
-    def close(self):
-        pass
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: self.held[key], timeout=PATIENCE_S)
+            return self.held[key].popleft()
 
 
 class Both:
+    """Both parties, each in a thread of its own."""
+
     def __init__(self):
         library = load_library()
         self.frames = KeptFrames(), KeptFrames()
         self.frames[0].other, self.frames[1].other = self.frames[1], self.frames[0]
-        self.pool = ThreadPoolExecutor(2)
-        self.parties = list(
-            self.pool.map(
-                lambda rank: Party(library, context_over(library, self.frames[rank], rank=rank), rank=rank), (0, 1)
-            )
+        self.threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self.parties = self.each(
+            lambda rank: Party(library, context_over(library, self.frames[rank], rank=rank), rank=rank)
         )
+
+    def each(self, half):
+        asked = [thread.submit(half, rank) for rank, thread in enumerate(self.threads)]
+        return [each.result() for each in asked]
 
     def run(self, function, weights, holds, *, text=None):
         """Return the two shares. text: run this in place of the function's own."""
@@ -59,7 +66,7 @@ class Both:
             party = self.parties[rank]
             return party.run(function, party.compiled(text, inputs=3 if function.cuts else 2), values[rank])
 
-        return list(self.pool.map(half, (0, 1)))
+        return self.each(half)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,8 @@ def both():
         absent(error.message)
     made = Both()
     yield made
-    made.pool.shutdown()
+    for thread in made.threads:
+        thread.shutdown()
 
 
 def unclamped(function):
@@ -110,11 +118,10 @@ def test_weights_that_go_round_the_ring_give_no_point_beyond_the_range(both, ste
     """[SECURE-2] Two comparisons decide what is within; a sum that wraps around fails one of them at the least."""
     rows = 256
     function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS, rows=rows)
-    weights = [step, step // 3, 1, 2, 4, -step // 5, step - 1, 1_024]
+    weights = [step, step // 3, 1, 2, 4, -(step // 5), step - step // 7, 1_024]
     holds = (np.arange(rows)[:, np.newaxis] >> np.arange(8)) & 1
     found = function.combine_all(*both.run(function, weights, holds))
-    with np.errstate(over="ignore"):
-        plain = (holds * np.array(weights, dtype=np.int64)).sum(axis=1)
+    plain = (holds * np.array(weights, dtype=np.int64)).sum(axis=1)
     within = (plain >= -2_048) & (plain < 2_048)
     assert within.any()
     assert [each for each, inside in zip(found, within, strict=True) if inside] == plain[within].tolist()
@@ -124,18 +131,23 @@ def test_weights_that_go_round_the_ring_give_no_point_beyond_the_range(both, ste
 def forms_of(numbers):
     """Return how runs of numbers could stand in bytes: at each width, and as bits where they are 0 or 1."""
     values = np.array(numbers, dtype=np.int64)
-    widths = ["<i8", "<i4", "<i2"] if np.abs(values).max() > 1 else ["<i8", "<i4", "<i2", "i1"]
-    run = {"<i8": 4, "<i4": 6, "<i2": 10, "i1": 24}
-    forms = [
-        values[first : first + run[width]].astype(width).tobytes()
-        for width in widths
-        for first in range(0, len(values) - run[width] + 1, run[width])
-    ]
-    if np.abs(values).max() <= 1:
-        packed = [np.packbits(values, bitorder=order).tobytes() for order in ("little", "big")]
-        forms += [bits[first : first + 6] for bits in packed for first in range(len(bits) - 5)]
-    # A run of one value alone stands everywhere.
-    return {form for form in forms if len(set(form)) > 2 or (len(set(form)) == 2 and form.count(1) > 2)}
+    if np.abs(values).max() > 1:
+        runs = {"<i8": 4, "<i4": 5, "<i2": 5}
+        return {
+            values[first : first + run].astype(width).tobytes()
+            for width, run in runs.items()
+            for first in range(0, len(values) - run + 1, run)
+        }
+    # Of zeros and ones a run must be long and hold four ones at the least: a shorter one stands anywhere.
+    forms = {
+        values[first : first + 20].astype(width).tobytes()
+        for width in ("<i8", "<i4", "<i2", "i1")
+        for first in range(0, 81, 20)
+    }
+    for order in ("little", "big"):
+        bits = np.packbits(values, bitorder=order).tobytes()
+        forms |= {bits[first : first + 6] for first in range(len(bits) - 5)}
+    return forms
 
 
 def found_in(data, numbers):
