@@ -154,6 +154,6 @@ def context_over(library: Any, frames: Frames, *, rank: int) -> Any:
     for name in ("bank", "bureau"):
         # The library wants an address for each; it dials none, since it is given a channel.
         description.add_party(name, "127.0.0.1:1")
-    channels = [None, None]
+    channels: list[Any] = [None, None]
     channels[1 - rank] = channel
     return library.link.create_with_channels(description, rank, channels)

@@ -53,11 +53,11 @@ _NOW_S = 1_790_000_000
 _TYPE = "dc+sd-jwt"
 
 
-def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
+def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str, object]:
     """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", "run_at_source_ms", and by suite as follows}.
 
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
-    are measured; a million take some minutes to enter, once for each suite's cipher. With the extra privacy also
+    are measured; a million take some minutes to enter, once for each suite's cipher. rows: 100,000, fewer in a trial. With the extra privacy also
     what ``_blind_figures`` gives, with the extra mpc what ``secure_figures`` gives.
     """
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
@@ -67,8 +67,8 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS) -> dict[str, object]:
         "accounts": accounts,
         "run_at_source_ms": _run_at_source_ms(),
         **_together(
-            _blind_figures() if find_spec("tenseal") else {},
-            secure_figures() if find_spec("spu") else {},
+            _blind_figures(rows) if find_spec("tenseal") else {},
+            secure_figures(rows=rows) if find_spec("spu") else {},
         ),
     }
 
@@ -81,7 +81,7 @@ def _together(*figures: Mapping[str, Mapping[str, object]]) -> dict[str, object]
     }
 
 
-def _blind_figures() -> dict[str, Mapping[str, object]]:
+def _blind_figures(rows: int) -> dict[str, Mapping[str, object]]:
     """Return {"one_applicant_ms": {"blind"}, "rows_100k": {"blind_rows_per_s"}, "bytes": {"blind_weight", ...}}.
 
     The rows are of a card of ten features with six bins each, on 100,000 taxpayers and one core.
@@ -95,17 +95,17 @@ def _blind_figures() -> dict[str, Mapping[str, object]]:
     points = [int(each) for each in random.integers(-40, 40, _BLIND_FEATURES * _BLIND_BINS)]
     sent = scheme.encrypt_weights(points, secret=keys.secret)
     weights = scheme.read_weights(sent, public=keys.public)
-    bins = random.integers(0, _BLIND_BINS, size=(_BLIND_FEATURES, ROWS))
-    holds = (bins[:, np.newaxis, :] == np.arange(_BLIND_BINS)[:, np.newaxis]).reshape(-1, ROWS)
+    bins = random.integers(0, _BLIND_BINS, size=(_BLIND_FEATURES, rows))
+    holds = (bins[:, np.newaxis, :] == np.arange(_BLIND_BINS)[:, np.newaxis]).reshape(-1, rows)
     began = time.process_time()
     results = [
         scheme.evaluate(weights, holds[:, first : first + SLOTS], entropy=system_entropy)
-        for first in range(0, ROWS, SLOTS)
+        for first in range(0, rows, SLOTS)
     ]
     taken = time.process_time() - began
     return {
         "one_applicant_ms": {"blind": _one_applicant_ms()},
-        "rows_100k": {"blind_rows_per_s": round(ROWS / taken, 1)},
+        "rows_100k": {"blind_rows_per_s": round(rows / taken, 1)},
         "bytes": {"blind_weight": len(sent[0]), "blind_result": len(results[0])},
     }
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CALLS: Final = 60
-ROWS: Final = 100_000
 DELAY_S: Final = 0.02
 """Added to each round trip."""
 
@@ -48,17 +47,17 @@ _BINDING: Final = sha256(b"bench").digest()
 _ONE: Final = SecureFunction(indicators=_INDICATORS, cuts=0, output=SecureOutput.POINTS)
 
 
-def secure_figures(*, calls: int = CALLS, rows: int = ROWS) -> dict[str, dict[str, object]]:
+def secure_figures(*, rows: int) -> dict[str, dict[str, object]]:
     """Return figures by the names of ``bench privacy``, of points of 20 features with 5 bins each.
 
     one_applicant_ms: medians of ``secure`` and ``secure_bare``, warm. rows_100k: ``secure_s``, of 100,000 taxpayers in
     runs of 8,192. with_20ms_delay: ``secure_ms``. bytes: ``secure_sent`` by the bank in one run, ``secure_came``.
     memory_mb: most that a worker held, by party, for one applicant and for 100,000 rows.
     """
-    one, many, memory = _linked(calls=calls, rows=rows)
-    delayed, sent, came = _delayed(min(calls, _DELAYED_CALLS))
+    one, many, memory = _linked(rows)
+    delayed, sent, came = _delayed()
     return {
-        "one_applicant_ms": {"secure": one, "secure_bare": _bare_ms(calls)},
+        "one_applicant_ms": {"secure": one, "secure_bare": _bare_ms()},
         "rows_100k": {"secure_s": many},
         "with_20ms_delay": {"secure_ms": delayed},
         "bytes": {"secure_sent": sent, "secure_came": came},
@@ -66,10 +65,10 @@ def secure_figures(*, calls: int = CALLS, rows: int = ROWS) -> dict[str, dict[st
     }
 
 
-def _linked(*, calls: int, rows: int) -> tuple[float, float, dict[str, object]]:
+def _linked(rows: int) -> tuple[float, float, dict[str, object]]:
     with _pair() as (bank, bureau):
         bank.connect(_BUREAU, bureau.accept(_BANK, bank.offer(_BUREAU)))
-        one = _median_ms(bank, bureau, calls=calls)
+        one = _median_ms(bank, bureau, calls=CALLS)
         memory = {"one_applicant": _memory_mb(bank, bureau)}
         weights, holds = _numbers(rows)
         began = time.perf_counter()
@@ -79,15 +78,17 @@ def _linked(*, calls: int, rows: int) -> tuple[float, float, dict[str, object]]:
         return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": _memory_mb(bank, bureau)}
 
 
-def _delayed(calls: int) -> tuple[float, int, int]:
+def _delayed() -> tuple[float, int, int]:
     with _pair() as (bank, bureau):
         answer = bureau.accept(_BANK, bank.offer(_BUREAU))
         with _slow_line(answer.address) as line:
             bank.connect(_BUREAU, replace(answer, address=line.address))
             before = list(line.passed)
-            taken = _median_ms(bank, bureau, calls=calls)
+            taken = _median_ms(bank, bureau, calls=_DELAYED_CALLS)
             # One call more was made, which is not timed.
-            sent, came = ((after - first) // (calls + 1) for after, first in zip(line.passed, before, strict=True))
+            sent, came = (
+                (after - first) // (_DELAYED_CALLS + 1) for after, first in zip(line.passed, before, strict=True)
+            )
     return taken, sent, came
 
 
@@ -110,7 +111,7 @@ def _both(
     weights: npt.NDArray[np.int64],
     holds: npt.NDArray[np.int64],
 ) -> None:
-    with ThreadPoolExecutor(1) as pool:
+    with bank.turn(_BUREAU), ThreadPoolExecutor(1) as pool:
         theirs = pool.submit(bureau.run, _BANK, function, holds, binding=_BINDING)
         ours = bank.run(_BUREAU, function, weights, binding=_BINDING)
         found = function.combine_all(ours, theirs.result())
@@ -201,10 +202,10 @@ def _slow_line(target: str) -> Generator[_SlowLine]:
         yield line
 
 
-def _bare_ms(calls: int) -> float:
+def _bare_ms() -> float:
     """Return the median of the library's own call, seen by the bank's process."""
     ports = _free_ports()
-    workers = [WorkerProcess(run_bare, str(rank), str(calls), *map(str, ports)) for rank in (0, 1)]
+    workers = [WorkerProcess(run_bare, str(rank), *map(str, ports)) for rank in (0, 1)]
     try:
         with os.fdopen(workers[0].source, "rb") as told:
             found: float = decode_json(told.readline(_MAX_LINE_BYTES), max_bytes=_MAX_LINE_BYTES)["microseconds"] / 1000
@@ -216,7 +217,7 @@ def _bare_ms(calls: int) -> float:
         os.close(workers[1].source)
 
 
-def run_bare(rank: str, calls: str, *ports: str) -> None:
+def run_bare(rank: str, *ports: str) -> None:
     """Be one of two parties without this house's link; the bank's says how long a call took."""
     _, sink = begin_worker()
     library = load_library()
@@ -229,7 +230,7 @@ def run_bare(rank: str, calls: str, *ports: str) -> None:
     code = party.compiled(_ONE.text, inputs=2)
     weights, holds = _numbers(1)
     taken: list[float] = []
-    for _ in range(int(calls) + 1):
+    for _ in range(CALLS + 1):
         began = time.perf_counter()
         share = party.run(_ONE, code, (weights, holds.reshape(-1))[int(rank)])
         if int(rank):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from shuiqiao.sandbox.benchmarks.privacy import run_privacy_bench
 
 
 def test_the_figures_of_privacy_are_of_both_suites() -> None:
-    figures = run_privacy_bench(accounts=50)
+    figures = run_privacy_bench(accounts=50, rows=5_000)
     by_suite = [
         figures[name]
         for name in (
@@ -20,3 +22,12 @@ def test_the_figures_of_privacy_are_of_both_suites() -> None:
         assert all(figure > 0 for figure in found.values())
     assert figures["accounts"] == 50
     assert figures["run_at_source_ms"] > 0
+    if find_spec("spu"):
+        one, delayed = figures["one_applicant_ms"], figures["with_20ms_delay"]
+        assert one["secure"] > 0
+        assert one["secure_bare"] > 0
+        # Twenty round trips, none of them for nothing.
+        assert delayed["secure_ms"] > 20
+        assert figures["rows_100k"]["secure_s"] > 0
+        assert figures["bytes"]["secure_sent"] > 0 < figures["bytes"]["secure_came"]
+        assert sorted(figures["memory_mb"]["rows_100k"]) == ["bank", "bureau"]
