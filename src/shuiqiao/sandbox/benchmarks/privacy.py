@@ -57,8 +57,8 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str
     """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", "run_at_source_ms", and by suite as follows}.
 
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
-    are measured; a million take some minutes to enter, once for each suite's cipher. rows: 100,000, fewer in a trial. With the extra privacy also
-    what ``_blind_figures`` gives, with the extra mpc what ``secure_figures`` gives.
+    are measured; a million take some minutes to enter, once for each suite's cipher. rows: 100,000, fewer in a trial.
+    With the extra privacy also what ``_blind_figures`` gives, with the extra mpc what ``secure_figures`` gives.
     """
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
     return {
