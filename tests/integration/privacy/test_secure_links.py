@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hostile_party
 from absence import absent
+from hostile_party import BABBLE, HostileBank
 from patience import PATIENCE_S
 from secure_pair import BANK, BINDING, BUREAU, SecurePair, rows_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.privacy.secure import links as links_module
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
 
@@ -163,6 +166,40 @@ def test_a_bank_that_never_comes_and_one_of_another_certificate(broken_pair):
     with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
         bureau.run(BANK, function, [0, 1], binding=BINDING)
     assert not bureau.is_open(BANK)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "honest_frames"), [("cut", 0), ("empty", 3), ("longer", 6), ("noise", 4), ("noise", 12)]
+)
+def test_messages_that_are_not_the_protocols_end_that_link_and_no_more(spoil, honest_frames):
+    """[SECURE-8] What such a bank gets is a broken link; the server goes on, with it and with others."""
+    pair, hostile = SecurePair().open(), HostileBank(spoil, honest_frames=honest_frames)
+    function = SecureFunction(indicators=2, cuts=0, output=POINTS)
+    try:
+        hostile.go(pair.bureau.accept(MemberId("bank-h"), hostile.offer))
+        pair.bureau._timeout_s = 15.0
+        with pytest.raises(ShuiqiaoError) as refusal:
+            pair.bureau.run(MemberId("bank-h"), function, [1, 0], binding=BINDING)
+        assert refusal.value.code in {"privacy.secure_failed", "privacy.secure_peer_silent"}
+        assert not pair.bureau.is_open(MemberId("bank-h"))
+        pair.bureau._timeout_s = PATIENCE_S
+        assert pair.outputs(function, [5, 7], [0, 1]) == [7]
+    finally:
+        hostile.end()
+        pair.close()
+
+
+@pytest.mark.parametrize("words", sorted(BABBLE))
+def test_a_worker_that_says_what_none_says_is_ended(words, monkeypatch):
+    """[SECURE-8] What another member sends may have made it say anything."""
+    monkeypatch.setenv("BABBLE", words)
+    monkeypatch.setenv("PYTHONPATH", str(Path(hostile_party.__file__).parent))
+    monkeypatch.setattr(links_module, "run_worker", hostile_party.babble)
+    links = SecurePair().bank
+    with pytest.raises(ShuiqiaoError) as refusal:
+        links.offer(BUREAU)
+    assert refusal.value.code == ("privacy.secure_peer_silent" if words == "half" else "privacy.secure_failed")
+    assert links.worker_pids == []
 
 
 def test_a_third_link_takes_the_place_of_one_that_does_nothing(broken_pair):

@@ -200,7 +200,7 @@ class Frames:
             data = self._held[key].popleft()
             if not self._held[key]:
                 del self._held[key]
-            self._held_bytes -= len(data)
+            self._held_bytes -= _cost_of(key, data)
             return data
 
     def close(self) -> None:
@@ -226,7 +226,7 @@ class Frames:
     def _hold(self, key: str, data: bytes) -> None:
         with self._arrived:
             self._held[key].append(data)
-            self._held_bytes += len(data)
+            self._held_bytes += _cost_of(key, data)
             if self._held_bytes > _MAX_HELD_BYTES:
                 raise ValueError("more frames than are ever waiting")
             self._arrived.notify_all()
@@ -263,6 +263,11 @@ class Frames:
                 return
             with self._sealing:
                 self._incoming.write(received)
+
+
+def _cost_of(key: str, data: bytes) -> int:
+    """Return what a frame is counted with, an empty one too: its place in a table is larger than its key."""
+    return len(data) + _MAX_KEY_BYTES + len(key)
 
 
 def _silent(problem: str) -> Unavailable:
