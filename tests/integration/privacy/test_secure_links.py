@@ -168,25 +168,23 @@ def test_a_bank_that_never_comes_and_one_of_another_certificate(broken_pair):
     assert not bureau.is_open(BANK)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "honest_frames"), [("cut", 0), ("empty", 3), ("longer", 6), ("noise", 4), ("noise", 12)]
-)
-def test_messages_that_are_not_the_protocols_end_that_link_and_no_more(spoil, honest_frames):
-    """[SECURE-8] What such a bank gets is a broken link; the server goes on, with it and with others."""
-    pair, hostile = SecurePair().open(), HostileBank(spoil, honest_frames=honest_frames)
+@pytest.mark.parametrize(("spoil", "honest_frames"), [("cut", 0), ("empty", 3), ("longer", 6), ("noise", 4)])
+def test_messages_that_are_not_the_protocols_end_that_link_and_no_more(pair, monkeypatch, spoil, honest_frames):
+    """[SECURE-8] What such a bank gets is a broken link; the server goes on with others."""
+    other, hostile = MemberId("bank-h"), HostileBank(spoil, honest_frames=honest_frames)
     function = SecureFunction(indicators=2, cuts=0, output=POINTS)
     try:
-        hostile.go(pair.bureau.accept(MemberId("bank-h"), hostile.offer))
-        pair.bureau._timeout_s = 15.0
+        hostile.go(pair.bureau.accept(other, hostile.offer))
+        # Noise may let the bureau's library wait for what this bank will never send.
+        monkeypatch.setattr(pair.bureau, "_timeout_s", 15.0)
         with pytest.raises(ShuiqiaoError) as refusal:
-            pair.bureau.run(MemberId("bank-h"), function, [1, 0], binding=BINDING)
+            pair.bureau.run(other, function, [1, 0], binding=BINDING)
         assert refusal.value.code in {"privacy.secure_failed", "privacy.secure_peer_silent"}
-        assert not pair.bureau.is_open(MemberId("bank-h"))
-        pair.bureau._timeout_s = PATIENCE_S
-        assert pair.outputs(function, [5, 7], [0, 1]) == [7]
+        assert not pair.bureau.is_open(other)
     finally:
+        monkeypatch.undo()
         hostile.end()
-        pair.close()
+    assert pair.outputs(function, [5, 7], [0, 1]) == [7]
 
 
 @pytest.mark.parametrize("words", sorted(BABBLE))
