@@ -81,7 +81,9 @@ def listen(host: str, port: int, *, ports: int) -> socket.socket:
     problem = OSError()
     for place in range(port, port + (ports if port else 1)):
         try:
-            return socket.create_server((host, place), backlog=4)
+            bare = host.strip("[]")
+            family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+            return socket.create_server((bare, place), family=family, backlog=4)
         except OSError as error:
             problem = error
     raise Unavailable(
@@ -110,7 +112,7 @@ def accept(listener: socket.socket, context: ssl.SSLContext, *, peer: bytes, tim
 def connect(host: str, port: int, context: ssl.SSLContext, *, peer: bytes, timeout_s: float) -> Frames:
     """Return a connection to where ``peer`` listens; raises Unavailable ``privacy.secure_peer_silent``."""
     try:
-        connection = socket.create_connection((host, port), timeout=timeout_s)
+        connection = socket.create_connection((host.strip("[]"), port), timeout=timeout_s)
         return _shaken(connection, context, peer=peer, is_server=False, timeout_s=timeout_s)
     except OSError as error:
         raise _silent(f"no link to {host}:{port}: {error}") from error

@@ -17,9 +17,9 @@ from shuiqiao.privacy.secure.channel import LinkCertificate, accept, connect, li
 
 
 class Ends:
-    def __init__(self, *, timeout_s=2.0):
-        self.bank, self.bureau = LinkCertificate(), LinkCertificate()
-        self.listener = listen("127.0.0.1", 0, ports=1)
+    def __init__(self, *, timeout_s=PATIENCE_S, host="127.0.0.1"):
+        self.host, self.bank, self.bureau = host, LinkCertificate(), LinkCertificate()
+        self.listener = listen(host, 0, ports=1)
         self.port = self.listener.getsockname()[1]
         self.timeout_s = timeout_s
 
@@ -40,7 +40,7 @@ class Ends:
     def connect(self, certificate, *, peer=None):
         peer = peer or self.bureau.der
         context = certificate.context(peer, is_server=False)
-        return connect("127.0.0.1", self.port, context, peer=peer, timeout_s=self.timeout_s)
+        return connect(self.host, self.port, context, peer=peer, timeout_s=self.timeout_s)
 
 
 @pytest.fixture
@@ -67,6 +67,16 @@ def test_frames_of_a_key_come_in_order_and_large_ones_whole_both_ways_at_once(en
     assert all(event.wait(PATIENCE_S) for event in ends.ended)
     with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
         bureau.receive("a")
+
+
+def test_an_address_of_the_sixth_version_stands_in_brackets():
+    ends = Ends(host="[::1]")
+    bank, bureau = ends.open()
+    bank.send("a", b"1")
+    assert bureau.receive("a") == b"1"
+    bank.close()
+    assert all(event.wait(PATIENCE_S) for event in ends.ended)
+    ends.listener.close()
 
 
 def test_a_stranger_is_turned_away_and_who_was_offered_still_gets_in(ends):
