@@ -205,6 +205,11 @@ class Frames:
             self._held_bytes -= _cost_of(key, data)
             return data
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the link has ended; what came before may still be received."""
+        return bool(self._end)
+
     def close(self) -> None:
         """End the link."""
         with suppress(OSError):

@@ -111,6 +111,9 @@ class _Worker:
         """Compute what is ordered; raises queue.Empty when nothing was for some time."""
         while True:
             self._busy.clear()
+            # An end in the midst of a run has waited for it; any later one ends this process at once.
+            if self._frames is None or self._frames.is_ended:
+                return
             order = decode_cbor(self.orders.get(timeout=idle_s))
             self._busy.set()
             try:

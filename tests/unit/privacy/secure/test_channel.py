@@ -63,8 +63,10 @@ def test_frames_of_a_key_come_in_order_and_large_ones_whole_both_ways_at_once(en
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(talk, (bank, bureau)))
     assert found == [[True, True, True, b"\0", b"\x01", b"\x02"]] * 2
+    assert not bureau.is_ended
     bank.close()
     assert all(event.wait(PATIENCE_S) for event in ends.ended)
+    assert bureau.is_ended
     with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
         bureau.receive("a")
 
