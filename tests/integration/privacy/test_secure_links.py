@@ -95,20 +95,24 @@ def test_values_that_are_not_those_of_the_function_are_refused_before_they_leave
     assert pair.outputs(function, [1, 2, 3], [1, 1]) == [1]
 
 
-def test_nothing_is_left_in_a_folder_and_no_weight_in_an_argument(pair, tmp_path, monkeypatch):
+def test_nothing_is_written_to_a_file_and_no_weight_stands_in_an_argument(tmp_path, monkeypatch):
     """[SECURE-8]"""
     monkeypatch.chdir(tmp_path)
-    before = set(Path("/tmp").iterdir()), set(Path.cwd().iterdir())
-    with_one = SecurePair().open()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = SecurePair().open()
     try:
-        assert with_one.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [1_234, 77], [1, 0]) == [1_234]
-        for pid in with_one.workers():
+        assert made.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [1_234, 77], [1, 0]) == [1_234]
+        for pid in made.workers():
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
             assert b"run_worker" in arguments
             assert b"1234" not in arguments
+            held = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+            assert {name for name in held if name.startswith("socket:")}
+            written = {name for name in held if name.startswith("/") and not name.startswith("/dev/")}
+            assert written <= {str(Path(f"/proc/self/fd/{number}").readlink()) for number in (0, 1, 2)}
     finally:
-        with_one.close()
-    assert (set(Path("/tmp").iterdir()), set(Path.cwd().iterdir())) == before
+        made.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("side", [0, 1])
