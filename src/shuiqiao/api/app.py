@@ -109,7 +109,7 @@ def public_api() -> FastAPI:
 
 def home_api() -> FastAPI:
     """Return the routes of the home's socket."""
-    app = _new_app(title="Shuiqiao 税桥 API of a home")
+    app = _new_app(title="Shuiqiao 税桥 API of a home", is_owners=True)
     _include(app, [health, home], prefix="")
     _include(app, _NOUNS, prefix=PREFIX)
     return app
@@ -121,7 +121,7 @@ def peers_app(running: RunningInstitution, *, metrics: Metrics) -> ASGIApp:
     return Observing(BodyLimits(app, limits=PEER_LIMITS), door="peers", metrics=metrics)
 
 
-def _new_app(*, title: str) -> FastAPI:
+def _new_app(*, title: str, is_owners: bool = False) -> FastAPI:
     app = FastAPI(
         title=title,
         version=__version__,
@@ -141,7 +141,7 @@ def _new_app(*, title: str) -> FastAPI:
             "operation_spans": False,
         },
     )
-    install_handlers(app)
+    install_handlers(app, is_owners=is_owners)
     install_openapi(app)
     return app
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -27,6 +28,8 @@ from shuiqiao.client.wire import holds_secret, names_secret
 if TYPE_CHECKING:
     from starlette.types import Send
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shuiqiao")
+
 MAX_FIELDS: Final = 20
 """Fields that one refusal names; a caller that gets more wrong corrects these first."""
 
@@ -35,6 +38,46 @@ MAX_VALUE: Final = 100
 
 MAX_PIECE: Final = 40
 """Characters that are shown around the place where a body stops being JSON."""
+
+INWARD: Final = (
+    "base.file_",
+    "base.socket_",
+    "crypto.column_",
+    "crypto.key_file_",
+    "ledger.abci_",
+    "ledger.alarm_damaged",
+    "ledger.app_hash_",
+    "ledger.block_contradicted",
+    "ledger.checkpoint_contradicted",
+    "ledger.checkpoint_missing",
+    "ledger.checkpoint_not_stored",
+    "ledger.comet_",
+    "ledger.epoch_note_",
+    "ledger.leaf_damaged",
+    "ledger.locked",
+    "ledger.node_",
+    "ledger.open_failed",
+    "ledger.position_",
+    "ledger.rpc_",
+    "ledger.segment",
+    "ledger.snapshot_",
+    "ledger.tile_busy",
+    "ledger.tile_foreign",
+    "ledger.witness_not_stored",
+    "ledger.witness_record_",
+    "node.backup_",
+    "node.data_key_",
+    "node.database_",
+    "node.file_",
+    "node.genesis_missing",
+    "node.home_",
+    "node.key_",
+    "node.keys_",
+    "node.passphrase_",
+    "node.sealing_key_unusable",
+    "node.tiles_checkpoint_missing",
+)
+"""How codes begin of what is wrong with a home's own files, whose messages name them: for its owner and the log."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -55,8 +98,9 @@ class RefusedValue(InvalidInput):
         self.fields = (named,) if field else ()
 
 
-def install_handlers(app: FastAPI) -> None:
-    """Let an app answer every refusal as problem+json."""
+def install_handlers(app: FastAPI, *, is_owners: bool = False) -> None:
+    """Let an app answer every refusal as problem+json. is_owners: whoever reaches it owns the home."""
+    app.state.is_owners = is_owners
     app.add_exception_handler(ShuiqiaoError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
     app.add_exception_handler(HTTPException, _refuse_route)
@@ -64,8 +108,14 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _refuse_unforeseen)
 
 
-def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
-    """Return the answer that tells an error, which then holds nothing any more."""
+def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = (), is_owners: bool = False) -> Response:
+    """Return the answer that tells an error, which then holds nothing any more.
+
+    is_owners: the caller owns the home; anybody else is told no path and no database of it [API-6].
+    """
+    if not is_owners and error.code.startswith(INWARD):
+        log.error("request.home_failed", code=error.code, message=error.message)
+        error = _outward(error)
     tracing.tell(code=error.code)
     request_id.note(code=error.code)
     told = error.fields if isinstance(error, RefusedValue) else tuple(fields)
@@ -79,12 +129,22 @@ def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) ->
     )
 
 
+def _outward(error: ShuiqiaoError) -> ShuiqiaoError:
+    """Return an error about this home's files without what it says of them."""
+    told = type(error)(
+        error.code, "this server's own files or database fail; its log has why, under the id of this request"
+    )
+    if isinstance(error, Unavailable) and isinstance(told, Unavailable):
+        told.retry_after_s = error.retry_after_s
+    return told
+
+
 async def answer_of(act: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     """Return what a handler answers, a refusal as the answer that tells it."""
     try:
         return await act(request)
     except ShuiqiaoError as error:
-        return response_of(error)
+        return response_of(error, is_owners=request.app.state.is_owners)
     except RequestValidationError as error:
         return await _refuse_form(request, error)
 
@@ -102,9 +162,9 @@ def _headers_of(error: ShuiqiaoError) -> Mapping[str, str]:
     return headers
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, ShuiqiaoError)
-    return response_of(error)
+    return response_of(error, is_owners=request.app.state.is_owners)
 
 
 async def _refuse_form(_request: Request, error: Exception) -> Response:

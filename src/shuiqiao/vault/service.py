@@ -408,7 +408,7 @@ class Vault:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise Unavailable(
-                    "vault.busy", f"another ingest or erasure is at work in {self._folder}", retry_after_s=5.0
+                    "vault.busy", "another ingest or erasure is at work in this vault", retry_after_s=5.0
                 ) from error
             yield
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.api.problems import INWARD
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -29,11 +31,59 @@ def generated(script):
 
 
 @pytest.mark.parametrize(
-    "name", ["errors.md", "settings.md", "cli.md", "record-types.md", "kinds.md", "roles.md", "modules.md"]
+    "name",
+    ["errors.md", "settings.md", "cli.md", "record-types.md", "kinds.md", "roles.md", "modules.md", "obligations.md"],
 )
 def test_the_committed_page_is_what_is_generated(generated, name):
     committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert committed == generated[name]
+
+
+NAMES_A_FILE = re.compile(r"\{(path|folder|home|database|socket|file)\}|\{shown\}")
+
+OF_COMMANDS_AND_CALLERS = {
+    # Raised by commands, in their own process, of files that whoever calls them names.
+    "client.",
+    "cli.",
+    "node.copy_missing",
+    "node.founder_missing",
+    "node.member_file_invalid",
+    "node.members_",
+    "node.network_",
+    "node.control_",
+    "node.process_unkillable",
+    "node.receipt_unreadable",
+    "node.restore_contradicted",
+    "node.validator_file_wrong",
+    "node.settings_invalid",
+    "sandbox.",
+    "standards.",
+    "features.",
+    "credit.",
+    "lending.product_file_invalid",
+    # Names of tiles and of queries, which the caller gave.
+    "ledger.query_unknown",
+    "ledger.tile_",
+}
+
+
+READ_BY_COMMANDS = ("cli/", "sandbox/", "node/home_reader.py", "node/institution.py", "vault/storage/index.py")
+"""Where homes are opened and read, before anybody can ask a door."""
+
+
+def test_a_message_that_names_a_file_of_the_home_is_for_its_owner(script):
+    """[API-6]"""
+    names = script.ERROR_CLASSES
+    sites = [
+        site for site in script.error_sites(names, code=script._first_argument) if NAMES_A_FILE.search(site.template)
+    ]
+    outside = {
+        site.code
+        for site in sites
+        if not site.code.startswith((*INWARD, *OF_COMMANDS_AND_CALLERS)) and not site.file.startswith(READ_BY_COMMANDS)
+    }
+    assert len(sites) > 50
+    assert outside == set()
 
 
 def test_every_error_class_has_its_meaning_in_both_languages(script, generated):

@@ -20,7 +20,7 @@ from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.node.home.schema import database_missing, migrate, require_current
+from shuiqiao.node.home.schema import database_missing, migrate, require_current, shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -172,7 +172,7 @@ def _name_failure(context: ExceptionContext) -> None:
         return
     raise Unavailable(
         "node.database_unavailable",
-        f"the database {engine.url.render_as_string(hide_password=True)} cannot be used: {found}",
+        f"the database {shown(engine)} cannot be used: {found}",
         next_step=f"let this account read and write {engine.url.database} and its folder, or free their disk; look at "
         "the home with `shuiqiao doctor`, and restore what is damaged from a backup"
         if engine.dialect.name == "sqlite"

@@ -65,11 +65,16 @@ def migrate(
         _rewrite_where_wanted(engine)
 
 
+def shown(engine: Engine) -> str:
+    """Return the URL of a database without what opens it: its query may hold a password, as libpq takes one."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
 def database_missing(engine: Engine) -> Unavailable:
     """Return the refusal of a database that has nothing of what its home kept."""
     return Unavailable(
         "node.database_missing",
-        f"the database {engine.url.render_as_string(hide_password=True)} is empty or not there, and this home had one: "
+        f"the database {shown(engine)} is empty or not there, and this home had one: "
         "its accounts, its journal and what it still had to send",
     )
 
@@ -87,7 +92,7 @@ def require_current(engine: Engine) -> bool:
     if revision != NEWEST:
         raise Unavailable(
             "node.database_older",
-            f"the database {engine.url.render_as_string(hide_password=True)} is at revision {revision or 'none'}, this "
+            f"the database {shown(engine)} is at revision {revision or 'none'}, this "
             f"program reads revision {NEWEST}, and a command that only reads changes nothing",
         )
     return True
@@ -101,7 +106,7 @@ def _known_revision(connection: Connection) -> str | None:
     if found is not None and not (_REVISION.fullmatch(str(found)) and str(found) <= NEWEST):
         raise InvalidInput(
             "node.database_newer",
-            f"the database {connection.engine.url.render_as_string(hide_password=True)} is at revision "
+            f"the database {shown(connection.engine)} is at revision "
             f"{str(found)[:32]!r}, which this program, whose newest is {NEWEST}, does not know",
         )
     return found
