@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.client.problem import unauthenticated
-from shuiqiao.node.accounts.model import OWNER, Permission, Principal, PrincipalKind
+from shuiqiao.node.accounts.model import OWNER, Permission, Principal, PrincipalKind, password_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class Callers:
 def require_access(caller: Principal | None, *, permission: str) -> None:
     """Return if a caller, None for nobody, has what a route asks for; the owner of the home may call by name as well.
 
-    Raises Denied ``api.unauthenticated`` or ``api.forbidden``.
+    Raises Denied ``api.unauthenticated``, ``api.forbidden`` or ``node.password_first``.
     """
     if permission == OPEN:
         return
@@ -100,6 +100,8 @@ def require_access(caller: Principal | None, *, permission: str) -> None:
     if caller is None or not (is_named or _may(caller, permission)):
         raise unauthenticated()
     if not _may(caller, permission):
+        if caller.must_change:
+            raise password_first()
         raise Denied("api.forbidden", f"this needs the permission {permission}, which this caller does not have")
 
 

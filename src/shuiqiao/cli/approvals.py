@@ -14,7 +14,7 @@ from shuiqiao.cli.lending import CHURN_CODES, RULES_CODES, ProductName, churn_ch
 from shuiqiao.cli.members import Purpose, digest_of
 from shuiqiao.cli.models import Blind, LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, of_offer, offer_in
 from shuiqiao.cli.options import Home, Json, command_group
-from shuiqiao.cli.output import joined, say, show, warn
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
 
 if TYPE_CHECKING:
@@ -66,11 +66,12 @@ def _perform(
     message: Callable[[], Sent],
     *,
     as_json: bool,
-) -> None:
-    """Have somebody perform an operation by name, and show the act."""
+) -> int:
+    """Have somebody perform an operation by name, show the act, and return the exit code: 1 for one that failed."""
     with home_by_name(home, token_file) as at_work:
         told = at_work.perform(operation, message())
     show(told.model_dump(mode="json"), as_json=as_json, speak=_speak)
+    return EXIT_REFUSED if told.state == "failed" else EXIT_DONE
 
 
 @approvals_app.command("list")
@@ -98,11 +99,11 @@ def approvals_approve(
     digest: Annotated[str, typer.Option(help="The digest of what I looked at, in hex 摘要.")],
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Approve an act that another person made, and carry it out 复核通过."""
     from shuiqiao.client.resources.approvals import APPROVE, ApprovalGiven
 
-    _perform(home, token_file, APPROVE, lambda: ApprovalGiven(approval=approval, digest=digest), as_json=json)
+    return _perform(home, token_file, APPROVE, lambda: ApprovalGiven(approval=approval, digest=digest), as_json=json)
 
 
 @approvals_app.command("reject")
@@ -113,11 +114,11 @@ def approvals_reject(
     reason: Annotated[str, typer.Option(help="Why, for its maker 理由.")],
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Reject an act, or withdraw one's own 驳回."""
     from shuiqiao.client.resources.approvals import REJECT, ApprovalRefused
 
-    _perform(home, token_file, REJECT, lambda: ApprovalRefused(approval=approval, reason=reason), as_json=json)
+    return _perform(home, token_file, REJECT, lambda: ApprovalRefused(approval=approval, reason=reason), as_json=json)
 
 
 @propose_app.command("freeze")
@@ -128,7 +129,7 @@ def propose_freeze(
     days: Days = 7,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Stop the network for a time, as a regulator 冻结网络."""
     from shuiqiao.client.resources.approvals import MAX_TEXT, PROPOSE_FREEZE, FreezeProposal
 
@@ -136,7 +137,7 @@ def propose_freeze(
         digest = digest_of(reason, home=home)
         return FreezeProposal(days=days, reason_digest=digest, reason=_text_of(reason, at_most=MAX_TEXT))
 
-    _perform(home, token_file, PROPOSE_FREEZE, message, as_json=json)
+    return _perform(home, token_file, PROPOSE_FREEZE, message, as_json=json)
 
 
 def _text_of(file: Path, *, at_most: int) -> str:
@@ -154,12 +155,12 @@ def _text_of(file: Path, *, at_most: int) -> str:
 
 
 @propose_app.command("unfreeze")
-def propose_unfreeze(*, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
+def propose_unfreeze(*, home: Home, token_file: TokenFile = None, json: Json = False) -> int:
     """Lift the freeze in force 解除冻结."""
     from shuiqiao.client.resources.approvals import PROPOSE_UNFREEZE
     from shuiqiao.client.wire import Nothing
 
-    _perform(home, token_file, PROPOSE_UNFREEZE, Nothing, as_json=json)
+    return _perform(home, token_file, PROPOSE_UNFREEZE, Nothing, as_json=json)
 
 
 @propose_app.command("suspension")
@@ -170,11 +171,13 @@ def propose_suspension(
     days: Annotated[int, typer.Option(min=1, max=30, help="How long it is open to vote, in days 投票天数.")] = 14,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Put the suspension of a member to the vote 提案停权."""
     from shuiqiao.client.resources.approvals import PROPOSE_SUSPENSION, SuspensionProposal
 
-    _perform(home, token_file, PROPOSE_SUSPENSION, lambda: SuspensionProposal(member=member, days=days), as_json=json)
+    return _perform(
+        home, token_file, PROPOSE_SUSPENSION, lambda: SuspensionProposal(member=member, days=days), as_json=json
+    )
 
 
 @propose_app.command("suspension-vote")
@@ -184,11 +187,13 @@ def propose_suspension_vote(
     home: Home,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Vote for a suspension that is put to the vote 赞成停权."""
     from shuiqiao.client.resources.approvals import PROPOSE_SUSPENSION_VOTE, SuspensionVoteProposal
 
-    _perform(home, token_file, PROPOSE_SUSPENSION_VOTE, lambda: SuspensionVoteProposal(proposal=proposal), as_json=json)
+    return _perform(
+        home, token_file, PROPOSE_SUSPENSION_VOTE, lambda: SuspensionVoteProposal(proposal=proposal), as_json=json
+    )
 
 
 @propose_app.command("emergency")
@@ -200,7 +205,7 @@ def propose_emergency(
     days: Days = 7,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Suspend a member for some days, as a regulator 紧急停权."""
     from shuiqiao.client.resources.approvals import MAX_TEXT, PROPOSE_EMERGENCY, EmergencyProposal
 
@@ -208,7 +213,7 @@ def propose_emergency(
         digest, words = digest_of(evidence, home=home), _text_of(evidence, at_most=MAX_TEXT)
         return EmergencyProposal(member=member, days=days, evidence_digest=digest, evidence=words)
 
-    _perform(home, token_file, PROPOSE_EMERGENCY, message, as_json=json)
+    return _perform(home, token_file, PROPOSE_EMERGENCY, message, as_json=json)
 
 
 @propose_app.command("rotation")
@@ -218,11 +223,11 @@ def propose_rotation(
     purpose: Annotated[Purpose, typer.Option(help="Which of this home's keys 密钥用途.")] = Purpose.SIGNING,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Replace one of this home's keys 轮换密钥."""
     from shuiqiao.client.resources.approvals import PROPOSE_ROTATION, RotationProposal
 
-    _perform(home, token_file, PROPOSE_ROTATION, lambda: RotationProposal(purpose=purpose.value), as_json=json)
+    return _perform(home, token_file, PROPOSE_ROTATION, lambda: RotationProposal(purpose=purpose.value), as_json=json)
 
 
 @propose_app.command("erasure")
@@ -236,14 +241,14 @@ def propose_erasure(
     ] = None,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Destroy records of a batch, as a bureau 销毁记录."""
     from shuiqiao.client.resources.approvals import PROPOSE_ERASURE, ErasureProposal
 
     def message() -> ErasureProposal:
         return ErasureProposal(batch=batch, leaves=tuple(leaf or ()), reason=reason.value)
 
-    _perform(home, token_file, PROPOSE_ERASURE, message, as_json=json)
+    return _perform(home, token_file, PROPOSE_ERASURE, message, as_json=json)
 
 
 @propose_app.command("decision")
@@ -265,7 +270,7 @@ def propose_decision(
     ] = None,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Decide on an application that was referred to a person 人工审批."""
     from shuiqiao.client.resources.approvals import PROPOSE_DECISION, DecisionProposal
 
@@ -279,7 +284,7 @@ def propose_decision(
             codes=tuple(each.value for each in code or ()),
         )
 
-    _perform(home, token_file, PROPOSE_DECISION, message, as_json=json)
+    return _perform(home, token_file, PROPOSE_DECISION, message, as_json=json)
 
 
 @propose_app.command("model")
@@ -293,14 +298,14 @@ def propose_model(
     retire: Annotated[bool, typer.Option("--retire", help="Let no model decide for it any more 停用.")] = False,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Let a model decide for a product 启用模型."""
     from shuiqiao.client.resources.approvals import PROPOSE_MODEL
     from shuiqiao.client.resources.models import ModelUse
 
     if retire == (model is not None):
         raise typer.BadParameter("name a model, or --retire for none")
-    _perform(home, token_file, PROPOSE_MODEL, lambda: ModelUse(product=product, model=model), as_json=json)
+    return _perform(home, token_file, PROPOSE_MODEL, lambda: ModelUse(product=product, model=model), as_json=json)
 
 
 @propose_app.command("offer")
@@ -317,7 +322,7 @@ def propose_offer(
     blind: Blind = False,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Put a model on the ledger and hand it to a bureau that would run it 提供模型."""
     from shuiqiao.client.resources.approvals import PROPOSE_OFFER
 
@@ -325,16 +330,16 @@ def propose_offer(
         return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind)
 
     with of_offer(scorecard=scorecard, outputs=outputs):
-        _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
+        return _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)
 
 
 @propose_app.command("run")
-def propose_run(*, model: LedgerModel, home: Home, token_file: TokenFile = None, json: Json = False) -> None:
+def propose_run(*, model: LedgerModel, home: Home, token_file: TokenFile = None, json: Json = False) -> int:
     """Let a reviewed model run on this bureau's records 批准模型运行."""
     from shuiqiao.client.resources.approvals import PROPOSE_RUN
     from shuiqiao.client.resources.models import LedgerModelChoice
 
-    _perform(home, token_file, PROPOSE_RUN, lambda: LedgerModelChoice(ledger_model=model), as_json=json)
+    return _perform(home, token_file, PROPOSE_RUN, lambda: LedgerModelChoice(ledger_model=model), as_json=json)
 
 
 @propose_app.command("rules")
@@ -345,7 +350,7 @@ def propose_rules(
     home: Home,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Let new rules of a product be in force 变更产品规则."""
     from shuiqiao.client.resources.approvals import PROPOSE_RULES
     from shuiqiao.client.resources.products import RulesChange
@@ -355,7 +360,7 @@ def propose_rules(
         return RulesChange(product=product, rules=rules_in(file))
 
     with of_file(file, "FILE", *RULES_CODES):
-        _perform(home, token_file, PROPOSE_RULES, message, as_json=json)
+        return _perform(home, token_file, PROPOSE_RULES, message, as_json=json)
 
 
 @propose_app.command("churn")
@@ -365,12 +370,12 @@ def propose_churn(
     home: Home,
     token_file: TokenFile = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Keep the bank's churn curves, by which loans are priced 设置流失曲线."""
     from shuiqiao.client.resources.approvals import PROPOSE_CHURN
 
     with of_file(file, "FILE", *CHURN_CODES):
-        _perform(home, token_file, PROPOSE_CHURN, lambda: churn_change_in(file), as_json=json)
+        return _perform(home, token_file, PROPOSE_CHURN, lambda: churn_change_in(file), as_json=json)
 
 
 def _speak_list(result: Mapping[str, Any]) -> None:

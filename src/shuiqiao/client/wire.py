@@ -31,12 +31,15 @@ def example(**fields: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
-_SECRETS: Final = frozenset({"code", "key_file", "new", "old", "password", "secret", "token"})
+_SECRETS: Final = frozenset({"code", "key_file", "new", "old", "passphrase", "password", "secret", "token"})
+_IN_NAMES: Final = ("passphrase", "password", "secret", "token")
+"""A field whose name has one of these in it holds a secret too, also where a message has no such field."""
 
 
 def holds_secret(place: Iterable[object]) -> bool:
     """Tell whether a field holds what is nobody else's, by its place in a message: a refusal does not repeat it."""
-    return not _SECRETS.isdisjoint(map(str, place))
+    names = [str(part).lower() for part in place]
+    return not _SECRETS.isdisjoint(names) or any(word in name for name in names for word in _IN_NAMES)
 
 
 def names_secret(text: str) -> bool:

@@ -14,9 +14,11 @@ from records that were proven. Which step comes next is the matter of ``processi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import decode_cbor, encode_cbor, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, new_id
@@ -36,6 +38,7 @@ from shuiqiao.lending.contract import (
 from shuiqiao.lending.file import (
     MAX_CAUSE_CHARS,
     ApplicationFile,
+    ApplicationStatus,
     Judgement,
     PreparedDecision,
     Review,
@@ -56,6 +59,12 @@ from shuiqiao.lending.review import decode_review, require_two_persons
 from shuiqiao.lending.rules import broken_rules, outcome_of
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.roster import member_record
+
+MAX_UNDER_WAY: Final = 5
+"""Applications under one consent that an enterprise hands in by itself before one of them has ended."""
+
+MAX_OF_A_DAY: Final = 20
+"""The same within a day, ended or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +132,22 @@ class LendingService:
                 raise
             return before.application
         return wanted
+
+    def require_room(self, consent: OwnedId) -> None:
+        """Return if an enterprise may hand in one more application by itself; asked before the ledger is [LENDING-16].
+
+        Each is some entries that stay for ever, and those under way keep others waiting. Raises Denied
+        ``lending.applications_many``.
+        """
+        rows, since_ms = self._store.applications(consent=consent), self._submitter.now_ms() - MS_PER_DAY
+        under_way = sum(row.status in {ApplicationStatus.SUBMITTED, ApplicationStatus.REFERRED} for row in rows)
+        of_a_day = sum(row.application.submitted_ms > since_ms for row in rows)
+        if under_way >= MAX_UNDER_WAY or of_a_day >= MAX_OF_A_DAY:
+            raise Denied(
+                "lending.applications_many",
+                f"under consent {consent} {under_way} applications are under way and {of_a_day} came within a day; "
+                f"{MAX_UNDER_WAY} and {MAX_OF_A_DAY} may",
+            )
 
     def apply(
         self,

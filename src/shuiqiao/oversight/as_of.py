@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import OwnedId, owned_id, split_owned_id
 from shuiqiao.base.progress import Progress, no_progress
@@ -236,9 +236,15 @@ def replay_until(
     """Execute blocks from height 1 up to a moment, and return what held then.
 
     Raises IntegrityError ``oversight.replay_differs`` for a block that does not follow from those before it;
-    InvalidInput ``ledger.size_unknown`` where no block ends at that size; what ``replay_block`` raises.
+    InvalidInput ``oversight.day_before_network``, ``ledger.size_unknown`` where no block ends at that size; what
+    ``replay_block`` raises.
     """
     ledger, entries = MemoryLedger(machine), _Entries()
+    if moment.before_ms is not None and moment.before_ms <= ledger.time_ms:
+        raise InvalidInput(
+            "oversight.day_before_network",
+            f"that day ended at {iso_from_ms(moment.before_ms)}, the network began at {iso_from_ms(ledger.time_ms)}",
+        )
     for block in blocks:
         if not moment.reaches(block):
             break

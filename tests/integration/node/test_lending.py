@@ -17,9 +17,10 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.client.wire import Nothing
 from shuiqiao.crypto.column_cipher import EncryptedColumns
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
+from shuiqiao.lending.file import ApplicationStatus, Step, TimelineEntry
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
-from shuiqiao.lending.service import LendingService, OpeningService
+from shuiqiao.lending.service import MAX_OF_A_DAY, MAX_UNDER_WAY, LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.operations.applications import hand_in_openings
@@ -191,6 +192,36 @@ def test_an_application_under_an_expired_consent_is_refused(world):
     consent = world.consent(validity_ms=MS_PER_DAY)
     world.clock.advance(MS_PER_DAY + 1)
     assert code_of(lambda: world.applied(consent)) == "consent.expired"
+
+
+def test_an_enterprise_hands_in_so_many_under_one_consent_and_no_more_until_one_ends_and_a_day_is_over(world):
+    """[LENDING-16]"""
+    consent, lending, store = world.consent(), world.bank.lending, world.bank.application_store
+    handed_in = []
+
+    def hand_in():
+        lending.require_room(consent)
+        handed_in.append(
+            lending.receive(worlds.INVOICE_LOAN, taxpayer=worlds.TAXPAYER, consent=consent, amount_fen=1_000_000).id
+        )
+
+    def end(application):
+        entry = TimelineEntry(step=Step.CLOSED, time_ms=world.clock.now_ms())
+        store.close(application, entry, status=ApplicationStatus.CLOSED)
+
+    for _ in range(MAX_UNDER_WAY):
+        hand_in()
+    assert code_of(hand_in) == "lending.applications_many"
+    lending.require_room(world.consent())  # Another consent has room of its own.
+    for application in handed_in:
+        end(application)
+    for _ in range(MAX_OF_A_DAY - MAX_UNDER_WAY):
+        hand_in()
+        end(handed_in[-1])
+    assert code_of(hand_in) == "lending.applications_many"
+    world.clock.advance(MS_PER_DAY + 1)
+    hand_in()
+    end(handed_in[-1])
 
 
 @pytest.mark.parametrize("amount_fen", [-1, 0, MAX_FEN + 1])

@@ -24,6 +24,8 @@ def test_a_secret_is_known_by_its_place():
     with pytest.raises(ValidationError) as refused:
         OwnPassword.model_validate({"password": 7})
     assert holds_secret(refused.value.errors()[0]["loc"])
+    assert holds_secret(("body", "client_secret"))
+    assert holds_secret(("body", "accessToken"))
     assert not holds_secret(("body", "items", 0, "type"))
 
 

@@ -263,6 +263,7 @@ def issue_own_credentials(
         "consent.expired",
         "consent.paused",
         "consent.revoked",
+        "lending.applications_many",
         "lending.product_unknown",
     ),
 )

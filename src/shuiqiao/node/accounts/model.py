@@ -242,6 +242,8 @@ class Principal:
     """Of an enterprise at its bureau: its number. What it reads and changes is of this taxpayer alone."""
     consent: OwnedId | None = None
     """Of an enterprise at a bank: the consent whose key it proved. What it reads and changes is under this one."""
+    must_change: bool = False
+    """Of a user whose password somebody else knows: it may do nothing until it changed it."""
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the caller has a permission."""
@@ -249,8 +251,15 @@ class Principal:
 
     def require(self, permission: Permission) -> None:
         """Return if the caller has a permission; raises Denied ``node.permission_missing``."""
+        if self.must_change:
+            raise password_first()
         if permission not in self.permissions:
             raise Denied("node.permission_missing", f"{self.name} has not the permission {permission}")
+
+
+def password_first() -> Denied:
+    """Return the refusal of whoever has to change a first password."""
+    return Denied("node.password_first", "somebody else knows this password: it is to be changed before anything else")
 
 
 OWNER: Final = Principal(

@@ -378,6 +378,7 @@ class AccountService:
             name=user.name,
             person=user.id,
             permissions=frozenset() if user.must_change else permissions,
+            must_change=user.must_change,
         )
 
     def _has_code(self, user: User, code: str) -> bool:

@@ -262,6 +262,8 @@ def apply(
     """
     artefact = institution.consent_file.artefact(_proven(institution, scope))
     name = act or new_id(institution.dependencies.entropy)
+    if not institution.application_store.has(name):
+        institution.lending.require_room(artefact.name)
     with kept_where_unavailable(institution, name):
         institution.lending.apply(
             institution.products.product(artefact.product),

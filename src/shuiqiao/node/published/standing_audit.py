@@ -141,7 +141,9 @@ class StandingAudit:
         note = self._source.get(CHECKPOINT_PATH, max_bytes=MAX_SIGNED_NOTE_BYTES)
         if note is None:
             raise Unavailable(
-                "ledger.tile_missing", "there is no checkpoint", next_step="name the folder of the published files"
+                "ledger.tile_missing",
+                "there is no checkpoint at this address",
+                next_step="name the folder of the published files, or give a read token for a member's API",
             )
         head = read_checkpoint(note)
         require_own_network(head, self.parameters)

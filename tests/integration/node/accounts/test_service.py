@@ -24,7 +24,7 @@ def test_the_first_user_is_added_once_and_has_to_change_the_password(world):
     assert principal.permissions == frozenset()
     with pytest.raises(Denied, match=r"^node\.users_exist"):
         world.service.add_first_user("other")
-    with pytest.raises(Denied, match=r"^node\.permission_missing"):
+    with pytest.raises(Denied, match=r"^node\.password_first"):
         world.service.add_user(principal, "other", roles=["operator"])
     principal = world.with_password("admin", first)
     assert Permission.USERS_MANAGE in principal.permissions
