@@ -34,7 +34,13 @@ Day = Annotated[
     str | None, Query(pattern=DAY_FORM, description="As of the end of this day (UTC)", examples=["2026-04-01"])
 ]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
-PAST_CODES: Final = ("oversight.day_not_over", "ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
+PAST_CODES: Final = (
+    "oversight.day_before_network",
+    "oversight.day_not_over",
+    "ledger.size_unknown",
+    "node.replay_busy",
+    "node.replay_too_long",
+)
 PROVEN_CODES: Final = (*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached")
 
 

@@ -42,7 +42,7 @@ class LinkCertificate:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shuiqiao secure link")])
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "secure link")])
         now = datetime.now(UTC)
         # A day to either side: the two clocks may differ, and what counts is that it is the very certificate.
         made = (

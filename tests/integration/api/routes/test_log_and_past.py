@@ -72,7 +72,8 @@ def test_what_held_is_listed_by_pages_and_names_the_entries_that_made_it_so(bure
     unknown = bureau.get("/api/v1/past/anchors", about="nobody")
     assert unknown.json()["code"] == "members.unknown"
     assert past(bureau, "anchors", about="bureau").items == now.items
-    assert past(bureau, "anchors", day="1000-02-28").height == 0
+    before = bureau.get("/api/v1/past/anchors", day="1000-02-28")
+    assert (before.status_code, before.json()["code"]) == (400, "oversight.day_before_network")
     members = MemberPage.model_validate_json(bureau.get("/api/v1/past/members", day=str(TODAY)).content)
     assert [row.member for row in members.items] == ["bureau"]
     for day in ("0", "2026-13-01", "2026-1-1", "0001-01-01", "today"):
