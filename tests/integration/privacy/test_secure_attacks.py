@@ -17,7 +17,7 @@ from patience import PATIENCE_S
 from secure_pair import rows_of
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.privacy.secure.library import Party, context_over, load_library, require_library
-from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
+from shuiqiao.privacy.secure.model import ADDED, SecureFunction, SecureOutput
 
 RANDOM = np.random.default_rng(7)
 
@@ -57,16 +57,20 @@ class Both:
         asked = [thread.submit(half, rank) for rank, thread in enumerate(self.threads)]
         return [each.result() for each in asked]
 
-    def run(self, function, weights, holds, *, text=None):
-        """Return the two shares. text: run this in place of the function's own."""
+    def run(self, function, weights, holds):
+        """Return what each party has of the result in its own process, before anything is held back."""
         values = np.array(weights, dtype=np.int64), np.array(holds, dtype=np.int64).reshape(-1)
-        text = text or function.text
 
         def half(rank):
             party = self.parties[rank]
-            return party.run(function, party.compiled(text, inputs=3 if function.cuts else 2), values[rank])
+            return party.run(function, party.compiled(function.text, inputs=3 if function.cuts else 2), values[rank])
 
         return self.each(half)
+
+
+def shares_of(function, results):
+    """Return what leaves the two processes."""
+    return [function.share_of(kind, words, tag=bytes(8)) for kind, words in results]
 
 
 @pytest.fixture(scope="module")
@@ -81,51 +85,50 @@ def both():
         thread.shutdown()
 
 
-def unclamped(function):
-    """The same function by somebody who gives the sum as it is."""
-    return function.text.replace("return %q", "return %p")
+def sums_of(results):
+    """Return what a bank would read if the bureau gave all that it has."""
+    assert [kind for kind, _ in results] == [ADDED, ADDED]
+    bank, bureau = (np.frombuffer(words, dtype="<u8") for _, words in results)
+    return bank + bureau
 
 
-def sums_of(shares, *, rows):
-    """Return what two shares add up to, whatever it is."""
-    words = [np.frombuffer(share[1:], dtype="<u8") for share in shares]
-    assert {share[0] for share in shares} == {0}
-    assert {len(each) for each in words} == {rows}
-    return (words[0] + words[1]).tolist()
-
-
-def test_weights_in_powers_of_two_read_a_row_from_a_sum_and_not_from_clamped_points(both):
+def test_weights_in_powers_of_two_read_a_row_from_a_sum_and_twelve_of_its_bits_from_points(both):
     """[SECURE-2] 63 weights 2**0 ... 2**62: the sum is the row, bit for bit."""
     rows, bits = 64, 63
     function = SecureFunction(indicators=bits, cuts=0, output=SecureOutput.POINTS, rows=rows)
-    weights, holds = [2**place for place in range(bits)], RANDOM.integers(0, 2, (rows, bits))
+    holds = RANDOM.integers(0, 2, (rows, bits))
+    results = both.run(function, [2**place for place in range(bits)], holds)
 
-    def recovered(values):
-        return sum(
-            all((value >> place) & 1 == row[place] for place in range(bits))
-            for value, row in zip(values, holds.tolist(), strict=True)
-        )
+    def read(values):
+        return (np.array(values, dtype=np.uint64)[:, np.newaxis] >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)
 
-    assert recovered(sums_of(both.run(function, weights, holds, text=unclamped(function)), rows=rows)) == rows
-    found = function.combine_all(*both.run(function, weights, holds))
-    assert recovered(found) == 0
-    # Not a coarse copy of the row either: each row here is beyond the range, and all look the same.
-    assert set(found) == {2_047}
+    assert read(sums_of(results)).tolist() == holds.tolist()
+    shares = shares_of(function, results)
+    assert len(shares[1]) == 9 + 2 * rows
+    assert all(int.from_bytes(shares[1][first : first + 2], "little") < 4_096 for first in range(9, len(shares[1]), 2))
+    found = read([value % 4_096 for value in function.combine_all(*shares)])
+    assert found[:, :12].tolist() == holds[:, :12].tolist()
+    assert not found[:, 12:].any()
+
+
+def test_rows_that_differ_beyond_twelve_bits_give_the_same(both):
+    """[SECURE-2]"""
+    function = SecureFunction(indicators=3, cuts=0, output=SecureOutput.POINTS)
+    weights = [100, 2**12, 2**40]
+    given = [function.combine(*shares_of(function, both.run(function, weights, row))) for row in ([1, 0, 0], [1, 1, 1])]
+    assert given == [100, 100]
 
 
 @pytest.mark.parametrize("step", [2**53, 2**62, 2**63 - 1, -(2**63)])
-def test_weights_that_go_round_the_ring_give_no_point_beyond_the_range(both, step):
-    """[SECURE-2] Two comparisons decide what is within; a sum that wraps around fails one of them at the least."""
+def test_weights_that_go_round_the_ring_give_twelve_bits_of_the_sum(both, step):
+    """[SECURE-2]"""
     rows = 256
     function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS, rows=rows)
     weights = [step, step // 3, 1, 2, 4, -(step // 5), step - step // 7, 1_024]
     holds = (np.arange(rows)[:, np.newaxis] >> np.arange(8)) & 1
-    found = function.combine_all(*both.run(function, weights, holds))
+    found = function.combine_all(*shares_of(function, both.run(function, weights, holds)))
     plain = (holds * np.array(weights, dtype=np.int64)).sum(axis=1)
-    within = (plain >= -2_048) & (plain < 2_048)
-    assert within.any()
-    assert [each for each, inside in zip(found, within, strict=True) if inside] == plain[within].tolist()
-    assert {each for each, inside in zip(found, within, strict=True) if not inside} <= {-2_048, 2_047}
+    assert found == ((plain + 2_048) % 4_096 - 2_048).tolist()
 
 
 def forms_of(numbers):
@@ -176,9 +179,11 @@ def test_no_weight_cut_or_row_stands_in_what_crosses_and_the_same_look_finds_the
 
 
 def test_the_bureaus_share_alone_says_nothing(both):
-    """[SECURE-2] The same run twice gives other shares, which lie all over the ring."""
-    function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS)
-    runs = [both.run(function, [10] * 8, [1] * 8) for _ in range(12)]
-    assert {function.combine(*shares) for shares in runs} == {80}
-    assert len({shares[1] for shares in runs}) == 12
-    assert any(int.from_bytes(shares[1][1:], "little") > 2**60 for shares in runs)
+    """[SECURE-2] The same score again and again gives other shares, which lie all over their range."""
+    function = SecureFunction(indicators=8, cuts=0, output=SecureOutput.POINTS, rows=64)
+    shares = shares_of(function, both.run(function, [10] * 8, [1] * 8 * 64))
+    assert function.combine_all(*shares) == [80] * 64
+    words = np.frombuffer(shares[1][9:], dtype="<u2")
+    assert len(set(words.tolist())) > 40
+    assert words.min() < 1_024
+    assert words.max() > 3_072

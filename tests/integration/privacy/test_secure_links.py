@@ -60,20 +60,20 @@ def codes(halves):
 @pytest.mark.parametrize(("output", "cuts"), [(POINTS, 0), (BAND, 5), (YES_NO, 1)])
 def test_what_comes_out_is_what_one_party_would_compute(pair, rows, output, cuts):
     """[SECURE-1] [SECURE-2] Whole points, bands and answers, exactly: this is arithmetic of integers."""
-    weights, edges = RANDOM.integers(-200, 200, 100), np.sort(RANDOM.integers(-600, 600, cuts))
+    weights, edges = RANDOM.integers(-100, 100, 100), np.sort(RANDOM.integers(-600, 600, cuts))
     holds = rows_of(RANDOM, rows=rows)
     function = SecureFunction(indicators=100, cuts=cuts, output=output, rows=rows)
     plain = holds @ weights
-    wanted = plain.clip(-2_048, 2_047) if output is POINTS else (plain[:, np.newaxis] >= edges).sum(axis=1)
+    wanted = plain if output is POINTS else (plain[:, np.newaxis] >= edges).sum(axis=1)
     assert pair.outputs(function, [*weights, *edges], holds) == wanted.tolist()
 
 
-def test_points_end_at_twelve_bits(pair):
-    """[SECURE-2]"""
+def test_a_bureaus_share_of_points_has_twelve_bits(pair):
+    """[SECURE-2] Of points that no card may give the bank sees where they lie between two multiples of 4,096."""
     function = SecureFunction(indicators=3, cuts=0, output=POINTS)
-    weights = [2_000, 2_000, -9_000]
-    found = [pair.outputs(function, weights, holds)[0] for holds in ([1, 0, 0], [1, 1, 0], [1, 1, 1])]
-    assert found == [2_000, 2_047, -2_048]
+    halves = pair.halves(function, [2_000, 2_000, 2**50], [1, 1, 1])
+    assert [int.from_bytes(each[9:], "little") < 4_096 for each in halves] == [True, True]
+    assert function.combine(*halves) == 4_000 - 4_096
 
 
 def test_another_function_or_request_over_there_is_refused_by_both_and_the_link_goes_on(pair):

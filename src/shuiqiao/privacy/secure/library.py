@@ -87,8 +87,11 @@ class Party:
         """Return the digest of compiled bytes and of the configuration as the library has it."""
         return sha256(sha256(self._configuration).digest() + code).digest()
 
-    def run(self, function: SecureFunction, code: bytes, values: npt.NDArray[np.int64]) -> bytes:
-        """Compute one function; return this party's share of its output [SECURE-2]."""
+    def run(self, function: SecureFunction, code: bytes, values: npt.NDArray[np.int64]) -> tuple[int, bytes]:
+        """Compute one function; return what this party has of the result: how two are put together, 8 bytes a row.
+
+        Of it only what ``SecureFunction.share_of`` keeps may leave the process [SECURE-2].
+        """
         import numpy as np
 
         shapes = {"w": (0, (function.indicators,)), "x": (1, (function.rows, function.indicators))}
@@ -102,12 +105,12 @@ class Party:
                 share = self._inputs.MakeShares(held, self._library.Visibility.VIS_SECRET, owner)[self._rank]
                 self._runtime.SetVar(name, share)
             self._runtime.Run(self._library.Executable("secure", list(shapes), ["o"], code))
-            return self._share_of("o", rows=function.rows)
+            return self._words_of("o", rows=function.rows)
         finally:
             for name in (*shapes, "o"):
                 self._runtime.DelVar(name)
 
-    def _share_of(self, name: str, *, rows: int) -> bytes:
+    def _words_of(self, name: str, *, rows: int) -> tuple[int, bytes]:
         share = self._runtime.GetVar(name)
         meta = self._library.ValueMeta()
         meta.ParseFromString(share.meta)
@@ -120,7 +123,7 @@ class Party:
         kind = {"cheetah.AShr": ADDED, "cheetah.BShr": XORED}.get(storage.partition("<")[0])
         if kind is None or len(content) != rows * _ELEMENT_BYTES:
             raise IntegrityError("privacy.secure_failed", f"a share came out as {storage} of {len(content)} bytes")
-        return bytes([kind]) + content
+        return kind, content
 
 
 def context_over(library: Any, frames: Frames, *, rank: int) -> Any:

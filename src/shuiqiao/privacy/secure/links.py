@@ -32,7 +32,7 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Un
 from shuiqiao.base.ids import Entropy, MemberId, new_id, system_entropy
 from shuiqiao.base.worker_process import WorkerProcess
 from shuiqiao.privacy.secure.library import require_library
-from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, SecureFunction, SecureOffer
+from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, TAG_BYTES, SecureFunction, SecureOffer
 from shuiqiao.privacy.secure.worker import HEAD, KEEPS_LINK, run_worker
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     certificate: Annotated[bytes, Meta(max_length=_MAX_CERTIFICATE_BYTES)] = b""
     address: Annotated[str, Meta(max_length=_MAX_ADDRESS_CHARS)] = ""
     warm: bool = False
-    share: Annotated[bytes, Meta(max_length=1 + 8 * MAX_ROWS)] = b""
+    share: Annotated[bytes, Meta(max_length=1 + TAG_BYTES + 8 * MAX_ROWS)] = b""
     code: Annotated[str, Meta(max_length=64)] = ""
     message: Annotated[str, Meta(max_length=1_024)] = ""
 
@@ -148,7 +148,7 @@ class SecureLinks:
         *,
         binding: bytes,
     ) -> bytes:
-        """Compute one half of one run and return this party's share, 1 + 8 bytes for each row.
+        """Compute one half of one run and return this party's share, ``function.share_bytes`` long.
 
         values: of the bank its weights, then its cuts; of the bureau 0 or 1, row by row. Which of them one is follows
         from who offered. binding: sha256 of the request, compared over the link before anything is computed.
@@ -166,7 +166,7 @@ class SecureLinks:
             "values": _encoded(function, values, rank=link.rank),
         }
         with self._dropped_if_broken(peer, link):
-            return link.share_of(order, rows=function.rows, timeout_s=self._timeout_s)
+            return link.share_of(order, wanted=function.share_bytes, timeout_s=self._timeout_s)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -279,7 +279,7 @@ class _Link:
         with self._asking:
             self._wait_until_warm(time.monotonic() + timeout_s)
 
-    def share_of(self, order: dict[str, Any], *, rows: int, timeout_s: float) -> bytes:
+    def share_of(self, order: dict[str, Any], *, wanted: int, timeout_s: float) -> bytes:
         """Order one run; raises what the worker tells, and Unavailable where it tells nothing in time."""
         until = time.monotonic() + timeout_s
         with self._asking:
@@ -287,8 +287,8 @@ class _Link:
             self._send(order, until)
             share = self._received(until).share
             self.used_s = time.monotonic()
-        if len(share) != 1 + 8 * rows:
-            raise IntegrityError("privacy.secure_failed", f"a share of {len(share)} bytes for {rows} rows")
+        if len(share) != wanted:
+            raise IntegrityError("privacy.secure_failed", f"a worker gives a share of {len(share)} bytes, not {wanted}")
         return share
 
     def end(self) -> None:

@@ -38,12 +38,14 @@ MAX_ROWS: Final = 8_192
 """Taxpayers of one run: 8,192 take 0.3 s and 290 MB in each worker with 100 indicators."""
 
 ADDED: Final = 0
-"""First byte of a share: the two are added up, modulo 2**64."""
+"""First byte of a share: the two are added up."""
 XORED: Final = 1
 """First byte of a share: the two are put together bit by bit."""
 
-_ELEMENT_BYTES: Final = 8
-_RING: Final = 2**64
+TAG_BYTES: Final = 8
+"""Of what both compared before a run: two shares of other runs are none of one output."""
+
+_WORD_BYTES: Final = 8
 
 
 class SecureOutput(StrEnum):
@@ -105,14 +107,9 @@ class SecureFunction:
         weights, cuts = f"tensor<{self.indicators}xi64>", f"tensor<{self.cuts}xi64>"
         points = f"%p = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : ({matrix}, {weights}) -> {row}"
         if self.output is SecureOutput.POINTS:
-            # Points of a 64-bit ring carry 64 bits: weights in powers of two would read a whole row from one answer.
             return (
                 f"module @secure {{\n  func.func @main(%w: {weights}, %x: {matrix}) -> {row} {{\n"
-                f"    {points}\n"
-                f"    %lo = stablehlo.constant dense<{-MAX_POINTS}> : {row}\n"
-                f"    %hi = stablehlo.constant dense<{MAX_POINTS - 1}> : {row}\n"
-                f"    %q = stablehlo.clamp %lo, %p, %hi : {row}\n"
-                f"    return %q : {row}\n  }}\n}}\n"
+                f"    {points}\n    return %p : {row}\n  }}\n}}\n"
             )
         table = f"{self.rows}x{self.cuts}"
         return (
@@ -137,14 +134,31 @@ class SecureFunction:
         """
         return sha256(encode_cbor({"configuration": CONFIGURATION, "text": self.text})).digest()
 
+    @property
+    def share_bytes(self) -> int:
+        """Length of a share of all rows."""
+        return 1 + TAG_BYTES + self.rows * self._element_bytes
+
+    def share_of(self, kind: int, words: bytes, *, tag: bytes) -> bytes:
+        """Return what of a party's result may leave its worker [SECURE-2]: of points the 12 bits that count.
+
+        words: 8 bytes for each row. What two parties have adds up to the points modulo 2**64, so the low bits of it add
+        up to their low bits, and say nothing of the others: without this, weights in powers of two read a whole row.
+        """
+        if self.output is SecureOutput.POINTS:
+            kept = (int.from_bytes(words[first : first + 2], "little") for first in range(0, len(words), _WORD_BYTES))
+            words = b"".join((each % self.outputs).to_bytes(2, "little") for each in kept)
+        return bytes([kind]) + tag + words
+
     def combine_all(self, bank_share: bytes, bureau_share: bytes) -> list[int]:
         """Return the outputs of all rows; raises as ``combine``."""
-        wanted = 1 + self.rows * _ELEMENT_BYTES
-        if {len(bank_share), len(bureau_share)} != {wanted} or bank_share[:1] != bureau_share[:1]:
-            raise _no_output("the two shares are not of one output")
+        if {len(bank_share), len(bureau_share)} != {self.share_bytes}:
+            raise _no_output("what came is no share of this output")
+        head = 1 + TAG_BYTES
+        if bank_share[:head] != bureau_share[:head]:
+            raise _no_output("the two shares are of two runs")
         found = [
-            self._output(_element(bank_share, place), _element(bureau_share, place), kind=bank_share[0])
-            for place in range(self.rows)
+            self._output(bank_share, bureau_share, first) for first in range(head, len(bank_share), self._element_bytes)
         ]
         if not all(self.least <= each < self.least + self.outputs for each in found):
             raise _no_output("the two shares together are no output that it has")
@@ -157,10 +171,19 @@ class SecureFunction:
         """
         return self.combine_all(bank_share, bureau_share)[0]
 
-    @staticmethod
-    def _output(ours: int, theirs: int, *, kind: int) -> int:
-        found = (ours ^ theirs) if kind == XORED else (ours + theirs) % _RING
-        return found - _RING if found >= _RING // 2 else found
+    @property
+    def _element_bytes(self) -> int:
+        return 2 if self.output is SecureOutput.POINTS else _WORD_BYTES
+
+    def _output(self, bank_share: bytes, bureau_share: bytes, first: int) -> int:
+        ours, theirs = (
+            int.from_bytes(share[first : first + self._element_bytes], "little") for share in (bank_share, bureau_share)
+        )
+        if bank_share[0] == XORED:
+            return ours ^ theirs
+        ring = self.outputs if self.output is SecureOutput.POINTS else 1 << 8 * _WORD_BYTES
+        found = (ours + theirs) % ring
+        return found - ring if found >= ring // 2 else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +199,6 @@ class SecureOffer:
     certificate: bytes
     address: str
     configuration: bytes
-
-
-def _element(share: bytes, place: int) -> int:
-    first = 1 + place * _ELEMENT_BYTES
-    return int.from_bytes(share[first : first + _ELEMENT_BYTES], "little")
 
 
 def _no_output(problem: str) -> IntegrityError:

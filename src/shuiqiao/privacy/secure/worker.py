@@ -26,7 +26,7 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.worker_process import begin_worker
 from shuiqiao.privacy.secure.channel import Frames, LinkCertificate, accept, connect, listen
 from shuiqiao.privacy.secure.library import Party, context_over, load_library
-from shuiqiao.privacy.secure.model import CONFIGURATION, SecureFunction, SecureOutput
+from shuiqiao.privacy.secure.model import CONFIGURATION, TAG_BYTES, SecureFunction, SecureOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,11 +134,12 @@ class _Worker:
         if self._exchanged(ours) != ours:
             raise InvalidInput(KEEPS_LINK, "the other side has another request, function or library for this run")
         try:
-            return self._party.run(function, code, _numbers(values, rank=self._rank))
+            kind, words = self._party.run(function, code, _numbers(values, rank=self._rank))
         except ShuiqiaoError:
             raise
         except Exception as error:
             raise IntegrityError("privacy.secure_failed", _words(error)) from error
+        return function.share_of(kind, words, tag=ours[:TAG_BYTES])
 
     def _exchanged(self, ours: bytes) -> bytes:
         if self._frames is None:  # pragma: no cover - open comes first
