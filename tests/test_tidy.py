@@ -43,6 +43,7 @@ HEAVY = {
     "libspu",
     "spu",
     "jax",
+    "anoncreds",
 }
 HELD = ("prevented", "detected", "bounded", "harmless", "survived", "undone")
 """How a row of the threat model begins that says that an attack does not get through."""

@@ -13,7 +13,7 @@ from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.privacy.credentials import store as credentials_store
 from shuiqiao.privacy.credentials.issuer import CredentialIssuer
 from shuiqiao.privacy.credentials.model import CredentialRequestBody, IssuedCredentials, encode_request
-from shuiqiao.privacy.credentials.store import CredentialStore
+from shuiqiao.privacy.credentials.store import CredentialStore, DefinitionStore
 from shuiqiao.privacy.sd_jwt import jose_profile, verify
 from shuiqiao.privacy.service import LeakageAccounts
 from shuiqiao.privacy.store import ChargeStore
@@ -45,6 +45,7 @@ class CredentialsWorld(ExchangeWorld):
         parts: dict[str, Any] = {
             "submitter": self.submitters[BUREAU],
             "store": self.copies,
+            "definitions": DefinitionStore(self.databases[BUREAU], cipher=self.cipher),
             "records": self.vault,
             "enrolment_key": enrolment_key,
             "key": self.signing[BUREAU],

@@ -24,8 +24,10 @@ from shuiqiao.cli.home import well_formed
 from shuiqiao.cli.options import Json, command_group
 from shuiqiao.cli.output import say_rows, show, show_list, warn
 from shuiqiao.cli.secret import one_time_code
+from shuiqiao.privacy.credentials.format import CredentialFormat
 
 if TYPE_CHECKING:
+    from shuiqiao.client.anoncreds_file import KeptCredential
     from shuiqiao.client.credentials import CredentialWallet, KeptCopy
     from shuiqiao.client.enterprise import EnterpriseDevice
     from shuiqiao.ledger.receipts.verification import VerifiedReceipt
@@ -108,12 +110,23 @@ def _code(file: Path | None, *, taxpayer: str) -> str:
     return one_time_code(file)
 
 
+Format = Annotated[
+    CredentialFormat,
+    typer.Option(
+        "--format",
+        help="sd-jwt: claims shown as they are, each copy once; anoncreds: predicates, any number of times, which "
+        "nobody can link 凭证格式.",
+    ),
+]
+
+
 @credentials_app.command("obtain")
 def credentials_obtain(
     *,
     key: Key,
     bureau: Bureau = None,
-    copies: Annotated[int, typer.Option(min=1, max=10, help="Copies, each to be shown once 份数.")] = 10,
+    copies: Annotated[int, typer.Option(min=1, max=10, help="Copies of sd-jwt, each to be shown once 份数.")] = 10,
+    shown_as: Format = CredentialFormat.SD_JWT,
     json: Json = False,
 ) -> None:
     """Have your bureau state your grade, bands and flags; the copies are kept beside your key 申领凭证.
@@ -123,8 +136,11 @@ def credentials_obtain(
     address = optional_address(bureau)
     wallet, device = _open_wallet(key)
     with well_formed(), device.at_bureau(address) as session:
-        fresh = wallet.obtain(session, count=copies)
-    result = {"copies": len(fresh), "file": str(wallet.path), **_credential_row(fresh[0])}
+        if shown_as is CredentialFormat.ANONCREDS:
+            result = {"copies": 1, "file": str(wallet.blinded_path), **_blinded_row(wallet.obtain_blinded(session))}
+        else:
+            fresh = wallet.obtain(session, count=copies)
+            result = {"copies": len(fresh), "file": str(wallet.path), **_credential_row(fresh[0])}
     show(result, as_json=json, speak=partial(say_rows, width=WIDTH))
 
 
@@ -132,7 +148,9 @@ def credentials_obtain(
 def credentials_list(*, key: Key, json: Json = False) -> None:
     """List the copies that you hold, what they say and to whom each was shown 我的凭证."""
     wallet, _ = _open_wallet(key)
-    show_list("credentials", [_credential_row(copy) for copy in wallet.copies()], as_json=json)
+    rows = [_credential_row(copy) for copy in wallet.copies()]
+    rows += [_blinded_row(kept) for kept in wallet.blinded()]
+    show_list("credentials", rows, as_json=json)
 
 
 @credentials_app.command("show")
@@ -141,6 +159,7 @@ def credentials_show(
     product: Annotated[str, typer.Argument(help="The bank's product, e.g. tax-credit-loan 产品.")],
     bank: Bank,
     key: Key,
+    shown_as: Format = CredentialFormat.SD_JWT,
     yes: Annotated[
         bool, typer.Option("--yes", help="Show it; without this you only see what is asked for 确认出示.")
     ] = False,
@@ -152,11 +171,12 @@ def credentials_show(
     wallet, device = _open_wallet(key)
     address = address_of(bank)
     with well_formed(), client_of(address) as door:
-        asked = wallet.asked(door, member=device.member_at(address), product=product)
+        asked = wallet.asked(door, member=device.member_at(address), product=product, shown_as=shown_as)
         result: dict[str, Any] = {
             "bank": asked.body.bank,
             "product": product,
-            "claims": list(asked.body.claims),
+            "format": str(shown_as),
+            "claims": list(asked.body.claims if asked.body.bounds is None else asked.body.bounds.rules.predicates),
             "is_shown": yes,
         }
         if yes:
@@ -185,7 +205,21 @@ def _credential_row(copy: KeptCopy) -> dict[str, Any]:
     claims = {name: value for name, value in copy.claims.items() if name not in {"anchors", "taxpayer"}}
     return {
         "credential": f"{copy.request}/{copy.number}",
+        "format": str(CredentialFormat.SD_JWT),
         "valid_until": iso_from_ms(copy.expires_ms),
         "shown_to": copy.shown_to,
         **claims,
+    }
+
+
+def _blinded_row(kept: KeptCredential) -> dict[str, Any]:
+    from shuiqiao.base.clock import iso_from_ms
+    from shuiqiao.privacy.credentials.anoncreds import claims_of
+
+    return {
+        "credential": kept.request,
+        "format": str(CredentialFormat.ANONCREDS),
+        "valid_until": iso_from_ms(kept.expires_ms),
+        "shown_to": ", ".join(kept.shown_to),
+        **claims_of(kept.content()),
     }

@@ -1,4 +1,4 @@
-"""The wallet of an enterprise: the credentials that its bureau issued, in one file beside its key file.
+"""The wallet of an enterprise: the credentials that its bureau issued, in files beside its key file.
 
 The file holds no key: the key of each copy follows from the seed, the request and the copy's number. It says what the
 bureau stated (bands and flags), and to whom each copy was shown: a copy is noted as shown before it leaves, so that a
@@ -23,8 +23,14 @@ from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.client.anoncreds_file import AnonCredsFile, KeptCredential, PendingRequest
 from shuiqiao.client.enterprise import BANK_PATIENCE_S, PAUSE_S
-from shuiqiao.client.resources.own import ISSUE_OWN_CREDENTIALS, CredentialRequest, IssuedCopies
+from shuiqiao.client.resources.own import (
+    ISSUE_OWN_CREDENTIALS,
+    READ_CREDENTIAL_DEFINITION,
+    CredentialRequest,
+    IssuedCopies,
+)
 from shuiqiao.client.resources.presentations import (
     ASK_PRESENTATION,
     SHOW_CREDENTIAL,
@@ -33,12 +39,30 @@ from shuiqiao.client.resources.presentations import (
     PresentationQuestion,
 )
 from shuiqiao.client.unanswered import perform_once
+from shuiqiao.client.wire import Nothing
 from shuiqiao.ledger.clock_check import require_recent
-from shuiqiao.privacy.credentials.model import BATCH, MEDIA_TYPE
-from shuiqiao.privacy.credentials.presentation import PresentationRequestBody, decode_request, verify_asker
+from shuiqiao.privacy.credentials.anoncreds import (
+    blind,
+    decode_definition,
+    decode_text,
+    encode_shown,
+    encode_text,
+    require_library,
+    take,
+)
+from shuiqiao.privacy.credentials.anoncreds import present as present_proof
+from shuiqiao.privacy.credentials.format import CredentialFormat
+from shuiqiao.privacy.credentials.model import BATCH, MEDIA_TYPE, Registry, registry_of, status_key
+from shuiqiao.privacy.credentials.presentation import (
+    PresentationRequestBody,
+    decode_request,
+    verify_asker,
+    verify_bounds,
+)
 from shuiqiao.privacy.sd_jwt import MAX_BYTES, Challenge, jose_profile, present, verify
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from shuiqiao.base.ids import MemberId
@@ -83,6 +107,10 @@ class PresentationAsked:
 
     raw: bytes
     body: PresentationRequestBody
+    registry: Registry | None = None
+    """As the ledger has it, where predicates are asked for."""
+    kept: KeptCredential | None = None
+    """The credential whose definition the question named."""
 
 
 class CredentialWallet:
@@ -104,6 +132,11 @@ class CredentialWallet:
     def path(self) -> Path:
         """The file beside the key."""
         return self._place.path.with_name(f"{self._place.path.name}.credentials.json")
+
+    @property
+    def blinded_path(self) -> Path:
+        """The file of credentials for predicates."""
+        return self._anoncreds.path
 
     def copies(self) -> list[KeptCopy]:
         """Return every copy that is kept, in the order in which they came.
@@ -139,13 +172,62 @@ class CredentialWallet:
         self._save([*kept, *fresh][-MAX_COPIES:])
         return fresh
 
-    def asked(self, bank: HttpClient, *, member: MemberId, product: str) -> PresentationAsked:
+    def obtain_blinded(self, bureau: HttpClient) -> KeptCredential:
+        """Have the bureau issue a credential for predicates, keep it, and return it [CREDENTIAL-14].
+
+        Raises Unavailable ``privacy.extra_missing``, what the bureau refuses with, and what ``take`` raises for what is
+        no credential of this enterprise.
+        """
+        require_library()
+        now_ms = self._device.now_ms()
+        told = perform_once(
+            self._place,
+            bureau,
+            ISSUE_OWN_CREDENTIALS,
+            wanted={"credentials": str(CredentialFormat.ANONCREDS)},
+            make=lambda: self._blinded_request(bureau),
+            now_ms=now_ms,
+        )
+        pending = self._anoncreds.pending(told.request)
+        definition = decode_definition(decode_text(pending.definition))
+        credential = take(
+            definition,
+            decode_text(told.credentials[0]),
+            metadata=decode_text(pending.metadata),
+            link_secret=self._device.link_secret(bytes.fromhex(told.request)),
+        )
+        kept = KeptCredential(
+            request=told.request,
+            definition=pending.definition,
+            credential=encode_text(credential),
+            expires_ms=definition.body.expires_s * MS_PER_SECOND,
+        )
+        self._anoncreds.add(kept, now_ms=now_ms)
+        return kept
+
+    def blinded(self) -> list[KeptCredential]:
+        """Return every credential for predicates that is kept; raises IntegrityError ``client.credentials_damaged``."""
+        return self._anoncreds.credentials()
+
+    def asked(
+        self,
+        bank: HttpClient,
+        *,
+        member: MemberId,
+        product: str,
+        shown_as: CredentialFormat = CredentialFormat.SD_JWT,
+    ) -> PresentationAsked:
         """Return what a bank's product asks to be shown, once it is shown who asks; nothing leaves by that.
+
+        A question for predicates names the definition of the credential that would be shown, which all of that month
+        have. Raises Unavailable ``client.credentials_used_up`` where none is held.
 
         Raises Denied ``client.institution_differs`` for a request of another bank, product or network, what
         ``verify_receipt``, ``require_recent`` and ``verify_asker`` raise, what the bank refuses with.
         """
-        told = bank.perform(ASK_PRESENTATION, PresentationQuestion(product=product))
+        kept = self._newest_blinded() if shown_as is CredentialFormat.ANONCREDS else None
+        name = None if kept is None else kept.read_definition().status_list
+        told = bank.perform(ASK_PRESENTATION, PresentationQuestion(product=product, registry=name))
         raw, network = bytes.fromhex(told.request), bytes.fromhex(self._device.known.network)
         document = decode_request(raw, network=network, suite=self._device.suite)
         body = document.body
@@ -162,13 +244,18 @@ class CredentialWallet:
         receipt, now_ms = self._verify_receipt(genesis, bytes.fromhex(told.receipt)), self._device.now_ms()
         require_recent(now_ms=now_ms, block_ms=receipt.as_of_ms)
         verify_asker(document, proven=receipt.values, suite=self._device.suite, now_ms=now_ms)
-        return PresentationAsked(raw=raw, body=body)
+        registry = None if kept is None else self._proven_registry(kept, receipt.values)
+        verify_bounds(body, are_wanted=kept is not None)
+        return PresentationAsked(raw=raw, body=body, registry=registry, kept=kept)
 
     def show(self, bank: HttpClient, asked: PresentationAsked) -> PresentationOutcome:
         """Show a copy that nobody has seen, the claims that are asked for and no other; the copy is used up.
 
-        Raises Unavailable ``client.credentials_used_up``, what the bank refuses with.
+        Or a proof of the predicates that are asked for. Raises Unavailable ``client.credentials_used_up``; what
+        ``anoncreds.present`` raises, for predicates that do not hold too; what the bank refuses with.
         """
+        if asked.kept is not None:
+            return self._shown(bank, asked, presentation=self._proof(asked, asked.kept))
         now_ms, copies, body = self._device.now_ms(), self.copies(), asked.body
         fresh = [at for at, copy in enumerate(copies) if not copy.shown_to and copy.expires_ms > now_ms]
         if not fresh:
@@ -184,6 +271,9 @@ class CredentialWallet:
         )
         copies[fresh[0]] = msgspec.structs.replace(copy, shown_to=f"{body.bank}/{body.product}")
         self._save(copies)
+        return self._shown(bank, asked, presentation=presentation)
+
+    def _shown(self, bank: HttpClient, asked: PresentationAsked, *, presentation: str) -> PresentationOutcome:
         shown = Presentation(request=asked.raw.hex(), presentation=presentation)
         until = time.monotonic() + BANK_PATIENCE_S
         while True:
@@ -194,6 +284,63 @@ class CredentialWallet:
                 if error.code != "privacy.status_not_here" or time.monotonic() > until:
                     raise
                 time.sleep(PAUSE_S)
+
+    @property
+    def _anoncreds(self) -> AnonCredsFile:
+        return AnonCredsFile(self._place.path)
+
+    def _blinded_request(self, bureau: HttpClient) -> CredentialRequest:
+        told = bureau.perform(READ_CREDENTIAL_DEFINITION, Nothing())
+        definition = decode_definition(decode_text(told.content))
+        if (definition.body.network, definition.issuer) != (self._device.known.network, self._device.bureau):
+            raise IntegrityError(
+                "client.credential_foreign", f"the definition {definition.status_list} is not of {self._device.bureau}"
+            )
+        self._anoncreds.keep_tails(definition, decode_text(told.tails))
+        request = new_id(system_entropy)
+        blinded, metadata = blind(definition, request=request, link_secret=self._device.link_secret(request))
+        self._anoncreds.keep_pending(
+            PendingRequest(request=request.hex(), definition=told.content, metadata=encode_text(metadata))
+        )
+        digest = self._device.suite.digest(definition.raw)
+        raw = self._device.blinded_request(request, definition=digest, blinded=blinded)
+        return CredentialRequest(request=raw.hex(), format=CredentialFormat.ANONCREDS)
+
+    def _newest_blinded(self) -> KeptCredential:
+        require_library()
+        now_ms = self._device.now_ms()
+        held = [each for each in self._anoncreds.credentials() if each.expires_ms > now_ms]
+        if not held:
+            raise Unavailable(
+                "client.credentials_used_up", f"{self._anoncreds.path} holds no credential that has not expired"
+            )
+        return held[-1]
+
+    def _proven_registry(self, kept: KeptCredential, values: Mapping[str, Any]) -> Registry:
+        """Return the registry as a receipt proves it, if the ledger has this very definition [CREDENTIAL-16]."""
+        definition = kept.read_definition()
+        registry = registry_of(values.get(status_key(definition.status_list)))
+        if registry is None or registry.definition != self._device.suite.digest(definition.raw):
+            raise IntegrityError(
+                "client.credential_foreign", f"the ledger has another definition as {definition.status_list}, or none"
+            )
+        return registry
+
+    def _proof(self, asked: PresentationAsked, kept: KeptCredential) -> str:
+        if asked.body.bounds is None or asked.registry is None:
+            raise Denied("privacy.claims_differ", "the request asks for no predicates")
+        definition = kept.read_definition()
+        proof = present_proof(
+            definition,
+            kept.content(),
+            rules=asked.body.bounds.rules,
+            challenge=asked.raw,
+            registry=asked.registry,
+            link_secret=self._device.link_secret(bytes.fromhex(kept.request)),
+            tails=self._anoncreds.tails(definition),
+        )
+        self._anoncreds.note_shown(kept, to=f"{asked.body.bank}/{asked.body.product}")
+        return encode_shown(definition, proof)
 
     def _read(self, told: IssuedCopies, number: int) -> KeptCopy:
         """Return a copy that was issued, if the bureau bound it to this very key."""

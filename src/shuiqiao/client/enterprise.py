@@ -52,7 +52,12 @@ from shuiqiao.crypto.keyfile import (
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.dispute_statement import MAX_REASON_CHARS, DisputeBody, encode_dispute
 from shuiqiao.members.endpoint import MAX_ENDPOINT_CHARACTERS, Endpoint, endpoint_of_text
-from shuiqiao.privacy.credentials.model import CredentialRequestBody, encode_request
+from shuiqiao.privacy.credentials.model import (
+    BlindedRequestBody,
+    CredentialRequestBody,
+    encode_blinded,
+    encode_request,
+)
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
@@ -197,6 +202,23 @@ class EnterpriseDevice:
     def credential_key(self, request: bytes, *, number: int) -> SigningKey:
         """Return the key of one copy of a credential."""
         return self._keys.credential_key(request, number=number, network=self._network)
+
+    def blinded_request(self, request: bytes, *, definition: bytes, blinded: bytes) -> bytes:
+        """Return a signed request for a credential for predicates. definition: its digest [CREDENTIAL-14]."""
+        body = BlindedRequestBody(
+            request=request,
+            bureau=self.bureau,
+            taxpayer=self.taxpayer,
+            definition=definition,
+            blinded=blinded,
+            made_ms=self.now_ms(),
+        )
+        key = self._keys.enrolment_key(self.bureau, network=self._network)
+        return encode_blinded(body, network=self._network, suite=self.suite, key=key)
+
+    def link_secret(self, request: bytes) -> bytes:
+        """Return the secret that such a credential is bound to."""
+        return self._keys.link_secret(request, network=self._network)
 
     def now_ms(self) -> int:
         """Return the time of this device."""

@@ -118,6 +118,10 @@ class EnterpriseKeys:
         """Return the key of one copy of a credential, by the request that it was issued for and its number there."""
         return self._derive("privacy/credential", context=network + request + bytes([number]))
 
+    def link_secret(self, request: bytes, *, network: bytes) -> bytes:
+        """Return the secret that a credential for predicates is bound to, by the request that it is issued for."""
+        return self._suite.derive_seed(self._seed, label="privacy/link_secret", context=network + request)
+
     def _derive(self, label: str, *, context: bytes) -> SigningKey:
         child = self._suite.derive_seed(self._seed, label=label, context=context)
         return self._suite.signing_key_from_seed(child)

@@ -167,12 +167,13 @@ class InstitutionServices:
         """Where a bureau issues credentials of bands and flags."""
         # What computes features takes a while to load, and no other act needs it.
         from shuiqiao.privacy.credentials.issuer import CredentialIssuer
-        from shuiqiao.privacy.credentials.store import CredentialStore
+        from shuiqiao.privacy.credentials.store import CredentialStore, DefinitionStore
 
         self._require(Role.TAX_BUREAU)
         return CredentialIssuer(
             submitter=self.outbox,
             store=CredentialStore(self.database, cipher=self.cipher),
+            definitions=DefinitionStore(self.database, cipher=self.cipher),
             records=self.vault,
             enrolment_key=self._enrolment_key,
             key=self._signing,

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
-from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.encoding import encode_cbor, typed
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
@@ -41,8 +41,16 @@ from shuiqiao.exchange.messages import open_answer, read_request
 from shuiqiao.models.model import ModelForm
 from shuiqiao.node.operations.models import encrypted_card
 from shuiqiao.node.operations.presentations import ask_presentation, show_credential
-from shuiqiao.privacy.credentials.model import CredentialRequestBody, encode_request
-from shuiqiao.privacy.credentials.presentation import decode_request
+from shuiqiao.privacy.credentials import anoncreds
+from shuiqiao.privacy.credentials.model import (
+    BlindedRequestBody,
+    CredentialRequestBody,
+    encode_blinded,
+    encode_request,
+    find_registry,
+)
+from shuiqiao.privacy.credentials.presentation import ProveRules, decode_request
+from shuiqiao.privacy.credentials.verifier import PublishedRules
 from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, present
 from shuiqiao.sandbox.economy.files import RECORD_TABLES, write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy
@@ -52,6 +60,7 @@ from shuiqiao.sandbox.scenario.population import SYNTHETIC_AS_OF
 from shuiqiao.sandbox.scenario.unseen import let_run, who_saw_what
 from shuiqiao.sandbox.score_equality import SEED, scored_content
 from shuiqiao.standards.model import FieldType
+from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -63,9 +72,10 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
 
-DISCLOSE, AT_SOURCE, BLIND, PROVE = "disclose", "at_source", "blind", "prove"
-MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, PROVE)
-"""The modes that are built, as the study names them: a score is open at its source, or blind; a credential proves."""
+DISCLOSE, AT_SOURCE, BLIND, PROVE, PREDICATES = "disclose", "at_source", "blind", "prove", "predicates"
+MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, PROVE, PREDICATES)
+"""The modes that are built, as the study names them: a score is open at its source, or blind; a credential proves, by
+its claims or by predicates."""
 
 PROVING_LOAN: Final = "tax-credit-loan"
 """The product that asks for a credential."""
@@ -202,7 +212,9 @@ class Stage:
         link = Listening(bank, bureau)
         if mode == PROVE:
             link.to_bank += self._shown(bank)
-        records = self._asked(mode, bank, link) if mode != PROVE else {}
+        if mode == PREDICATES:
+            link.to_bank += self._proven(bank)
+        records = self._asked(mode, bank, link) if mode not in {PROVE, PREDICATES} else {}
         bureau.catch_up_with(bank)
         entries = [raw for block in bureau.engine.blocks(from_height=height + 1) for raw in block.transactions]
         return Crossed(
@@ -248,6 +260,47 @@ class Stage:
         )
         show_credential(bank, Presentation(request=asked.request, presentation=shown))
         return [shown.encode(), *(urlsafe_b64decode(f"{part}==") for part in re.split("[.~]", shown))]
+
+    def _proven(self, bank: Institution) -> list[bytes]:
+        """Have the bureau issue a credential, and prove to a bank all that it can say; return what is shown."""
+        bureau, request = self.consortium.bureau, new_id(system_entropy)
+        suite, network, keys = bureau.suite, bureau.parameters.network, self.owner.keys
+        row = bureau.credentials.definition()
+        definition = anoncreds.decode_definition(row.content)
+        secret = keys.link_secret(request, network=network)
+        blinded, metadata = anoncreds.blind(definition, request=request, link_secret=secret)
+        body = BlindedRequestBody(
+            request=request,
+            bureau=bureau.member,
+            taxpayer=self.owner.applicant.uscc,
+            definition=suite.digest(row.content),
+            blinded=blinded,
+            made_ms=bureau.dependencies.clock.now_ms(),
+        )
+        enrolment_key = keys.enrolment_key(bureau.member, network=network)
+        raw = encode_blinded(body, network=network, suite=suite, key=enrolment_key)
+        (issued,) = bureau.credentials.issue_blinded(raw).credentials
+        bank.catch_up_with(bureau)
+        credential = anoncreds.take(definition, anoncreds.decode_text(issued), metadata=metadata, link_secret=secret)
+        rules = PublishedRules(product=PROVING_LOAN, digest=bytes(32), prove=_all_of(credential))
+        asked = bank.presentations.request(rules, status_list=definition.status_list)
+        registry = find_registry(bank.engine.state(), definition.status_list)
+        if registry is None:
+            raise LookupError(f"{bank.member} follows no registry {definition.status_list}")
+        with TemporaryDirectory() as folder:
+            tails = Path(folder) / "tails"
+            tails.write_bytes(row.tails)
+            proof = anoncreds.present(
+                definition,
+                credential,
+                rules=rules.prove,
+                challenge=asked,
+                registry=registry,
+                link_secret=secret,
+                tails=tails,
+            )
+        bank.presentations.accept(asked, anoncreds.encode_shown(definition, proof), rules=rules)
+        return [definition.raw, proof]
 
     def records(self, groups: Mapping[str, Sequence[str]]) -> dict[str, Secret]:
         """Return what stands in some groups of all of the taxpayer's records."""
@@ -327,6 +380,21 @@ def look_at_crossing(*, progress: Progress = no_progress) -> dict[str, dict[str,
             leaked[mode], granted[mode] = looked_at(stage, mode, bank)
         known = who_saw_what(stage.consortium.bureau.leakage, stage.owner.applicant.uscc)
     return {"leaked_bytes": leaked, "granted_bytes": granted, "who_saw_what": known}
+
+
+def _all_of(credential: bytes) -> ProveRules:
+    """Return the most that can be asked of a credential: its own bands as bounds, every flag that is set."""
+    said = anoncreds.claims_of(credential)
+    grades = [Grade(letter) for letter in "ABMC"]
+    grade = said["tax_credit_grade"]
+    return typed(
+        {
+            "grades": grades[: grades.index(Grade(grade)) + 1] if isinstance(grade, str) else [],
+            "least": {name: said[name] for name in anoncreds.BANDS if said[name]},
+            "flags": [name for name in anoncreds.FLAGS if said[name]],
+        },
+        ProveRules,
+    )
 
 
 def looked_at(stage: Stage, mode: str, bank: Institution) -> tuple[Any, Any]:

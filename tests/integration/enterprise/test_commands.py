@@ -199,6 +199,7 @@ def test_a_credential_is_shown_to_a_product_once_and_only_when_it_is_said(firm, 
     assert asked == {
         "bank": LEAD_BANK,
         "product": "tax-credit-loan",
+        "format": "sd-jwt",
         "claims": ["no_arrears", "registered_band", "tax_credit_grade", "tax_paid_12m_band"],
         "is_shown": False,
     }
@@ -215,6 +216,65 @@ def test_a_credential_is_shown_to_a_product_once_and_only_when_it_is_said(firm, 
     )
     (row,) = world.bank.running.institution.shown_credentials.newest(most=1)
     assert set(row.claims) == set(asked["claims"])
+
+
+@pytest.fixture
+def least_sales(world):
+    """The bank's product asks for a band of sales alone, for one test."""
+    products = world.bank.running.institution.products
+    before = products.in_force("tax-credit-loan")
+    head, _, rest = before.text.partition("[prove]\n")
+    _, found, after = rest.partition("\n[")
+    products.change(
+        "tax-credit-loan", f"{head}[prove]\nleast = {{ sales_12m_band = 1 }}\n{found}{after}", replaces=before.digest
+    )
+    yield
+    now = products.in_force("tax-credit-loan")
+    products.change("tax-credit-loan", before.text, replaces=now.digest)
+
+
+def test_predicates_are_proven_any_number_of_times_and_what_does_not_hold_is_not_shown(
+    firm, here, world, key, least_sales
+):
+    """[CREDENTIAL-13] [CREDENTIAL-14] [CREDENTIAL-16]"""
+    wanted = ("credentials", "show", "tax-credit-loan", "--bank", world.bank_url, "--format", "anoncreds")
+    said = here("enterprise", *wanted, "--key", key, "--json")
+    assert (said.code, said.json["error"]["code"]) == (3, "client.credentials_used_up")
+    with lossy_line(world.bureau_url) as line:
+        get = ("credentials", "obtain", "--format", "anoncreds", "--bureau", line.url)
+        firm("credentials", "obtain", "--format", "anoncreds")
+        line.loses = "/own/credentials"
+        lost = here("enterprise", *get, "--key", key, "--json")
+        assert (lost.code, lost.json["error"]["code"]) == (3, "client.unreachable")
+        line.loses = ""
+        got = firm(*get)
+    assert (got["copies"], got["format"], got["no_arrears"]) == (1, "anoncreds", False)
+    assert got["sales_12m_band"] >= 1
+    assert firm(*wanted) == {
+        "bank": LEAD_BANK,
+        "product": "tax-credit-loan",
+        "format": "anoncreds",
+        "claims": ["sales_12m_band >= 1"],
+        "is_shown": False,
+    }
+    for _ in range(2):
+        shown = firm(*wanted, "--yes")
+        assert (shown["is_shown"], shown["is_met"], shown["unmet"]) == (True, True, [])
+    bank = world.bank.running.institution
+    assert [dict(row.claims) for row in bank.shown_credentials.newest(most=2)] == [{"sales_12m_band": ">= 1"}] * 2
+    kept = firm("credentials", "list")["credentials"]
+    assert [row["shown_to"].count("tax-credit-loan") for row in kept if row["format"] == "anoncreds"] == [0, 2]
+    assert TAXPAYER not in json.dumps(kept)
+    # The whole catalogue's rules ask for what this bureau does not state.
+    now = bank.products.in_force("tax-credit-loan")
+    bank.products.change(
+        "tax-credit-loan",
+        now.text.replace("least = { sales_12m_band = 1 }", 'flags = ["no_arrears"]'),
+        replaces=now.digest,
+    )
+    firm(*wanted, "--yes", fails="privacy.rules_unmet")
+    assert len(bank.shown_credentials.newest(most=99)) >= 2
+    assert bank.shown_credentials.newest(most=1)[0].claims == {"sales_12m_band": ">= 1"}
 
 
 def test_copies_whose_answer_was_lost_are_the_same_copies(firm, here, world, key):

@@ -162,7 +162,7 @@ def test_no_act_names_whose_it_is_but_by_signed_bytes(place):
         "consents/statements": {"transaction"},
         "records/searches": {"record_type", "number"},
         "disputes": {"dispute"},
-        "credentials": {"request"},
+        "credentials": {"request", "format"},
         "applications": {"amount_fen", "other_debt_fen", "industry", "province"},
     }
     schemas = place.document["components"]["schemas"]

@@ -16,6 +16,7 @@ from shuiqiao.sandbox.crossing import (
     BLIND,
     DISCLOSE,
     MODES,
+    PREDICATES,
     PROVE,
     found_in,
     looked_at,
@@ -51,9 +52,9 @@ def test_records_are_found_where_they_are_disclosed_and_nothing_beside_what_was_
     assert found_in(disclosed.to_bureau, stage.weights()) == {}
 
 
-@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND, PROVE])
+@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND, PROVE, PREDICATES])
 def test_nothing_of_the_records_reaches_a_bank_that_sees_none(stage, crossed, mode):
-    """[EXCHANGE-26] [EXCHANGE-27] [BLIND-9] [CREDENTIAL-9]"""
+    """[EXCHANGE-26] [EXCHANGE-27] [BLIND-9] [CREDENTIAL-9] [CREDENTIAL-15]"""
     assert len(crossed[mode].to_bank) > 1_000
     assert found_in(crossed[mode].to_bank, stage.every_record()) == {}
 
@@ -81,7 +82,8 @@ def test_the_account_says_who_saw_what(stage, crossed):
     assert (north["score"]["fields"], south["score"]) == (0, {"fields": 0, "bits": 12.0})
     assert 0 < north["score"]["bits"] <= 12
     assert known["anybody"]["credential"]["bits"] > 0
-    assert len(known) == len(crossed) == 4
+    assert len(known) == 4
+    assert len(crossed) == len(MODES) == 5
 
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(stage, crossed, monkeypatch):

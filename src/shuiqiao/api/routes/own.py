@@ -229,6 +229,17 @@ def read_own_dispute(dispute: DisputeId, running: Running, scope: Own) -> Disput
 # At the bureau: credentials
 
 
+@own.get(
+    api.READ_CREDENTIAL_DEFINITION.path,
+    permission="own.read",
+    problems=(503,),
+    codes=(*_WRONG_ROLE, "privacy.extra_missing"),
+)
+def read_credential_definition(running: Running, _scope: Own) -> api.CredentialDefinition:
+    """Return by what credentials for predicates are issued now; the first one of a month takes many seconds to make."""
+    return acts.credential_definition(running.institution)
+
+
 @own.post(
     api.ISSUE_OWN_CREDENTIALS.path,
     permission="own.write",
@@ -237,7 +248,10 @@ def read_own_dispute(dispute: DisputeId, running: Running, scope: Own) -> Disput
         *_WRONG_ROLE,
         *_NOT_THERE,
         "consent.provider_wrong",
+        "privacy.blinded_malformed",
         "privacy.credentials_too_many",
+        "privacy.definition_replaced",
+        "privacy.extra_missing",
         "privacy.request_old",
         "privacy.request_repeated",
         "vault.busy",

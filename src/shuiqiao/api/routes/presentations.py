@@ -23,7 +23,14 @@ _OF_PRODUCT = ("node.role_wrong", "lending.product_unknown")
     api.ASK_PRESENTATION.path,
     permission=OPEN,
     problems=(403, 422, 503),
-    codes=(*_OF_PRODUCT, "ledger.quorum_not_reached", "privacy.product_asks_nothing"),
+    codes=(
+        *_OF_PRODUCT,
+        "ledger.quorum_not_reached",
+        "privacy.extra_missing",
+        "privacy.product_asks_nothing",
+        "privacy.rules_not_provable",
+        "privacy.status_not_here",
+    ),
 )
 def ask_presentation(asked: api.PresentationQuestion, running: Running) -> api.PresentationRequest:
     """Return the bank's signed request for what a product asks a credential to say; it is good for five minutes.
@@ -43,12 +50,18 @@ def ask_presentation(asked: api.PresentationQuestion, running: Running) -> api.P
         "privacy.challenge_old",
         "privacy.challenge_used",
         "privacy.claims_differ",
+        "privacy.credential_expired",
         "privacy.credential_foreign",
         "privacy.credential_revoked",
+        "privacy.definition_malformed",
+        "privacy.extra_missing",
         "privacy.issuer_wrong",
         "privacy.key_binding_wrong",
+        "privacy.proof_invalid",
+        "privacy.proof_malformed",
         "privacy.sd_jwt_malformed",
         "privacy.sd_jwt_not_valid_now",
+        "privacy.status_changed",
         "privacy.status_not_here",
     ),
 )

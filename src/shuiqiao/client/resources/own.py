@@ -25,7 +25,8 @@ from shuiqiao.client.resources.consents import (
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.members import MemberPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
-from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Id, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.privacy.credentials.format import CredentialFormat
 
 MAX_AMOUNT_FEN: Final = 2**53 - 1
 
@@ -242,15 +243,34 @@ class OwnApplying(Wire):
     province: Annotated[str, StringConstraints(pattern=r"^[0-9]{2}$")] | None = None
 
 
+Base64Text = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=131_072)]
+"""Base64url without padding, of 98 kB at most."""
+
 CredentialText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=32_768)]
 
 
 class CredentialRequest(Wire):
-    """What an enterprise signed to be issued credentials, one for each key that it names."""
+    """What an enterprise signed to be issued credentials.
 
-    model_config = example(request="d284")
+    By the format sd-jwt one for each key that it names; by anoncreds one, bound to the secret that it blinded.
+    """
+
+    model_config = example(request="d284", format="sd-jwt")
 
     request: Message
+    format: CredentialFormat = CredentialFormat.SD_JWT
+
+
+class CredentialDefinition(Wire):
+    """By what credentials of the format anoncreds are issued now, the same for every enterprise.
+
+    content: of which the ledger has the digest. tails: by which a holder proves that it is not revoked.
+    """
+
+    model_config = example(content="eyJjbG9zZXNfcyI6MX0", tails="AAI")
+
+    content: Base64Text
+    tails: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=4_194_304)]
 
 
 class IssuedCopies(Wire):
@@ -322,6 +342,9 @@ READ_OWN_ARTEFACT: Final = Operation(
 )
 LIST_OWN_USES: Final = Operation(method="GET", path="/own/usage", sent=PastQuery, told=UsePage)
 SEARCH_OWN_RECORDS: Final = Operation(path="/own/records/searches", sent=OwnRecordSearch, told=OwnRecords)
+READ_CREDENTIAL_DEFINITION: Final = Operation(
+    method="GET", path="/own/credentials/definition", sent=Nothing, told=CredentialDefinition, timeout_s=180.0
+)
 ISSUE_OWN_CREDENTIALS: Final = Operation(path="/own/credentials", sent=CredentialRequest, told=IssuedCopies)
 LIST_OWN_ENTRIES: Final = Operation(method="GET", path="/own/entries", sent=PageQuery, told=EntryPage)
 APPLY: Final = Operation(path="/own/applications", sent=OwnApplying, told=OwnApplicationFile)

@@ -9,28 +9,33 @@ from pydantic import StringConstraints
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page
 from shuiqiao.client.resources.consents import Message
-from shuiqiao.client.resources.own import CredentialText
 from shuiqiao.client.resources.products import ProductId
 from shuiqiao.client.wire import Hex, Id, Name, Nothing, TimeMs, Wire, example
 from shuiqiao.members.model import MAX_GENESIS_BYTES
 
 GenesisBytes = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$", max_length=2 * MAX_GENESIS_BYTES)]
+RegistryName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+ShownText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=262_144)]
 ClaimText = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
 class PresentationQuestion(Wire):
-    """For which product."""
+    """For which product, and whether by predicates.
 
-    model_config = example(product="tax-credit-loan")
+    registry: of the definition by which predicates are to be proven (anoncreds); null asks for claims (sd-jwt).
+    """
+
+    model_config = example(product="tax-credit-loan", registry=None)
 
     product: ProductId
+    registry: RegistryName | None = None
 
 
 class PresentationRequest(Wire):
     """What the bank signed (the claims that the product asks for, and a nonce), and what shows that it is that bank's.
 
-    The receipt is checked with the genesis, whose hash is the network's id, and proves the bank's member record and
-    that it is not suspended.
+    The receipt is checked with the genesis, whose hash is the network's id, and proves the bank's member record, that
+    it is not suspended, and what stands of the registry that was named.
     """
 
     model_config = example(request="d284", genesis="7b7d", receipt="a1")
@@ -41,12 +46,16 @@ class PresentationRequest(Wire):
 
 
 class Presentation(Wire):
-    """A credential as it is shown for a request of this bank, the holder's key binding behind it."""
+    """A credential as it is shown for a request of this bank.
+
+    An SD-JWT with the holder's key binding; or, for a request by predicates, definition and proof in base64url, a ~
+    between them.
+    """
 
     model_config = example(request="d284", presentation="eyJh.eyJi.c2ln~WyJz~eyJr.eyJi.c2ln")
 
     request: Message
-    presentation: CredentialText
+    presentation: ShownText
 
 
 class PresentationOutcome(Wire):

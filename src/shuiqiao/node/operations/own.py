@@ -38,7 +38,9 @@ from shuiqiao.node.operations import enterprises
 from shuiqiao.node.operations.applications import kept_where_unavailable
 from shuiqiao.node.operations.paging import page_of, time_place
 from shuiqiao.node.operations.records import search_records
-from shuiqiao.privacy.credentials.model import decode_request
+from shuiqiao.privacy.credentials.anoncreds import encode_text
+from shuiqiao.privacy.credentials.format import CredentialFormat
+from shuiqiao.privacy.credentials.model import decode_blinded, decode_request
 
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
@@ -232,15 +234,23 @@ def read_dispute(institution: Institution, scope: OwnScope, dispute: bytes) -> D
 # Credentials
 
 
+def credential_definition(institution: Institution) -> api.CredentialDefinition:
+    """Return by what predicates are issued now; raises what ``CredentialIssuer.definition`` raises."""
+    row = institution.credentials.definition()
+    return api.CredentialDefinition(content=encode_text(row.content), tails=encode_text(row.tails))
+
+
 def issue_credentials(
     institution: Institution, scope: OwnScope, message: api.CredentialRequest
 ) -> api.IssuedCopies | None:
-    """Issue credentials to the enterprise; raises what ``CredentialIssuer.issue`` raises."""
+    """Issue credentials to the enterprise; raises what ``CredentialIssuer.issue`` and ``issue_blinded`` raise."""
     issuer, raw = institution.credentials, bytes.fromhex(message.request)
-    said = decode_request(raw, network=institution.parameters.network, suite=institution.suite).body
+    is_shown_whole = message.format is CredentialFormat.SD_JWT
+    decode, issue = (decode_request, issuer.issue) if is_shown_whole else (decode_blinded, issuer.issue_blinded)
+    said = decode(raw, network=institution.parameters.network, suite=institution.suite).body
     if said.taxpayer != scope.taxpayer:
         return None
-    issued = issuer.issue(raw)
+    issued = issue(raw)
     return api.IssuedCopies(
         request=said.request.hex(),
         issuer_key=institution.keys.signing.public_key.hex(),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.pages import MAX_ITEMS
 from shuiqiao.client.resources import presentations as api
 from shuiqiao.ledger.transactions.looking_up import newest_index
+from shuiqiao.privacy.credentials.model import status_key
 from shuiqiao.privacy.credentials.presentation import asker_keys
 from shuiqiao.privacy.credentials.verifier import PublishedRules
 
@@ -20,9 +22,11 @@ def ask_presentation(institution: Institution, asked: api.PresentationQuestion) 
 
     Raises what ``CredentialVerifier.request``, ``BankProducts.in_force`` and ``LedgerEngine.receipt`` raise.
     """
-    request = institution.presentations.request(_rules(institution, asked.product))
+    registry = None if asked.registry is None else OwnedId(asked.registry)
+    request = institution.presentations.request(_rules(institution, asked.product), status_list=registry)
     engine = institution.engine
-    receipt = engine.receipt(newest_index(engine), state_keys=asker_keys(institution.member))
+    keys = asker_keys(institution.member) + (() if registry is None else (status_key(registry),))
+    receipt = engine.receipt(newest_index(engine), state_keys=keys)
     return api.PresentationRequest(request=request.hex(), genesis=institution.genesis.hex(), receipt=receipt.hex())
 
 

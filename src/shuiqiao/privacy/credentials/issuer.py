@@ -7,7 +7,8 @@
 3. the leakage account is charged what a credential says, against every recipient; given back where no copy is made;
 4. the vault is read, every record proven against the ledger, and a checkpoint taken that covers all of them;
 5. the claims are computed by the declared features as of today, and the key is still the taxpayer's;
-6. each copy gets a random place of a status list that stands on the ledger, a key of the holder, salts of its own.
+6. each copy gets a random place of a status list that stands on the ledger, a key of the holder, salts of its own; a
+   credential for predicates a random place of a registry, and the signature of its definition [CREDENTIAL-14].
 
 The bureau learns nothing of where a copy is shown: nobody asks it.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
@@ -25,18 +26,23 @@ from shuiqiao.base.ids import Uscc, new_id, owned_id
 from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.features.inputs import least_items
 from shuiqiao.ledger.transactions.document import verify_document
+from shuiqiao.privacy.credentials.anoncreds import PLACES, encode_text
 from shuiqiao.privacy.credentials.claims import BITS, CLAIMS, FEATURES, claims_of
 from shuiqiao.privacy.credentials.contract import STATUS, CredentialStatusBody
 from shuiqiao.privacy.credentials.model import (
     CREDENTIAL_TYPE,
     LIST_SIZE,
     MEDIA_TYPE,
+    BlindedRequestBody,
+    CredentialRequestBody,
     IssuedCredentials,
     StatusReference,
+    decode_blinded,
     decode_request,
     find_bits,
     is_set,
 )
+from shuiqiao.privacy.credentials.registries import Registries
 from shuiqiao.privacy.credentials.store import CopyRow
 from shuiqiao.privacy.sd_jwt import issue, jose_profile
 from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
@@ -47,9 +53,10 @@ if TYPE_CHECKING:
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.transactions.document import Document
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
-    from shuiqiao.privacy.credentials.model import CredentialRequestBody, LeakageLedger
-    from shuiqiao.privacy.credentials.store import CredentialStore
+    from shuiqiao.privacy.credentials.model import LeakageLedger
+    from shuiqiao.privacy.credentials.store import CredentialStore, DefinitionRow, DefinitionStore
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.model import Anchor
@@ -72,6 +79,9 @@ _RECENT_MONTHS = 13
 
 _FIRST_DAY = date(1949, 10, 1)
 _BATCHES = b"shuiqiao/privacy/batches/1\x00"
+
+
+_Asked = TypeVar("_Asked", CredentialRequestBody, BlindedRequestBody)
 
 
 class ProvenRecords(Protocol):
@@ -106,6 +116,7 @@ class CredentialIssuer:
         *,
         submitter: LedgerSubmitter,
         store: CredentialStore,
+        definitions: DefinitionStore,
         records: ProvenRecords,
         enrolment_key: Callable[[str], bytes | None],
         key: SigningKey,
@@ -113,8 +124,9 @@ class CredentialIssuer:
         catalogue: Catalogue,
         entropy: Entropy,
         account: LeakageLedger,
+        places: int = PLACES,
     ) -> None:
-        """enrolment_key: of a taxpayer, None for one that is not enrolled here."""
+        """enrolment_key: of a taxpayer, None for one that is not enrolled here. places: of a registry of predicates."""
         self._submitter = submitter
         self._store = store
         self._records = records
@@ -125,6 +137,9 @@ class CredentialIssuer:
         self._entropy = entropy
         self._account = account
         self._issuing = threading.Lock()
+        self._registries = Registries(
+            submitter=submitter, copies=store, definitions=definitions, suite=suite, entropy=entropy, places=places
+        )
 
     def issue(self, raw: bytes) -> IssuedCredentials:
         """Return a copy for each key of a request.
@@ -136,7 +151,7 @@ class CredentialIssuer:
         """
         body = self._read(raw)
         with self._issuing:
-            self._require_room(body)
+            self._require_room(body, copies=len(body.keys))
             with self._charged(body):
                 claims, batches = self._state_facts(Uscc(body.taxpayer))
                 # Another key may have been enrolled while it waited and read, and what this one had be revoked.
@@ -147,6 +162,30 @@ class CredentialIssuer:
                 for key, place in zip(body.keys, places, strict=True)
             )
         return IssuedCredentials(credentials=credentials, batches=batches)
+
+    def definition(self) -> DefinitionRow:
+        """Return the definition that predicates are issued by now; finding a new one takes many seconds.
+
+        Raises Unavailable ``privacy.extra_missing``, what the ledger refuses with.
+        """
+        return self._registries.current()
+
+    def issue_blinded(self, raw: bytes) -> IssuedCredentials:
+        """Return one credential for predicates, bound to a secret that the holder blinded [CREDENTIAL-14].
+
+        Raises as ``issue``; Conflict ``privacy.definition_replaced``; InvalidInput ``privacy.blinded_malformed``.
+        """
+        body = self._read_blinded(raw)
+        row = self._registries.current()
+        if body.definition != self._suite.digest(row.content):
+            raise Conflict("privacy.definition_replaced", "credentials are issued by another definition now")
+        with self._issuing:
+            self._require_room(body, copies=1)
+            with self._charged(body):
+                claims, batches = self._state_facts(Uscc(body.taxpayer))
+                self._read_blinded(raw)
+                credential = self._registries.sign(row, body, claims=claims)
+        return IssuedCredentials(credentials=(encode_text(credential),), batches=batches)
 
     def revoke(self, taxpayer: str) -> int:
         """Revoke every copy of a taxpayer that is not revoked and did not expire; return how many [CREDENTIAL-7]."""
@@ -161,11 +200,12 @@ class CredentialIssuer:
             if row.expires_ms > now_ms and bits is not None and not is_set(bits, row.place):
                 places.setdefault(row.status_list, []).append(row.place)
         for status_list, found in places.items():
-            self._submitter.submit(STATUS, CredentialStatusBody(status_list=status_list, revoked=sorted(found)))
+            if not self._registries.revoke(status_list, sorted(found)):
+                self._submitter.submit(STATUS, CredentialStatusBody(status_list=status_list, revoked=sorted(found)))
         return sum(map(len, places.values()))
 
     @contextmanager
-    def _charged(self, body: CredentialRequestBody) -> Generator[None]:
+    def _charged(self, body: CredentialRequestBody | BlindedRequestBody) -> Generator[None]:
         """Step 3: have a request charged inside, once however often it is sent, and not if no copy is made."""
         reference = owned_id(self._submitter.member, body.request)
         self._account.charge(body.taxpayer, recipient=None, bits=BITS, reference=reference)
@@ -176,11 +216,22 @@ class CredentialIssuer:
             raise
 
     def _read(self, raw: bytes) -> CredentialRequestBody:
-        """Step 1."""
-        document = decode_request(raw, network=self._submitter.parameters.network, suite=self._suite)
+        """Step 1 of copies that are shown whole."""
+        body = self._proven_request(decode_request(raw, network=self._network, suite=self._suite))
+        if len(set(body.keys)) != len(body.keys):
+            raise InvalidInput("privacy.keys_repeated", "a request names a key twice: each copy has its own")
+        for holder in body.keys:
+            self._suite.verify_signing_key(holder)
+        return body
+
+    def _read_blinded(self, raw: bytes) -> BlindedRequestBody:
+        """Step 1 of a credential for predicates."""
+        return self._proven_request(decode_blinded(raw, network=self._network, suite=self._suite))
+
+    def _proven_request(self, document: Document[_Asked]) -> _Asked:
         body = document.body
         # A stranger gets one answer, after the same work, whether or not the taxpayer is enrolled here.
-        key = self._enrolment_key(body.taxpayer) or self._suite.digest(raw)
+        key = self._enrolment_key(body.taxpayer) or self._suite.digest(document.raw)
         verify_document(document, public_keys=(key,), suite=self._suite)
         if body.bureau != self._submitter.member:
             raise Denied(
@@ -188,23 +239,23 @@ class CredentialIssuer:
             )
         if abs(self._submitter.now_ms() - body.made_ms) > MAX_REQUEST_AGE_MS:
             raise Denied("privacy.request_old", f"the request was made at {body.made_ms} ms, not just now")
-        if len(set(body.keys)) != len(body.keys):
-            raise InvalidInput("privacy.keys_repeated", "a request names a key twice: each copy has its own")
-        for holder in body.keys:
-            self._suite.verify_signing_key(holder)
         return body
 
-    def _require_room(self, body: CredentialRequestBody) -> None:
+    @property
+    def _network(self) -> bytes:
+        return self._submitter.parameters.network
+
+    def _require_room(self, body: CredentialRequestBody | BlindedRequestBody, *, copies: int) -> None:
         """Step 2."""
-        copies = self._store.copies_of(body.taxpayer)
-        if any(row.request == body.request for row in copies):
+        issued = self._store.copies_of(body.taxpayer)
+        if any(row.request == body.request for row in issued):
             raise Conflict("privacy.request_repeated", f"request {body.request.hex()} was answered: make a new one")
         since = self._submitter.now_ms() - COUNTED_DAYS * MS_PER_DAY
-        lately = sum(row.issued_ms > since for row in copies)
-        if lately + len(body.keys) > MAX_COPIES:
+        lately = sum(row.issued_ms > since for row in issued)
+        if lately + copies > MAX_COPIES:
             raise Denied(
                 "privacy.credentials_too_many",
-                f"{lately} copies were issued in {COUNTED_DAYS} days and {len(body.keys)} are asked for, where "
+                f"{lately} copies were issued in {COUNTED_DAYS} days and {copies} are asked for, where "
                 f"{MAX_COPIES} may be",
             )
 

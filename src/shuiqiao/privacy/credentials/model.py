@@ -9,14 +9,17 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN, MemberId, OwnedId
-from shuiqiao.base.wire import CalendarMs, Id, MemberName, PublicKey
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, PublicKey
 from shuiqiao.consent.model import TaxpayerNumber
 from shuiqiao.ledger.transactions.document import decode_document, sign_document
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.transactions.document import Document
+
 
 MEDIA_TYPE: Final = "dc+sd-jwt"
 """``typ`` of a credential, as SD-JWT VC names it."""
@@ -33,6 +36,11 @@ LIST_SIZE: Final = 8_192
 REQUEST: Final = "privacy.credential_request/1"
 _MAX_REQUEST_BYTES = 4_096
 
+BLINDED_REQUEST: Final = "privacy.anoncreds_request/1"
+MAX_BLINDED_BYTES: Final = 8_192
+"""Of a holder's secret as it is blinded: 2 kB of numbers."""
+_MAX_BLINDED_REQUEST_BYTES = 10_240
+
 _STATUS_KEY = "privacy/status/"
 
 
@@ -43,6 +51,21 @@ class CredentialRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     bureau: MemberName
     taxpayer: TaxpayerNumber
     keys: Annotated[list[PublicKey], Meta(min_length=1, max_length=BATCH)]
+    made_ms: CalendarMs
+
+
+class BlindedRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an enterprise signs with its enrolment key to be issued a credential for predicates.
+
+    definition: the digest of the definition that it is to be issued by. blinded: the holder's secret, which nobody
+    sees.
+    """
+
+    request: Id
+    bureau: MemberName
+    taxpayer: TaxpayerNumber
+    definition: Digest
+    blinded: Annotated[bytes, Meta(min_length=1, max_length=MAX_BLINDED_BYTES)]
     made_ms: CalendarMs
 
 
@@ -59,6 +82,20 @@ class IssuedCredentials:
 
     credentials: tuple[str, ...]
     batches: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """What the ledger has of a definition: its digest, the places that are revoked, and the accumulator of the rest."""
+
+    definition: bytes
+    bits: bytes
+    accumulator: bytes
+
+    @property
+    def revision(self) -> int:
+        """A number that grows with every place that is revoked; 1 where none is."""
+        return 1 + int.from_bytes(self.bits, "big").bit_count()
 
 
 class LeakageLedger(Protocol):
@@ -88,6 +125,23 @@ def decode_request(raw: bytes, *, network: bytes, suite: CipherSuite) -> Documen
     )
 
 
+def encode_blinded(body: BlindedRequestBody, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
+    """Return a request signed by the enterprise. key: its enrolment key at that bureau."""
+    return sign_document(body, name=BLINDED_REQUEST, network=network, suite=suite, keys=(key,))
+
+
+def decode_blinded(raw: bytes, *, network: bytes, suite: CipherSuite) -> Document[BlindedRequestBody]:
+    """Return a request in outside bytes, its signature not verified; raises InvalidInput ``ledger.document_*``."""
+    return decode_document(
+        raw,
+        BlindedRequestBody,
+        name=BLINDED_REQUEST,
+        network=network,
+        suite=suite,
+        max_bytes=_MAX_BLINDED_REQUEST_BYTES,
+    )
+
+
 def status_key(status_list: OwnedId | str) -> str:
     """Return the state key of a status list."""
     return _STATUS_KEY + status_list
@@ -97,6 +151,18 @@ def find_bits(state: StateView, status_list: OwnedId | str) -> bytes | None:
     """Return the bits of a status list, ``LIST_SIZE`` of them, the lowest of each byte first; None for no list."""
     value: dict[str, Any] | None = state.get(status_key(status_list))
     return None if value is None else value["bits"]
+
+
+def find_registry(state: StateView, status_list: OwnedId | str) -> Registry | None:
+    """Return the registry under a name; None for no list, and for one of credentials that are shown whole."""
+    return registry_of(state.get(status_key(status_list)))
+
+
+def registry_of(value: Mapping[str, Any] | None) -> Registry | None:
+    """Return the registry that a value of the state is; None for no value, and for a list that is none."""
+    if value is None or "accumulator" not in value:
+        return None
+    return Registry(definition=value["definition"], bits=value["bits"], accumulator=value["accumulator"])
 
 
 def is_set(bits: bytes, place: int) -> bool:

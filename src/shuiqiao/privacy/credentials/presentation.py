@@ -69,6 +69,14 @@ class ProveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             named.add("taxpayer")
         return tuple(sorted(named))
 
+    @property
+    def predicates(self) -> tuple[str, ...]:
+        """What is proven where no claim is shown as it is, in order, e.g. ``registered_band >= 2``."""
+        said = [f"{name} >= {least}" for name, least in self.least.items()]
+        said += [*self.flags, *(["taxpayer"] if self.names_taxpayer else [])]
+        said += [f"{GRADE_CLAIM} in {' '.join(self.grades)}"] if self.grades else []
+        return tuple(sorted(said))
+
     def unmet(self, shown: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the claims whose values will not do, null among them, in order."""
         failed: set[str] = {
@@ -80,7 +88,35 @@ class ProveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return tuple(sorted(failed))
 
 
-class PresentationRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A product's ``ProveRules`` as they stand in a signed request, every field written."""
+
+    grades: Annotated[list[Grade], Meta(max_length=len(Grade))]
+    least: Annotated[dict[BandName, Annotated[int, Meta(ge=1, le=16)]], Meta(max_length=3)]
+    flags: Annotated[list[FlagName], Meta(max_length=2)]
+    names_taxpayer: bool
+
+    @classmethod
+    def of(cls, rules: ProveRules) -> Bounds:
+        """Write rules down."""
+        return cls(
+            grades=list(rules.grades),
+            least=dict(rules.least),
+            flags=list(rules.flags),
+            names_taxpayer=rules.names_taxpayer,
+        )
+
+    @property
+    def rules(self) -> ProveRules:
+        """The rules that they are."""
+        return ProveRules(
+            grades=tuple(self.grades), least=self.least, flags=tuple(self.flags), names_taxpayer=self.names_taxpayer
+        )
+
+
+class PresentationRequestBody(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
     """What a bank signs. request: its nonce. rules: the digest of the product's rules as they are published."""
 
     request: Id
@@ -89,6 +125,8 @@ class PresentationRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields
     rules: Digest
     claims: Claims
     made_ms: CalendarMs
+    bounds: Bounds | None = None
+    """What is to be proven by predicates; left out where the claims are shown as they are."""
 
 
 def encode_request(body: PresentationRequestBody, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
@@ -134,3 +172,14 @@ def verify_asker(
         ) from error
     if not -MAX_REQUEST_AHEAD_MS <= now_ms - document.body.made_ms <= MAX_REQUEST_AGE_MS:
         raise Denied("privacy.challenge_old", f"{bank} made the request at {document.body.made_ms} ms, not just now")
+
+
+def verify_bounds(body: PresentationRequestBody, *, are_wanted: bool) -> None:
+    """Return if a request has bounds exactly where they are wanted, and asks by them for nothing but its claims.
+
+    Raises Denied ``privacy.claims_differ`` [CREDENTIAL-16].
+    """
+    if (body.bounds is not None) != are_wanted:
+        raise Denied("privacy.claims_differ", f"{body.bank} asks in another format than it was asked for")
+    if body.bounds is not None and list(body.bounds.rules.claims) != list(body.claims):
+        raise Denied("privacy.claims_differ", f"{body.bank} asks by its bounds for other claims than it names")

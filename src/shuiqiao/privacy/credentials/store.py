@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     func,
@@ -45,6 +46,18 @@ _copy = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
+
+_definition = Table(
+    "privacy_definition",
+    metadata,
+    Column("status_list", LargeBinary(16), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("tails", LargeBinary, nullable=False),
+    Column("accumulator", LargeBinary, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+)
+_DEFINITION_SECRETS = EncryptedColumns(table="privacy_definition", key="status_list", columns={"secret": bytes})
 
 _shown = Table(
     "privacy_shown",
@@ -97,9 +110,13 @@ class CredentialStore:
             return [CopyRow(**{name: row[name] for name in CopyRow.__slots__}) for row in rows]
 
     def newest_list(self) -> tuple[bytes, frozenset[int]] | None:
-        """Return the status list that was filled last, with its places that are taken; None before the first."""
+        """Return the status list that was filled last, with its places that are taken; None before the first.
+
+        Registries are none of them.
+        """
         newest = (
             select(_copy.c.status_list)
+            .where(_copy.c.status_list.not_in(select(_definition.c.status_list)))
             .group_by(_copy.c.status_list)
             .order_by(func.max(_copy.c.issued_ms).desc(), _copy.c.status_list)
         )
@@ -107,7 +124,55 @@ class CredentialStore:
             found = connection.execute(newest.limit(1)).scalar()
             if found is None:
                 return None
-            return found, frozenset(connection.scalars(select(_copy.c.place).where(_copy.c.status_list == found)))
+        return found, self.taken(found)
+
+    def taken(self, status_list: bytes) -> frozenset[int]:
+        """Return the places of a status list or a registry that copies have."""
+        with self._engine.connect() as connection:
+            return frozenset(connection.scalars(select(_copy.c.place).where(_copy.c.status_list == status_list)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DefinitionRow:
+    """A definition for predicates. accumulator: with which it is published. secret: what signs, and revokes."""
+
+    status_list: bytes
+    content: bytes
+    tails: bytes
+    accumulator: bytes
+    secret: bytes
+    made_ms: int
+
+
+class DefinitionStore:
+    """The definitions that one bureau made."""
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+
+    def add(self, row: DefinitionRow) -> None:
+        """Keep a definition, before the ledger has it."""
+        plain = {name: getattr(row, name) for name in row.__slots__}
+        with self._engine.begin() as connection:
+            connection.execute(insert(_definition), self._cipher.encrypt_row(_DEFINITION_SECRETS, plain))
+
+    def newest(self) -> DefinitionRow | None:
+        """Return the definition that was made last; None before the first."""
+        wanted = select(_definition).order_by(_definition.c.made_ms.desc(), _definition.c.status_list).limit(1)
+        return self._found(wanted)
+
+    def find(self, status_list: bytes) -> DefinitionRow | None:
+        """Return a definition; None for what is no registry of this bureau."""
+        return self._found(select(_definition).where(_definition.c.status_list == status_list))
+
+    def _found(self, wanted: Select[Any]) -> DefinitionRow | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).mappings().first()
+        if row is None:
+            return None
+        plain = self._cipher.decrypt_row(_DEFINITION_SECRETS, dict(row))
+        return DefinitionRow(**{name: plain[name] for name in DefinitionRow.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

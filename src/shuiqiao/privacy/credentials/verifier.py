@@ -3,8 +3,10 @@
 ``CredentialVerifier.accept`` does, in this order [CREDENTIAL-10]:
 
 1. the request is one that this bank signed, lately, for the rules that are in force, and nothing was shown for it yet;
-2. the presentation is an SD-JWT+KB in the network's suite, bound to this bank and this request;
-3. it was issued by a tax bureau of this network that is not suspended, under the key that it has today;
+2. the presentation is an SD-JWT+KB in the network's suite, or a proof of predicates if the request asked for one,
+   bound to this bank and this request;
+3. it was issued by a tax bureau of this network that is not suspended, under the key that it has today, or by a
+   definition of its that the ledger has;
 4. it shows the claims that were asked for, and no other;
 5. its place in the status list is not revoked, by this bank's own copy of the ledger, whose newest block is recent;
 6. the request is used up, and what was shown is kept; then the product's rules judge it.
@@ -27,9 +29,18 @@ from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.ledger.transactions.document import verify_document
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import is_suspended, require_role, signing_key
-from shuiqiao.privacy.credentials.model import CREDENTIAL_TYPE, MEDIA_TYPE, StatusReference, find_bits, is_set
+from shuiqiao.privacy.credentials import anoncreds
+from shuiqiao.privacy.credentials.model import (
+    CREDENTIAL_TYPE,
+    MEDIA_TYPE,
+    StatusReference,
+    find_bits,
+    find_registry,
+    is_set,
+)
 from shuiqiao.privacy.credentials.presentation import (
     MAX_REQUEST_AGE_MS,
+    Bounds,
     PresentationRequestBody,
     decode_request,
     encode_request,
@@ -40,9 +51,10 @@ from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, verify
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shuiqiao.base.ids import Entropy
+    from shuiqiao.base.ids import Entropy, OwnedId
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
+    from shuiqiao.privacy.credentials.model import Registry
     from shuiqiao.privacy.credentials.presentation import ProveRules
     from shuiqiao.privacy.credentials.store import ShownStore
 
@@ -96,8 +108,12 @@ class CredentialVerifier:
         self._suite = suite
         self._entropy = entropy
 
-    def request(self, rules: PublishedRules) -> bytes:
-        """Return a fresh signed request; raises Denied ``privacy.product_asks_nothing``."""
+    def request(self, rules: PublishedRules, *, status_list: OwnedId | None = None) -> bytes:
+        """Return a fresh signed request. status_list: of the definition by which predicates are to be proven.
+
+        None asks for the claims of an SD-JWT as they are. Raises Denied ``privacy.product_asks_nothing``,
+        ``privacy.rules_not_provable``; Unavailable ``privacy.extra_missing``, ``privacy.status_not_here``.
+        """
         if not rules.prove.claims:
             raise Denied("privacy.product_asks_nothing", f"the product {rules.product} asks for no credential")
         fields = {
@@ -108,6 +124,11 @@ class CredentialVerifier:
             "claims": list(rules.prove.claims),
             "made_ms": self._submitter.now_ms(),
         }
+        if status_list is not None:
+            anoncreds.require_library()
+            anoncreds.Asked.of(rules.prove)
+            self._registry(status_list)
+            fields["bounds"] = msgspec.to_builtins(Bounds.of(rules.prove))
         body = typed(fields, PresentationRequestBody, builtin_types=(bytes,))
         return encode_request(body, network=self._network, suite=self._suite, key=self._key)
 
@@ -118,12 +139,33 @@ class CredentialVerifier:
     def accept(self, raw: bytes, presentation: str, *, rules: PublishedRules) -> Shown:
         """Return what a presentation shows, once for each request.
 
-        Raises InvalidInput ``ledger.document_*``, ``privacy.credential_foreign``, what ``sd_jwt.verify`` raises; Denied
-        ``privacy.challenge_old``, ``privacy.claims_differ``, ``privacy.credential_revoked``,
-        ``privacy.issuer_wrong``; Conflict ``privacy.challenge_used``; Unavailable ``ledger.copy_old``,
-        ``privacy.status_not_here``.
+        Raises InvalidInput ``ledger.document_*``, ``privacy.credential_foreign``, what ``sd_jwt.verify`` or
+        ``anoncreds.verify`` raises; Denied ``privacy.challenge_old``, ``privacy.claims_differ``,
+        ``privacy.credential_revoked``, ``privacy.credential_expired``, ``privacy.issuer_wrong``; Conflict
+        ``privacy.challenge_used``; Unavailable ``ledger.copy_old``, ``privacy.status_not_here``.
         """
         body = self._own_request(raw, rules)
+        if body.bounds is None:
+            issuer, facts = self._accept_sd_jwt(body, presentation)
+        else:
+            issuer, facts = self._accept_proof(raw, presentation, rules=rules)
+        # What is proven by predicates is what the rules ask for.
+        unmet = rules.prove.unmet(facts) if body.bounds is None else ()
+        shown = Shown(issuer=issuer, claims=facts, unmet=unmet)
+        self._store.add(
+            ShownRow(
+                request=body.request,
+                product=body.product,
+                issuer=shown.issuer,
+                claims=facts,
+                is_met=not shown.unmet,
+                shown_ms=self._submitter.now_ms(),
+            )
+        )
+        return shown
+
+    def _accept_sd_jwt(self, body: PresentationRequestBody, presentation: str) -> tuple[MemberId, dict[str, Any]]:
+        """Steps 2 to 5: who states, and what is shown of it."""
         claims = verify(
             presentation,
             issuer_key=self._issuer_key,
@@ -139,18 +181,28 @@ class CredentialVerifier:
                 f"{', '.join(sorted(facts))[:200]} are shown where {', '.join(body.claims)} were asked for",
             )
         self._verify_status(claims)
-        shown = Shown(issuer=MemberId(claims["iss"]), claims=facts, unmet=rules.prove.unmet(facts))
-        self._store.add(
-            ShownRow(
-                request=body.request,
-                product=body.product,
-                issuer=shown.issuer,
-                claims=facts,
-                is_met=not shown.unmet,
-                shown_ms=self._submitter.now_ms(),
+        return MemberId(claims["iss"]), facts
+
+    def _accept_proof(self, raw: bytes, presentation: str, *, rules: PublishedRules) -> tuple[MemberId, dict[str, Any]]:
+        """Steps 2 to 5 of predicates [CREDENTIAL-15]: who states, and what is proven of it."""
+        definition, proof = anoncreds.decode_shown(presentation)
+        issuer = definition.issuer
+        self._require_bureau(issuer)
+        self._submitter.require_recent()
+        registry = self._registry(definition.status_list)
+        if definition.body.network != self._network.hex() or self._suite.digest(definition.raw) != registry.definition:
+            raise InvalidInput(
+                "privacy.credential_foreign", f"the ledger has another definition as {definition.status_list}"
             )
-        )
-        return shown
+        now_s = self._submitter.latest_ms() // MS_PER_SECOND
+        if now_s >= definition.body.expires_s:
+            raise Denied(
+                "privacy.credential_expired",
+                f"what {definition.status_list} signed holds until {definition.body.expires_s}, it is {now_s} (seconds "
+                "since 1970)",
+            )
+        facts = anoncreds.verify(definition, proof, rules=rules.prove, challenge=raw, registry=registry)
+        return issuer, dict(facts)
 
     @property
     def _network(self) -> bytes:
@@ -176,10 +228,20 @@ class CredentialVerifier:
                 f"a credential {str(claims.get('vct'))[:40]!r} of another network or type than {CREDENTIAL_TYPE}",
             )
         issuer = MemberId(str(claims.get("iss"))[:32])
+        self._require_bureau(issuer)
+        return signing_key(state, issuer)
+
+    def _require_bureau(self, issuer: MemberId) -> None:
+        state = self._submitter.state()
         require_role(state, issuer, Role.TAX_BUREAU)
         if is_suspended(state, issuer):
             raise Denied("privacy.issuer_wrong", f"{issuer} is suspended: what it states is not taken now")
-        return signing_key(state, issuer)
+
+    def _registry(self, status_list: OwnedId) -> Registry:
+        found = find_registry(self._submitter.state(), status_list)
+        if found is None:
+            raise _not_here(status_list)
+        return found
 
     def _verify_status(self, claims: Mapping[str, Any]) -> None:
         """Step 5."""
@@ -194,10 +256,14 @@ class CredentialVerifier:
         bits = find_bits(self._submitter.state(), status.status_list)
         if bits is None:
             # A list is on the ledger before a copy names it: this copy of the ledger is some blocks behind.
-            raise Unavailable(
-                "privacy.status_not_here",
-                f"the newest block here knows no status list {status.status_list} yet",
-                retry_after_s=_NEWS_S,
-            )
+            raise _not_here(status.status_list)
         if is_set(bits, status.place):
             raise Denied("privacy.credential_revoked", f"the bureau {claims['iss']} revoked this credential")
+
+
+def _not_here(status_list: str) -> Unavailable:
+    return Unavailable(
+        "privacy.status_not_here",
+        f"the newest block here knows no status list {status_list} yet",
+        retry_after_s=_NEWS_S,
+    )

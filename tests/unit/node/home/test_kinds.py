@@ -31,6 +31,7 @@ KINDS = {
     "model.review": "models",
     "model.approve": "models",
     "model.retire": "models",
+    "credential.registry": "privacy",
     "credential.status": "privacy",
     "access.request": "exchange",
     "access.deliver": "exchange",

@@ -22,6 +22,8 @@ def test_the_figures_of_privacy_are_of_both_suites() -> None:
         assert all(figure > 0 for figure in found.values())
     assert figures["accounts"] == 50
     assert figures["run_at_source_ms"] > 0
+    assert figures["anoncreds_three_ms"] > 0
+    assert 10_000 < figures["anoncreds_bytes"] < 131_072
     if find_spec("spu"):
         one, delayed = figures["one_applicant_ms"], figures["with_20ms_delay"]
         assert one["secure"] > 0
