@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +151,7 @@ def decode_definition(raw: bytes) -> Definition:
     try:
         body = typed(decode_json(raw, max_bytes=MAX_DEFINITION_BYTES), DefinitionBody)
     except msgspec.ValidationError as error:
-        raise InvalidInput("privacy.definition_malformed", f"not a definition that is read here: {error}") from error
+        raise _no_definition(str(error)) from error
     return Definition(raw=raw, body=body)
 
 
@@ -173,7 +173,7 @@ def make_definition(
     """
     library = _library()
     issuer = _issuer_id(split_owned_id(status_list)[0])
-    with _guarded("a definition could not be made"), tempfile.TemporaryDirectory() as folder:
+    with _guarded(_failed), tempfile.TemporaryDirectory() as folder:
         schema = library.Schema.create("tax-facts", "1", issuer, list(ATTRIBUTES))
         keys, keys_secret, keys_proof = library.CredentialDefinition.create(
             _SCHEMA, schema, issuer, "1", "CL", support_revocation=True
@@ -221,7 +221,7 @@ def sign(
     request: the id of the holder's request, for which it blinded it. Raises InvalidInput ``privacy.blinded_malformed``.
     """
     library, secrets = _library(), _secrets(secret)
-    with _guarded("a blinded secret is none", code="privacy.blinded_malformed"):
+    with _guarded(_no_blinded_secret):
         asked = library.CredentialRequest.load(decode_json(blinded, max_bytes=MAX_BLINDED_BYTES))
         signed = library.Credential.create(
             _json(definition.body.keys),
@@ -242,7 +242,7 @@ def sign(
 def accumulator_without(definition: Definition, *, secret: bytes, registry: Registry, revoked: Sequence[int]) -> bytes:
     """Return the accumulator of a registry once places of it are revoked besides those that are."""
     library, secrets = _library(), _secrets(secret)
-    with _guarded("a registry could not be updated"):
+    with _guarded(_failed):
         status = library.RevocationStatusList.load(_json(definition.status(registry)))
         after = status.update(
             library.CredentialDefinition.load(_json(definition.body.keys)),
@@ -281,7 +281,7 @@ def blind(definition: Definition, *, request: bytes, link_secret: bytes) -> tupl
     ``privacy.definition_malformed``, for keys that are not proven to be well made too.
     """
     library = _library()
-    with _guarded("a definition is none", code="privacy.definition_malformed"):
+    with _guarded(_no_definition):
         asked, metadata = library.CredentialRequest.create(
             request.hex(),
             None,
@@ -299,7 +299,7 @@ def take(definition: Definition, credential: bytes, *, metadata: bytes, link_sec
     Raises InvalidInput ``privacy.credential_malformed``.
     """
     library = _library()
-    with _guarded("a credential is none of this definition", code="privacy.credential_malformed"):
+    with _guarded(_no_credential):
         loaded = library.Credential.load(_json(decode_json(credential, max_bytes=MAX_CREDENTIAL_BYTES)))
         kept = loaded.process(
             _json(decode_json(metadata, max_bytes=MAX_METADATA_BYTES)),
@@ -309,7 +309,7 @@ def take(definition: Definition, credential: bytes, *, metadata: bytes, link_sec
         )
         found = kept.to_dict()
     if any(value["encoded"] != encoded(value["raw"]) for value in found["values"].values()):
-        raise InvalidInput("privacy.credential_malformed", "a credential says other values than are signed")
+        raise _no_credential("it says other values than are signed")
     return encode_json(found)
 
 
@@ -365,7 +365,7 @@ def present(
     if is_set(registry.bits, place):
         raise Denied("privacy.credential_revoked", f"the bureau {definition.issuer} revoked this credential")
     asked = Asked.of(rules)
-    with _guarded("a proof could not be made", code="privacy.credential_malformed"):
+    with _guarded(_no_credential):
         state = library.CredentialRevocationState.create(
             _json(definition.body.registry), _json(definition.status(registry)), place, str(tails)
         )
@@ -398,10 +398,10 @@ def verify(
     """
     library, asked = _library(), Asked.of(rules)
     found = decode_json(proof, max_bytes=MAX_PROOF_BYTES, max_items=_MAX_ITEMS)
-    with _guarded("not a proof that is read here", code="privacy.proof_malformed"):
+    with _guarded(_no_proof):
         loaded = library.Presentation.load(_json(found))
         shown = _require_shape(loaded.to_dict(), definition=definition, asked=asked, registry=registry)
-    with _guarded("a proof does not hold", code="privacy.proof_invalid"):
+    with _guarded(_invalid):
         is_valid = loaded.verify(
             _json(asked.request(definition, challenge=challenge, registry=registry)),
             {_SCHEMA: _json(definition.body.schema)},
@@ -507,7 +507,7 @@ def decode_text(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
-        raise InvalidInput("privacy.proof_malformed", "a part of what is shown is no base64url") from error
+        raise _no_proof("a part of what is shown is no base64url") from error
 
 
 def _require_shape(found: Json, *, definition: Definition, asked: Asked, registry: Registry) -> dict[str, str | bool]:
@@ -603,8 +603,8 @@ def _library() -> Any:
 
 
 @contextmanager
-def _guarded(problem: str, *, code: str = "privacy.anoncreds_failed") -> Generator[None]:
-    """Turn what the library throws into a refusal of this house."""
+def _guarded(refusal: Callable[[str], ShuiqiaoError]) -> Generator[None]:
+    """Turn what the library throws, and what is missing in its JSON, into a refusal of this house."""
     from anoncreds import AnoncredsError
 
     try:
@@ -612,5 +612,24 @@ def _guarded(problem: str, *, code: str = "privacy.anoncreds_failed") -> Generat
     except ShuiqiaoError:
         raise
     except (AnoncredsError, KeyError, TypeError, ValueError, AttributeError) as error:
-        said = f"{problem}: {str(error)[:300]}"
-        raise (IntegrityError if code == "privacy.proof_invalid" else InvalidInput)(code, said) from error
+        raise refusal(str(error)[:300]) from error
+
+
+def _failed(problem: str) -> IntegrityError:
+    return IntegrityError("privacy.anoncreds_failed", f"the library of predicate proofs fails: {problem}")
+
+
+def _no_blinded_secret(problem: str) -> InvalidInput:
+    return InvalidInput("privacy.blinded_malformed", f"not a blinded secret for this request: {problem}")
+
+
+def _no_definition(problem: str) -> InvalidInput:
+    return InvalidInput("privacy.definition_malformed", f"not a definition that is read here: {problem}")
+
+
+def _no_credential(problem: str) -> InvalidInput:
+    return InvalidInput("privacy.credential_malformed", f"not a credential of this definition: {problem}")
+
+
+def _no_proof(problem: str) -> InvalidInput:
+    return InvalidInput("privacy.proof_malformed", f"not a proof that is read here: {problem}")
