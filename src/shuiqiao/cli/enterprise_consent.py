@@ -173,6 +173,11 @@ def enterprise_consent(
     with well_formed(), device.at_bureau(address) as session:
         names = member_names(session)
         granted = _grant(device, KeyPlace(key), session, chosen, names=names, joint=joint, days=days, ask=not yes)
+    if granted.status == "pending":
+        warn(
+            "the bureau took it in and keeps it back for a while, so that its time on the ledger says little; it is "
+            "good from then on 税务局已受理,将随机延后登记上链,登记后生效"
+        )
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
     show(_consent_row(granted, names) | texts, as_json=json, speak=partial(say_rows, width=WIDTH))
 
@@ -284,19 +289,22 @@ def _grant(
     from shuiqiao.client.unanswered import perform_once
     from shuiqiao.client.wire import Nothing
     from shuiqiao.consent.enterprise import ConsentTerms
-    from shuiqiao.consent.model import IdentityCheck
+    from shuiqiao.consent.model import IdentityCheck, whole_days
 
     now_ms = device.now_ms()
 
     def sign() -> ConsentSubmissionMessage:
         enrolled = session.perform(READ_OWN_ENROLMENT, Nothing())
+        window = (now_ms, now_ms + days * MS_PER_DAY)
+        # [CONSENT-33]: else the hour of the window says when it was signed, however late it is entered.
+        valid_from_ms, valid_to_ms = whole_days(*window) if enrolled.entry_delay_min else window
         terms = ConsentTerms(
             **chosen,
             joint=None if joint is None else _joint(joint, bureau=device.bureau),
             taxpayer=device.taxpayer,
             provider=device.bureau,
-            valid_from_ms=now_ms,
-            valid_to_ms=now_ms + days * MS_PER_DAY,
+            valid_from_ms=valid_from_ms,
+            valid_to_ms=valid_to_ms,
             identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
         )
         draft = device.enterprise.draft(terms)

@@ -19,13 +19,21 @@ def study_privacy(
     taxpayers: Annotated[
         int, typer.Option(min=1, max=100_000, help="Synthetic taxpayers on whom every mode's score is compared.")
     ] = 10_000,
+    enterprises: Annotated[
+        int, typer.Option(min=50, max=10_000, help="Enterprises whose consents a reader of the ledger tries to link.")
+    ] = 300,
+    entry_delay_min: Annotated[
+        int, typer.Option(min=0, max=600, help="The setting entry_delay_min of their bureau and banks.")
+    ] = 600,
     json: Json = False,
 ) -> None:
-    """Attack a model runner, compare what every mode scores, and look at what crosses in each 隐私计算研究."""
+    """Attack a model runner and the ledger, compare what modes score, and look at what crosses in each 隐私计算研究."""
     from shuiqiao.sandbox.privacy_study import run_privacy_study
 
     with progress_on_stderr() as progress:
-        figures = run_privacy_study(taxpayers=taxpayers, progress=progress)
+        figures = run_privacy_study(
+            taxpayers=taxpayers, enterprises=enterprises, entry_delay_min=entry_delay_min, progress=progress
+        )
     show(figures, as_json=json, speak=_speak_privacy)
 
 
@@ -41,6 +49,11 @@ def _speak_privacy(figures: Mapping[str, Any]) -> None:
     for party, modes in figures["who_saw_what"].items():
         for mode, known in modes.items():
             say(f"{party} by 方式 {mode}: {known['fields']} fields 字段, {known['bits']} bits")
+    linking = figures["linking"]
+    say(
+        f"linking 授权关联: AUC {linking['attack_auc_before']}; entries kept back up to 延后登记至多 "
+        f"{linking['entry_delay_min']} min: {linking['after']}"
+    )
 
 
 def _compared(found: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
 from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement, firm_tag
@@ -51,8 +52,11 @@ from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_tran
 
 SALT_BYTES = 32
 
-_STATEMENT_VALIDITY_MS = MAX_VALIDITY_MS // 2
-"""Half of what the ledger allows, so that a clock that runs ahead does not spoil a statement."""
+_DEADLINE_STEP_MS = MAX_VALIDITY_MS // 2
+_LEAST_VALIDITY_MS = _DEADLINE_STEP_MS - MS_PER_HOUR
+"""Whatever an enterprise signs is valid until the first noon or midnight, as UTC has them, that is 11 hours away or
+more: a deadline to the millisecond would say when it was signed [CONSENT-33]. It is at most 23 hours away, so that a
+clock that runs ahead by less than an hour does not spoil it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +238,7 @@ class Enterprise:
             version=1,
             body=body,
             author=MemberId(author),
-            valid_until_ms=now_ms + _STATEMENT_VALIDITY_MS,
+            valid_until_ms=now_ms + _LEAST_VALIDITY_MS + -(now_ms + _LEAST_VALIDITY_MS) % _DEADLINE_STEP_MS,
             id=name,
         )
         raw = sign_transaction(draft, network=self._network, suite=self._suite, keys=(key,))

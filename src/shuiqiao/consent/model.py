@@ -22,6 +22,8 @@ from shuiqiao.base.ids import OwnedId, owned_id
 from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, PublicKey, Salt
 from shuiqiao.standards.model import MAX_GROUPS, GroupId, StandardId
 
+WHOLE_DAYS_FROM_MS = 7 * MS_PER_DAY
+
 MAX_ARTEFACT_BYTES = 16_384
 """A full artefact of 32 types with 4 groups each is under 6 kB; the rest is margin."""
 
@@ -233,9 +235,23 @@ def whole_hours(valid_from_ms: int, valid_to_ms: int) -> tuple[int, int]:
     A window to the millisecond would mark its consent on the ledger like a serial number [CONSENT-7]. The length is
     rounded, not the end, so that a wish within a ceiling stays within it.
     """
-    starts_ms = valid_from_ms - valid_from_ms % MS_PER_HOUR
-    hours = -((valid_from_ms - valid_to_ms) // MS_PER_HOUR)
-    return starts_ms, starts_ms + hours * MS_PER_HOUR
+    return _even(valid_from_ms, valid_to_ms, step_ms=MS_PER_HOUR)
+
+
+def whole_days(valid_from_ms: int, valid_to_ms: int) -> tuple[int, int]:
+    """Return the window of whole days, as UTC has them, for a wish of a week or longer; a shorter one stays as it is.
+
+    Where grants enter the ledger later than they are signed, the hour of the window would still say when [CONSENT-33].
+    A day less is too much of a shorter one.
+    """
+    if valid_to_ms - valid_from_ms < WHOLE_DAYS_FROM_MS:
+        return valid_from_ms, valid_to_ms
+    return _even(valid_from_ms, valid_to_ms, step_ms=MS_PER_DAY)
+
+
+def _even(valid_from_ms: int, valid_to_ms: int, *, step_ms: int) -> tuple[int, int]:
+    starts_ms = valid_from_ms - valid_from_ms % step_ms
+    return starts_ms, starts_ms - (valid_from_ms - valid_to_ms) // step_ms * step_ms
 
 
 def is_whole_hours(valid_from_ms: int, valid_to_ms: int) -> bool:

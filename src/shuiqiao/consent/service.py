@@ -9,7 +9,7 @@ What the bureau's service does, in this order [CONSENT-15]:
 5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412); a renewal takes
    the place of a consent like it, and a joint consent fits the other one;
 6. the half-signed grant says exactly what follows from the artefact, its transaction id too;
-7. keep the artefact, countersign the grant, commit it.
+7. keep the artefact, and once its delay is over countersign the grant and commit it [CONSENT-32].
 
 It decides nothing that the ledger decides (who signs, steps, windows): the contract does.
 """
@@ -46,6 +46,7 @@ from shuiqiao.consent.standing import (
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed, StateView
+from shuiqiao.ledger.transactions.entry_delay import AT_ONCE, EntryDelay
 from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.standards.model import Catalogue
 
@@ -141,10 +142,17 @@ class ConsentService(_Artefacts):
     """
 
     def __init__(
-        self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite, catalogue: Catalogue
+        self,
+        *,
+        submitter: LedgerSubmitter,
+        store: ConsentStore,
+        suite: CipherSuite,
+        catalogue: Catalogue,
+        delay: EntryDelay = AT_ONCE,
     ) -> None:
         super().__init__(submitter=submitter, store=store, suite=suite)
         self._catalogue = catalogue
+        self._delay = delay
         self._renewing = threading.Lock()
 
     def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
@@ -174,7 +182,8 @@ class ConsentService(_Artefacts):
 
         Raises InvalidInput (form), IntegrityError (signatures), Denied (``consent.taxpayer_mismatch``,
         ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict ``consent.already_granted`` where the
-        ledger has it for long, or has another of that id, and whatever the ledger refuses with.
+        ledger has it for long, or has another of that id, and whatever the ledger refuses with. Unavailable
+        ``ledger.entry_waits`` where it is taken in and its grant is kept back: the same again, later, enters it.
         """
         artefact = self._decode(submission.artefact)
         self._expect_provider(artefact)
@@ -191,9 +200,16 @@ class ConsentService(_Artefacts):
             _expect_text(artefact)
             # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
             self._keep(artefact, submission.artefact, endorsement=submission.endorsement)
+            self._require_due(artefact.name)
         committed = self._grant_once(artefact, submission.grant)
         self._store.mark_granted(artefact.name, index=committed.index)
         return GrantedConsent(artefact=artefact, committed=committed)
+
+    def _require_due(self, consent: OwnedId) -> None:
+        """[CONSENT-32]: counted from when it first came in, so that nobody hastens it by asking again."""
+        stored = self._store.artefact(consent)
+        assert stored is not None, "it was kept a moment ago, and is never removed"
+        self._delay.require_due(consent, since_ms=stored.received_ms, now_ms=self._submitter.now_ms())
 
     def _grant_once(self, artefact: ConsentArtefact, grant: bytes) -> Committed:
         """Put a grant on the ledger; where it is there already, find its place: an answer may have been lost."""

@@ -26,6 +26,7 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.transactions.document import to_plain
+from shuiqiao.ledger.transactions.entry_delay import AT_ONCE, EntryDelay
 from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.lending.contract import (
     APPLICATION,
@@ -89,12 +90,19 @@ class LendingService:
     """
 
     def __init__(
-        self, *, submitter: LedgerSubmitter, store: LendingStore, suite: CipherSuite, entropy: Entropy
+        self,
+        *,
+        submitter: LedgerSubmitter,
+        store: LendingStore,
+        suite: CipherSuite,
+        entropy: Entropy,
+        delay: EntryDelay = AT_ONCE,
     ) -> None:
         self._submitter = submitter
         self._store = store
         self._suite = suite
         self._entropy = entropy
+        self._delay = delay
 
     def receive(
         self,
@@ -161,8 +169,7 @@ class LendingService:
     ) -> Application:
         """Keep an application as ``receive`` does, and put it on the ledger.
 
-        Raises what ``receive`` raises, and what the ledger refuses with: ``lending.consent_not_ours``,
-        ``consent.revoked``, ...
+        Raises what ``receive`` raises, and what ``submit`` does: ``lending.consent_not_ours``, ``consent.revoked``, ...
         """
         found = self.receive(
             product,
@@ -191,7 +198,17 @@ class LendingService:
         return found
 
     def submit(self, application: Application, *, salt: bytes) -> Committed:
-        """Put a kept application on the ledger, unless it is there; raises what the ledger refuses with."""
+        """Put a kept application on the ledger, unless it is there; raises what the ledger refuses with.
+
+        Unavailable ``ledger.entry_waits`` while it is kept back [CONSENT-32].
+        """
+        key = application_key(self._submitter.member, application.id)
+        if self._submitter.state().get(key) is None:
+            self._delay.require_due(
+                f"application {application.id.hex()}",
+                since_ms=application.submitted_ms,
+                now_ms=self._submitter.now_ms(),
+            )
         wanted = ApplicationOpening(
             bank=self._submitter.member,
             application=application.id,
@@ -205,7 +222,7 @@ class LendingService:
         return self._put_once(
             APPLICATION,
             body,
-            key=application_key(self._submitter.member, application.id),
+            key=key,
             repeated="lending.application_repeated",
             since_ms=application.submitted_ms,
         )

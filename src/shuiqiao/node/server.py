@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -13,7 +14,7 @@ import structlog
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import ID_BYTES, MemberId
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
 from shuiqiao.ledger.engine.follower import FollowerLedger
@@ -23,7 +24,7 @@ from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.jobs.alarms import ALARMS
-from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, PROCESS_OPEN, job_kinds
+from shuiqiao.node.jobs.duties import GRANT_CONSENT, PROCESS_APPLICATION, PROCESS_OPEN, job_kinds
 from shuiqiao.node.jobs.ingests import IngestJobs
 from shuiqiao.node.jobs.model import ENDED, JobKind
 from shuiqiao.node.jobs.runner import JobRunner
@@ -187,6 +188,10 @@ class RunningInstitution:
         job = self.ask_soon(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
         if job.state in ENDED:
             self.process_open_soon()
+
+    def grant_later(self, grant: bytes) -> None:
+        """Have a grant that is kept back entered when its delay is over; once is enough, however often asked."""
+        self.ask_soon(GRANT_CONSENT, {"grant": grant.hex()}, id=hashlib.sha256(grant).digest()[:ID_BYTES])
 
     def process_open_soon(self) -> None:
         """Have this bank's open applications gone on with at once: what they wait for, e.g. a model, may be there."""

@@ -26,6 +26,7 @@ from shuiqiao.exchange.recipient import Recipient
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.transactions.entry_delay import EntryDelay
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.lending.catalogue import load_product_texts
 from shuiqiao.lending.processing import ApplicationProcess, Surroundings
@@ -85,6 +86,9 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
+
+
+_MS_PER_MINUTE = 60 * MS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +153,12 @@ class InstitutionServices:
             store=ConsentStore(self.database, cipher=self.cipher),
             suite=self.suite,
             catalogue=self.catalogue,
+            delay=self._entry_delay,
         )
+
+    @property
+    def _entry_delay(self) -> EntryDelay:
+        return EntryDelay(most_ms=self.settings.entry_delay_min * _MS_PER_MINUTE, draw=self.cipher.tag)
 
     @cached_property
     def disputes(self) -> Disputes:
@@ -301,6 +310,7 @@ class InstitutionServices:
             store=self.application_store,
             suite=self.suite,
             entropy=self.dependencies.entropy,
+            delay=self._entry_delay,
         )
 
     @cached_property

@@ -7,18 +7,27 @@ from typing import Any
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.sandbox.crossing import look_at_crossing
 from shuiqiao.sandbox.extraction import run_extractions
+from shuiqiao.sandbox.linking import ENTERPRISES, ENTRY_DELAY_MIN, study_linking
 from shuiqiao.sandbox.score_equality import TAXPAYERS, score_equality
 
 
-def run_privacy_study(*, taxpayers: int = TAXPAYERS, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
-    """Return {"extraction", "score_equality", "leaked_bytes", "granted_bytes", "who_saw_what"}.
+def run_privacy_study(
+    *,
+    taxpayers: int = TAXPAYERS,
+    enterprises: int = ENTERPRISES,
+    entry_delay_min: int = ENTRY_DELAY_MIN,
+    progress: Progress = no_progress,
+) -> dict[str, dict[str, Any]]:
+    """Return {"extraction", "score_equality", "leaked_bytes", "granted_bytes", "who_saw_what", "linking"}.
 
-    As ``run_extractions``, ``score_equality`` and ``look_at_crossing`` return them.
+    As ``run_extractions``, ``score_equality``, ``look_at_crossing`` and ``study_linking`` return them.
 
-    taxpayers: on whom scores are compared. Raises InvalidInput ``sandbox.*``.
+    taxpayers: on whom scores are compared. enterprises, entry_delay_min: of ``study_linking``. Raises InvalidInput
+    ``sandbox.*``.
     """
     return {
         "extraction": run_extractions(progress=progress),
         "score_equality": score_equality(taxpayers=taxpayers, progress=progress),
         **look_at_crossing(progress=progress),
+        "linking": study_linking(enterprises=enterprises, entry_delay_min=entry_delay_min, progress=progress),
     }

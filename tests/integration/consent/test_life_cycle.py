@@ -62,10 +62,14 @@ def test_any_member_may_relay_what_the_consent_key_says(world, relay):
     assert world.grant(consent).status is Status.REVOKED
 
 
-def test_a_statement_is_good_for_half_a_day(world):
-    """[CONSENT-10]: half of what the ledger allows, so that a clock that runs ahead does not spoil it."""
-    statement = world.enterprise().revoke(owned_id(BUREAU, bytes(16)), now_ms=7)
-    assert world.submitters[BUREAU].decode(statement.raw).valid_until_ms == 7 + 12 * MS_PER_HOUR
+@pytest.mark.parametrize(
+    ("now_ms", "hours"),
+    [(0, 12), (MS_PER_HOUR, 12), (MS_PER_HOUR + 1, 24), (7 * MS_PER_HOUR, 24), (47 * MS_PER_HOUR, 60)],
+)
+def test_a_statement_is_good_for_half_a_day_or_more_and_does_not_say_when_it_was_signed(world, now_ms, hours):
+    """[CONSENT-33]: at most 23 hours, so that a clock that runs a little ahead does not spoil it."""
+    statement = world.enterprise().revoke(owned_id(BUREAU, bytes(16)), now_ms=now_ms)
+    assert world.submitters[BUREAU].decode(statement.raw).valid_until_ms == hours * MS_PER_HOUR
 
 
 def test_a_desk_relays_control_statements_and_nothing_else(world):

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.consent.artefact import decode_artefact, encode_artefact
 from shuiqiao.consent.model import (
+    WHOLE_DAYS_FROM_MS,
     ConsentArtefact,
     Frequency,
     FrequencyUnit,
@@ -18,6 +19,7 @@ from shuiqiao.consent.model import (
     Output,
     Purpose,
     is_whole_hours,
+    whole_days,
     whole_hours,
 )
 from shuiqiao.crypto.suites import get_suite
@@ -80,6 +82,15 @@ def test_a_window_of_whole_hours_begins_in_time_and_lasts_no_hour_too_long(start
     assert 0 <= starts_ms - valid_from_ms < MS_PER_HOUR
     assert 0 <= valid_to_ms - valid_from_ms - length_ms < MS_PER_HOUR
     assert valid_to_ms > starts_ms
+
+
+@given(starts_ms=st.integers(0, 10**14), length_ms=st.integers(WHOLE_DAYS_FROM_MS, 10**12))
+def test_a_window_of_whole_days_begins_in_time_and_lasts_no_day_too_long(starts_ms, length_ms):
+    """[CONSENT-33]"""
+    valid_from_ms, valid_to_ms = whole_days(starts_ms, starts_ms + length_ms)
+    assert valid_from_ms % MS_PER_DAY == valid_to_ms % MS_PER_DAY == 0
+    assert 0 <= starts_ms - valid_from_ms < MS_PER_DAY
+    assert 0 <= valid_to_ms - valid_from_ms - length_ms < MS_PER_DAY
 
 
 @settings(max_examples=120, deadline=None)

@@ -21,6 +21,7 @@ from shuiqiao.consent.model import (
     grant_from_state,
     is_whole_hours,
     verify_usable,
+    whole_days,
     whole_hours,
 )
 from shuiqiao.standards.model import GroupId, StandardId
@@ -74,6 +75,21 @@ def test_data_flows_only_while_active_and_in_the_window(status, now_ms, code):
 def test_a_wish_becomes_a_window_of_whole_hours_and_of_its_own_length(wish, window):
     """[CONSENT-7]: a wish for as long as a ceiling allows stays within it; an empty one stays empty."""
     assert whole_hours(*wish) == window
+
+
+@pytest.mark.parametrize(
+    ("wish", "window"),
+    [
+        ((MS_PER_HOUR, MS_PER_HOUR + 7 * MS_PER_DAY), (0, 7 * MS_PER_DAY)),
+        ((3 * MS_PER_DAY + 1, 10 * MS_PER_DAY + 2), (3 * MS_PER_DAY, 11 * MS_PER_DAY)),
+        ((MS_PER_DAY - 1, 181 * MS_PER_DAY - 1), (0, 180 * MS_PER_DAY)),
+        ((1, 7 * MS_PER_DAY), (1, 7 * MS_PER_DAY)),
+        ((5, 5), (5, 5)),
+    ],
+)
+def test_a_wish_of_a_week_becomes_a_window_of_whole_days_and_a_shorter_one_stays(wish, window):
+    """[CONSENT-33]: a wish for as long as a ceiling allows stays within it."""
+    assert whole_days(*wish) == window
 
 
 def test_a_window_is_of_whole_hours_at_both_ends():

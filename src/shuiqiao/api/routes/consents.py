@@ -11,6 +11,7 @@ from shuiqiao.api.journaling import journaled, performed
 from shuiqiao.api.routes.ledger import Proof
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources.consents import (
@@ -29,6 +30,7 @@ from shuiqiao.client.resources.consents import (
 )
 from shuiqiao.consent.model import grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, FiledConsent
+from shuiqiao.ledger.transactions.entry_delay import ENTRY_WAITS
 from shuiqiao.ledger.transactions.looking_up import newest_index
 from shuiqiao.node.operations import enterprises
 from shuiqiao.node.operations.paging import MAX_PROVEN
@@ -117,12 +119,21 @@ def _record(institution: Institution, row: FiledConsent) -> ConsentRecord:
     TAKE_IN_CONSENT.path,
     permission="consents.write",
     problems=(422,),
-    codes=("node.role_wrong", "consent.already_granted", "consent.ceiling_exceeded"),
+    codes=("node.role_wrong", "consent.already_granted", "consent.ceiling_exceeded", "ledger.entry_waits"),
 )
 def take_in_consent(message: ConsentSubmissionMessage, running: Running, caller: Caller) -> EntryPlace:
-    """Check an enterprise's consent, put its grant on the ledger, and hand the artefact to the bank that it names."""
+    """Check an enterprise's consent, put its grant on the ledger, and hand the artefact to the bank that it names.
+
+    ``ledger.entry_waits`` says that it is taken in and kept back for a while: the bureau does the rest then by itself
+    [CONSENT-32], and the same again tells the place of its grant.
+    """
     with journaled(running, caller, act="consents.take_in"):
-        return enterprises.take_in_consent(running.institution, message)
+        try:
+            return enterprises.take_in_consent(running.institution, message)
+        except Unavailable as error:
+            if error.code == ENTRY_WAITS:
+                running.grant_later(bytes.fromhex(message.grant))
+            raise
 
 
 @consents.perform(

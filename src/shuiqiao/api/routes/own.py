@@ -101,9 +101,15 @@ def keep_key_backup(left: KeyBackup, running: Running, caller: Caller, scope: Ow
 def grant_own_consent(
     message: ConsentSubmissionMessage, running: Running, caller: Caller, scope: Own
 ) -> api.OwnConsent:
-    """Check a consent that the enterprise signed by halves, countersign and record it, and hand it to its bank."""
+    """Check a consent that the enterprise signed by halves, countersign and record it, and hand it to its bank.
+
+    It is ``pending`` where this bureau keeps grants back for a while: it does the rest then by itself [CONSENT-32].
+    """
     with journaled(running, caller, act="own.consent"):
-        return _present(acts.grant_consent(running.institution, scope, message))
+        found = _present(acts.grant_consent(running.institution, scope, message))
+    if found.status == "pending":
+        running.grant_later(bytes.fromhex(message.grant))
+    return found
 
 
 @own.post(

@@ -60,6 +60,7 @@ class EnrolmentRecord(Wire):
         representative_since_ms=None,
         has_backup=False,
         code_used=True,
+        entry_delay_min=0,
     )
 
     bureau: Name
@@ -72,6 +73,8 @@ class EnrolmentRecord(Wire):
     """Whether an encrypted key file is kept for it."""
     code_used: bool = False
     """Whether this call used a code up: not where the key was enrolled already and no fresh code was shown."""
+    entry_delay_min: Count = 0
+    """For how many minutes at most this bureau keeps a grant back; where it does, a window is of whole days."""
 
 
 class EnrolmentQuestion(Wire):

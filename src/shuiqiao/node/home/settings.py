@@ -65,6 +65,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     says it, or in its place. Only addresses named here may be private; the one of the writer makes a follower's home
     open over HTTP."""
 
+    entry_delay_min: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
+    """After how many minutes at most, drawn at random, a bureau's grants of consent and a bank's applications enter the
+    ledger, so that its readers do not link by time what is one enterprise's; 0: at once."""
+
     backup_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Folder into which the server backs this home up, from the home if it is relative; empty: it does not."""
     backup_interval_h: Annotated[int, msgspec.Meta(ge=1, le=8_760)] = 24
@@ -92,6 +96,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 _OF_A_SERVER = {
+    "entry_delay_min": 0,
     "listen": DEFAULT_LISTEN,
     "peer_listen": "",
     "tls_certificate": "",

@@ -3,6 +3,7 @@
 | kind | who | does |
 |---|---|---|
 | ``vault.ingest`` | bureau, when asked (``ingest --background``) | takes record files in, with progress |
+| ``consent.grant`` | bureau, when a grant is kept back | enters it on the ledger once its delay is over [CONSENT-32] |
 | ``lending.application`` | bank, when one comes in | takes it to its end, or to people who decide [LENDING-14] |
 | ``lending.applications`` | bank, also as its server starts | goes on with every application that came to no end |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
@@ -28,6 +29,8 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId, owned_id
+from shuiqiao.consent.model import ConsentSubmission
 from shuiqiao.consent.service import ending_consents
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.jobs.model import RunningJob
 
 DESTROY: Final = "exchange.destroy"
+GRANT_CONSENT: Final = "consent.grant"
 PROCESS_APPLICATION: Final = "lending.application"
 PROCESS_OPEN: Final = "lending.applications"
 BACKUP: Final = "home.backup"
@@ -66,6 +70,12 @@ class ApplicationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     application: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
+class GrantParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The grant that is kept back, signed by its consent's key; artefact and endorsement are on file."""
+
+    grant: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})+\Z")]
+
+
 def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) -> dict[str, JobKind]:
     """Return what an institution's jobs do, by name. ingests: those of a running server."""
     duties, settings, role = Duties(institution), institution.settings, institution.settings.role
@@ -73,6 +83,7 @@ def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) ->
     if role is Role.TAX_BUREAU:
         kinds.append((ingests or IngestJobs(institution)).kind())
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
+        kinds.append(JobKind(name=GRANT_CONSENT, act=duties.grant, max_attempts=APPLICATION_ATTEMPTS))
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
         application = JobKind(
@@ -96,6 +107,24 @@ class Duties:
     """The acts of one institution's jobs; each returns what is told of it."""
 
     institution: Institution
+
+    def grant(self, running: RunningJob) -> Mapping[str, Any]:
+        """Enter a grant that was kept back, and hand its artefact to its bank [CONSENT-32].
+
+        Raises InvalidInput ``jobs.parameters_invalid``, and what ``Institution.receive_consent`` raises.
+        """
+        institution = self.institution
+        try:
+            grant = bytes.fromhex(typed(dict(running.job.parameters), GrantParameters).grant)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("jobs.parameters_invalid", f"no grant is named so: {error}") from error
+        tx = institution.outbox.decode(grant)
+        consent = owned_id(MemberId(tx.author), tx.body.consent)
+        stored = ConsentStore(institution.database, cipher=institution.cipher).artefact(consent)
+        if stored is None or stored.endorsement is None:
+            raise InvalidInput("jobs.parameters_invalid", f"consent {consent} is not on file here")
+        submission = ConsentSubmission(artefact=stored.raw, endorsement=stored.endorsement, grant=grant)
+        return {"consent": consent, "index": institution.receive_consent(submission).committed.index}
 
     def process_application(self, running: RunningJob) -> Mapping[str, Any]:
         """Take an application to its end, or to the people who decide on it [LENDING-14].

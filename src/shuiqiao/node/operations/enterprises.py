@@ -110,6 +110,7 @@ def enrolment_record(institution: Institution, found: Enrolment) -> enrolment_ap
         checked_ms=found.identity_check.checked_ms,
         representative_since_ms=found.representative_since_ms,
         has_backup=institution.enrolment_codes.has_backup(found.taxpayer),
+        entry_delay_min=institution.settings.entry_delay_min,
     )
 
 

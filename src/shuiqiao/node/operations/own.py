@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import decode_json
-from shuiqiao.base.errors import Denied
+from shuiqiao.base.errors import Denied, Unavailable
 from shuiqiao.base.ids import OwnedId, new_id, owned_id
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.base.words import Words
 from shuiqiao.client.resources import own as api
 from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
@@ -29,6 +30,7 @@ from shuiqiao.consent.store import ConsentStore, StoredArtefact
 from shuiqiao.consent.text import consent_text
 from shuiqiao.exchange.dispute_statement import decode_dispute
 from shuiqiao.exchange.model import request_key
+from shuiqiao.ledger.transactions.entry_delay import ENTRY_WAITS
 from shuiqiao.lending.contract import application_key
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationStatus, Step
 from shuiqiao.lending.model import PERSONS_WORDS, RULE_WORDS, ApplicantFile, PersonsReason, RuleCode
@@ -89,12 +91,20 @@ def keep_key_backup(institution: Institution, scope: OwnScope, left: KeyBackup) 
 def grant_consent(
     institution: Institution, scope: OwnScope, message: ConsentSubmissionMessage
 ) -> api.OwnConsent | None:
-    """Take in a consent of the enterprise's own; raises what ``enterprises.take_in_consent`` raises."""
+    """Take in a consent of the enterprise's own; raises what ``enterprises.take_in_consent`` raises.
+
+    One that is kept back for a while [CONSENT-32] is ``pending``.
+    """
     require_role(institution.settings, Role.TAX_BUREAU)
     artefact = _decoded(institution, bytes.fromhex(message.artefact))
     if artefact.taxpayer != scope.taxpayer:
         return None
-    enterprises.take_in_consent(institution, message)
+    try:
+        enterprises.take_in_consent(institution, message)
+    except Unavailable as error:
+        if error.code != ENTRY_WAITS:
+            raise
+        let_go_of_calls(error)
     return read_consent(institution, scope, artefact.name)
 
 

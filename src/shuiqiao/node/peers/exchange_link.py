@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.artefact import decode_artefact
+from shuiqiao.ledger.transactions.entry_delay import ENTRY_WAITS
 from shuiqiao.members.roster import member_record
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.acts import encode_wire
@@ -108,7 +109,7 @@ def take_in_consent(
     1. keep the artefact for the bank; 2. put the grant on the ledger; 3. send the artefact with the grant's block in
     the place of what was kept first. So a crash in between loses nothing: what was kept is sent after a while, and is
     refused and tried again until the grant is there; twice is once. Raises what ``ConsentService.receive`` raises; what
-    is refused for good is not handed on.
+    is refused for good, or is kept back, is not handed on.
     """
     artefact = decode_artefact(submission.artefact, network=link.engine.parameters.network, suite=link.suite)
     bank = MemberId(artefact.recipient)
@@ -119,11 +120,10 @@ def take_in_consent(
     kept = deliveries.send(bank, Act.ARTEFACT, body(), pause_ms=UNTIL_GRANTED_MS)
     try:
         granted = consents.receive(submission)
-    except Unavailable:
-        # The grant may still come to be on the ledger.
-        raise
-    except ShuiqiaoError:
-        deliveries.abandon(kept)
+    except ShuiqiaoError as error:
+        # Of one that is kept back this is done again; otherwise the grant may still come to be on the ledger.
+        if error.code == ENTRY_WAITS or not isinstance(error, Unavailable):
+            deliveries.abandon(kept)
         raise
     deliveries.send(bank, Act.ARTEFACT, body(), instead_of=kept)
     return granted

@@ -9,7 +9,16 @@ from datetime import date
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
-from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Output, Purpose
+from shuiqiao.consent.model import (
+    ConsentSubmission,
+    Frequency,
+    FrequencyUnit,
+    IdentityCheck,
+    Mode,
+    Output,
+    Purpose,
+    whole_days,
+)
 from shuiqiao.consent.service import GrantedConsent
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.exchange.provider import Provider
@@ -122,12 +131,18 @@ class EnterpriseOwner:
 
     def signed(self, wanted: ConsentWanted) -> tuple[bytes, GrantedConsent]:
         """Sign a consent, hand it to the bureau, and return the artefact's bytes with the grant."""
-        now_ms = self._bureau.dependencies.clock.now_ms()
-        submission = self.enterprise.submission(self._terms(wanted, now_ms=now_ms), now_ms=now_ms)
+        submission = self.submission(wanted)
         granted = self._bureau.consent_service.receive(submission)
         return submission.artefact, granted
 
+    def submission(self, wanted: ConsentWanted) -> ConsentSubmission:
+        """Sign a consent now, ready to be handed to the bureau."""
+        now_ms = self._bureau.dependencies.clock.now_ms()
+        return self.enterprise.submission(self._terms(wanted, now_ms=now_ms), now_ms=now_ms)
+
     def _terms(self, wanted: ConsentWanted, *, now_ms: int) -> ConsentTerms:
+        window = (now_ms, now_ms + wanted.validity_ms)
+        valid_from_ms, valid_to_ms = whole_days(*window) if self._bureau.settings.entry_delay_min else window
         is_development = wanted.purpose is Purpose.MODEL_DEVELOPMENT
         first, last = wanted.period
         return ConsentTerms(
@@ -142,8 +157,8 @@ class EnterpriseOwner:
             outputs=wanted.outputs,
             frequency=Frequency(count=4, unit=FrequencyUnit.YEAR),
             data_life_days=DEVELOPMENT_LIFE_DAYS if is_development else UNDERWRITING_LIFE_DAYS,
-            valid_from_ms=now_ms,
-            valid_to_ms=now_ms + wanted.validity_ms,
+            valid_from_ms=valid_from_ms,
+            valid_to_ms=valid_to_ms,
             product=wanted.product,
             identity_check=self._identity,
         )
