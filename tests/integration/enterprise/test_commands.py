@@ -9,9 +9,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, record_files
 from firms_world import OTHER_TAXPAYER, PASSPHRASE
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE
@@ -24,6 +26,9 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.lending.file import Step
 from shuiqiao.lending.processing import Surroundings
+from shuiqiao.node.jobs.duties import GRANT_CONSENT
+from shuiqiao.node.jobs.model import JobState
+from shuiqiao.node.operations import own
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, LEAD_BANK, REGULATOR
 from web_server import lossy_line
 
@@ -128,6 +133,46 @@ def test_a_consent_is_good_once_renewed_or_given_with_another(firm, here, world,
     for wrong in ("borrower", "witness:new", "guarantor:zz", "guarantor:00@Nobody!"):
         said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--joint", wrong, "--key", key)
         assert said.code == 2, said.err
+
+
+@pytest.fixture
+def keeping_back(world):
+    """The bureau while it keeps grants back."""
+    bureau = world.bureau.running.institution
+    before, service = bureau.settings, bureau.consent_service
+    bureau.settings = structs.replace(before, entry_delay_min=600)
+    del bureau.consent_service
+    yield bureau
+    bureau.settings, bureau.__dict__["consent_service"] = before, service
+
+
+def test_a_consent_that_is_kept_back_is_pending_and_says_no_hour(firm, here, key, world, keeping_back):
+    """[CONSENT-32] [CONSENT-33]"""
+    before = here("enterprise", "consents", "--key", key, "--json").json["consents"]
+    said = here("enterprise", "consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--key", key, "--json")
+    assert (said.code, said.json["status"], said.json["granted_index"]) == (0, "pending", None)
+    assert "keeps it back for a while" in said.err
+    [job] = world.bureau.running.jobs.jobs(kind=GRANT_CONSENT)
+    assert job.state in {JobState.WAITING, JobState.RUNNING}
+    # A shorter window keeps its hours.
+    short = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--days", 2)
+    whose, windows = own.OwnScope(taxpayer=TAXPAYER), list[tuple[int, int]]()
+    for given in (said.json, short):
+        found = own.read_consent(keeping_back, whose, given["consent"])
+        windows.append((found.valid_from_ms, found.valid_to_ms))
+    assert [(begins % MS_PER_DAY, ends - begins) for begins, ends in windows[:1]] == [(0, 30 * MS_PER_DAY)]
+    assert [(begins % MS_PER_HOUR, ends - begins) for begins, ends in windows[1:]] == [(0, 2 * MS_PER_DAY)]
+    rows = here("enterprise", "consents", "--key", key, "--json").json["consents"]
+    assert [row["status"] for row in rows[len(before) :]] == ["pending", "pending"]
+    # What a clerk hands in is refused until it is entered, and entered by itself all the same, once.
+    device = world.enrolled(f"{key.name}.other", OTHER_TAXPAYER)
+    with device.at_bureau() as session:
+        message = world.submission(device, session).model_dump()
+    for _ in range(2):
+        answer = world.bureau.search("/api/v1/consents", **message)
+        assert (answer.status_code, answer.json()["code"]) == (503, "ledger.entry_waits")
+        assert int(answer.headers["retry-after"]) > 0
+    assert len(world.bureau.running.jobs.jobs(kind=GRANT_CONSENT)) == 3
 
 
 @pytest.mark.parametrize(("reply", "code"), [("n\n", 1), ("y\n", 0)])
