@@ -173,11 +173,6 @@ def enterprise_consent(
     with well_formed(), device.at_bureau(address) as session:
         names = member_names(session)
         granted = _grant(device, KeyPlace(key), session, chosen, names=names, joint=joint, days=days, ask=not yes)
-    if granted.status == "pending":
-        warn(
-            "the bureau took it in and keeps it back for a while, so that its time on the ledger says little; it is "
-            "good from then on 税务局已受理,将随机延后登记上链,登记后生效"
-        )
     texts = {"text_en": granted.text_en, "text_zh": granted.text_zh} if json else {}
     show(_consent_row(granted, names) | texts, as_json=json, speak=partial(say_rows, width=WIDTH))
 
@@ -316,7 +311,13 @@ def _grant(
 
     said = {name: str(value) for name, value in (chosen | {"joint": joint}).items()}
     wanted = {"taxpayer": device.taxpayer, "days": days, **said}
-    return perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
+    granted = perform_once(place, session, GRANT_OWN_CONSENT, wanted=wanted, make=sign, now_ms=now_ms)
+    if granted.status == "pending":
+        warn(
+            "the bureau took it in and keeps it back for a while, so that its time on the ledger says little; it is "
+            "good from then on 税务局已受理,将随机延后登记上链,登记后生效"
+        )
+    return granted
 
 
 def _read(draft: ConsentArtefact, names: Mapping[str, Words], *, ask: bool) -> None:
