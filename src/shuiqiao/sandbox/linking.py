@@ -334,19 +334,15 @@ def pairs_of(seen: Sequence[Seen], owners: Mapping[OwnedId, int]) -> Pairs:
     """
     first, second = np.triu_indices(len(seen), k=1)
 
-    def apart(name: str, *, unit: int = _MS_PER_MINUTE) -> tuple[Floats, Flags]:
-        """Return how far apart two moments of each pair are, in minutes, and whether both are known."""
-        values = np.array([getattr(each, name) for each in seen], dtype=np.float64)
-        known = (values[first] >= 0) & (values[second] >= 0)
-        return np.where(known, np.abs(values[first] - values[second]) / unit, 0.0), known
-
     days = np.array([each.valid_from_ms // MS_PER_DAY for each in seen])
     banks = np.array([each.recipient for each in seen])
-    moments = ("granted_ms", "deadline_ms", "valid_from_ms", "valid_to_ms", "applied_ms", "ended_ms")
-    columns: list[Floats] = [np.log1p(apart("index", unit=1)[0])]
-    for name in moments:
-        distance, known = apart(name)
-        columns += [np.log1p(distance), np.minimum(distance / _DAY_MIN, 1.0), known.astype(np.float64)]
+    places = np.array([each.index for each in seen])
+    columns: list[Floats] = [np.log1p(np.abs(places[first] - places[second]))]
+    for moments in zip(*map(_moments, seen), strict=True):
+        values = np.array(moments, dtype=np.float64)
+        known = (values[first] >= 0) & (values[second] >= 0)
+        apart_min = np.where(known, np.abs(values[first] - values[second]) / _MS_PER_MINUTE, 0.0)
+        columns += [np.log1p(apart_min), np.minimum(apart_min / _DAY_MIN, 1.0), known.astype(np.float64)]
     lasts = np.array([each.valid_to_ms - each.valid_from_ms for each in seen])
     whose = np.array([owners[each.name] for each in seen])
     columns.append((lasts[first] == lasts[second]).astype(np.float64))
@@ -359,6 +355,18 @@ def pairs_of(seen: Sequence[Seen], owners: Mapping[OwnedId, int]) -> Pairs:
         usual=near & usual[first] & usual[second],
         first=first,
         second=second,
+    )
+
+
+def _moments(seen: Seen) -> tuple[int, ...]:
+    """Return all that an entry says of time."""
+    return (
+        seen.granted_ms,
+        seen.deadline_ms,
+        seen.valid_from_ms,
+        seen.valid_to_ms,
+        seen.applied_ms,
+        seen.ended_ms,
     )
 
 
