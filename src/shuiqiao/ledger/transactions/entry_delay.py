@@ -48,7 +48,7 @@ class EntryDelay:
         due_ms = self.due_ms(name, since_ms=since_ms)
         if self.most_ms and now_ms < due_ms:
             raise Unavailable(
-                ENTRY_WAITS,
+                "ledger.entry_waits",
                 f"{name} is taken in and is entered on the ledger at {iso_from_ms(due_ms)}, so that the time of its "
                 "entry does not tell what else came in with it",
                 # Whole seconds, so that who waits for them is not a moment too early.
