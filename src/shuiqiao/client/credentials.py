@@ -281,7 +281,7 @@ class CredentialWallet:
                 return bank.perform(SHOW_CREDENTIAL, shown)
             except Unavailable as error:
                 # A copy that was issued just now: the bank hears of its status list with the next blocks.
-                if error.code != "privacy.status_not_here" or time.monotonic() > until:
+                if error.code not in _SOON or time.monotonic() > until:
                     raise
                 time.sleep(PAUSE_S)
 
@@ -371,3 +371,6 @@ class CredentialWallet:
 
 _ABOUT_IT = frozenset({"iss", "network", "vct", "iat", "exp", "status", "cnf"})
 """What a credential says of itself and not of the taxpayer."""
+
+_SOON = frozenset({"privacy.proofs_busy", "privacy.status_not_here"})
+"""For what a bank is asked again within ``BANK_PATIENCE_S``."""

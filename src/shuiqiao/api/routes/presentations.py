@@ -59,6 +59,7 @@ def ask_presentation(asked: api.PresentationQuestion, running: Running) -> api.P
         "privacy.key_binding_wrong",
         "privacy.proof_invalid",
         "privacy.proof_malformed",
+        "privacy.proofs_busy",
         "privacy.sd_jwt_malformed",
         "privacy.sd_jwt_not_valid_now",
         "privacy.status_changed",

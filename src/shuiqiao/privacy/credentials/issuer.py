@@ -199,9 +199,11 @@ class CredentialIssuer:
             bits = find_bits(state, owned_id(self._submitter.member, row.status_list))
             if row.expires_ms > now_ms and bits is not None and not is_set(bits, row.place):
                 places.setdefault(row.status_list, []).append(row.place)
-        for status_list, found in places.items():
-            if not self._registries.revoke(status_list, sorted(found)):
-                self._submitter.submit(STATUS, CredentialStatusBody(status_list=status_list, revoked=sorted(found)))
+        # Registries last: without the extra nothing is revoked in them, and lists need none of it.
+        for status_list in sorted(places, key=self._registries.has):
+            found = sorted(places[status_list])
+            if not self._registries.revoke(status_list, found):
+                self._submitter.submit(STATUS, CredentialStatusBody(status_list=status_list, revoked=found))
         return sum(map(len, places.values()))
 
     @contextmanager

@@ -109,6 +109,10 @@ class Registries:
         self._copies.add(body.taxpayer, [copy])
         return credential
 
+    def has(self, status_list: bytes) -> bool:
+        """Return whether an id is of a registry."""
+        return self._definitions.find(status_list) is not None
+
     def revoke(self, status_list: bytes, places: list[int]) -> bool:
         """Revoke places of a registry, in order; False for what is no registry."""
         row = self._definitions.find(status_list)

@@ -17,6 +17,8 @@ no entry of each, so a stolen old key could issue more. Enterprises obtain new o
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +51,7 @@ from shuiqiao.privacy.credentials.store import ShownRow
 from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from shuiqiao.base.ids import Entropy, OwnedId
     from shuiqiao.crypto.model import CipherSuite, SigningKey
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
 
 _NEWS_S: Final = 2
 """Within so many seconds a copy of the ledger hears of what was ordered."""
+
+_PROOF_PATIENCE_S: Final = 2.0
+"""So long a proof waits for those before it: each takes 150 ms of a processor, true or false."""
 
 SEEN_BY_ALL: Final = frozenset({"iss", "network", "vct", "iat", "exp", "status", "cnf"})
 """What every credential shows of itself."""
@@ -107,6 +112,7 @@ class CredentialVerifier:
         self._key = key
         self._suite = suite
         self._entropy = entropy
+        self._proving = threading.Lock()
 
     def request(self, rules: PublishedRules, *, status_list: OwnedId | None = None) -> bytes:
         """Return a fresh signed request. status_list: of the definition by which predicates are to be proven.
@@ -142,7 +148,8 @@ class CredentialVerifier:
         Raises InvalidInput ``ledger.document_*``, ``privacy.credential_foreign``, what ``sd_jwt.verify`` or
         ``anoncreds.verify`` raises; Denied ``privacy.challenge_old``, ``privacy.claims_differ``,
         ``privacy.credential_revoked``, ``privacy.credential_expired``, ``privacy.issuer_wrong``; Conflict
-        ``privacy.challenge_used``; Unavailable ``ledger.copy_old``, ``privacy.status_not_here``.
+        ``privacy.challenge_used``; Unavailable ``ledger.copy_old``, ``privacy.status_not_here``,
+        ``privacy.proofs_busy``.
         """
         body = self._own_request(raw, rules)
         if body.bounds is None:
@@ -201,8 +208,21 @@ class CredentialVerifier:
                 f"what {definition.status_list} signed holds until {definition.body.expires_s}, it is {now_s} (seconds "
                 "since 1970)",
             )
-        facts = anoncreds.verify(definition, proof, rules=rules.prove, challenge=raw, registry=registry)
+        with self._one_proof_at_a_time():
+            facts = anoncreds.verify(definition, proof, rules=rules.prove, challenge=raw, registry=registry)
         return issuer, dict(facts)
+
+    @contextmanager
+    def _one_proof_at_a_time(self) -> Generator[None]:
+        """Let whoever sends proof after proof keep one processor busy at most."""
+        if not self._proving.acquire(timeout=_PROOF_PATIENCE_S):
+            raise Unavailable(
+                "privacy.proofs_busy", "other proofs are being verified, one at a time", retry_after_s=_NEWS_S
+            )
+        try:
+            yield
+        finally:
+            self._proving.release()
 
     @property
     def _network(self) -> bytes:

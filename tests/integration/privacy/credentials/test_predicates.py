@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete
 
+from absence import without
 from anoncreds_world import leaves
 from consent_world import BANK_A, BANK_B, BUREAU, TAXPAYER
 from credentials_world import CredentialsWorld
@@ -30,7 +31,7 @@ from shuiqiao.privacy.credentials.anoncreds import (
 )
 from shuiqiao.privacy.credentials.claims import BITS
 from shuiqiao.privacy.credentials.contract import STATUS, CredentialStatusBody
-from shuiqiao.privacy.credentials.model import BlindedRequestBody, encode_blinded, find_registry
+from shuiqiao.privacy.credentials.model import BlindedRequestBody, encode_blinded, find_bits, find_registry, is_set
 from shuiqiao.privacy.credentials.presentation import ProveRules, decode_request, verify_bounds
 from shuiqiao.privacy.credentials.registries import HELD_DAYS, ISSUED_DAYS
 from shuiqiao.privacy.credentials.store import ShownStore
@@ -256,6 +257,26 @@ def test_bounds_are_asked_for_where_they_are_wanted_and_by_their_claims(world):
     assert code_of(verify_bounds, whole, are_wanted=True) == "privacy.claims_differ"
     unprovable = replace(RULES, prove=ProveRules(grades=(Grade.C,)))
     assert code_of(world.asked, rules=unprovable) == "privacy.rules_not_provable"
+
+
+def test_proofs_are_verified_one_at_a_time(world, held):
+    """[CREDENTIAL-15]"""
+    raw = world.asked()
+    presentation = world.shown(held, raw)
+    with world.banks[BANK_A].verifier._proving:
+        assert world.code(raw, presentation) == "privacy.proofs_busy"
+    assert world.accept(raw, presentation).unmet == ()
+
+
+def test_a_bureau_without_the_extra_revokes_what_is_shown_whole(world, monkeypatch):
+    """[CREDENTIAL-7]: and says what it lacks for the rest."""
+    world.held()
+    (copy,) = world.issued(4).credentials
+    found = world.read(copy)["status"]["status_list"]
+    with monkeypatch.context() as patch:
+        without("anoncreds", patch)
+        assert code_of(world.issuer.revoke, TAXPAYER) == "privacy.extra_missing"
+        assert is_set(find_bits(world.submitters[BUREAU].state(), found["uri"]), found["idx"])
 
 
 def test_revoking_ends_what_a_taxpayer_holds_and_others_go_on(world, held):
