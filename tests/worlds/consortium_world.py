@@ -217,9 +217,17 @@ class ConsortiumWorld:
                 [path], anchor=self.bureau.outbox, record_type=self.bureau.catalogue.get(record_type)
             )
             assert report.records_quarantined == 0, report.report.read_text()
+        self._enrol()
+
+    def _enrol(self) -> None:
         self.bureau.consent_service.enrol(
             TAXPAYER, enrolment_key=self.enterprise.enrolment_key(BUREAU), identity_check=self._identity
         )
+
+    def identify_again(self) -> None:
+        """The legal representative comes to the counter today."""
+        self._identity = IdentityCheck(reference="check-000018", checked_ms=self.clock.now_ms() - 1000)
+        self._enrol()
 
     def close(self) -> None:
         """Close every institution, the writer last."""

@@ -14,7 +14,8 @@ from shuiqiao.base.ids import MemberId, OwnedId, Uscc
 from shuiqiao.credit import store as credit_store
 from shuiqiao.credit.blind_runner import BlindRunner
 from shuiqiao.credit.model_runner import ScorecardRunner
-from shuiqiao.credit.store import BlindKeyStore
+from shuiqiao.credit.secure_runner import SecureRunner
+from shuiqiao.credit.store import ClosedCardStore
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.modes.score import ModelRunner, Scoring
 from shuiqiao.exchange.provider import Provider
@@ -25,6 +26,7 @@ from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.models.model import ModelForm
+from shuiqiao.privacy.secure.links import SecureLinks
 from shuiqiao.vault.anchoring import find_anchor
 from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.model import VaultSettings
@@ -66,9 +68,10 @@ class ExchangeWorld(ModelsWorld):
         self.runner = ScorecardRunner()
         for database in self.databases.values():
             credit_store.metadata.create_all(database)
-        self.blind_keys = {
-            member: BlindKeyStore(database, cipher=self.cipher) for member, database in self.databases.items()
+        self.closed_cards = {
+            member: ClosedCardStore(database, cipher=self.cipher) for member, database in self.databases.items()
         }
+        self.links = {member: SecureLinks(listen="127.0.0.1:0", timeout_s=60.0) for member in self.databases}
         self._runners: dict[MemberId, dict[ModelForm, ModelRunner]] = {}
         self.ingest(
             {
@@ -152,9 +155,24 @@ class ExchangeWorld(ModelsWorld):
     def runners(self, member: MemberId) -> dict[ModelForm, ModelRunner]:
         """What runs the models of each form."""
         if member not in self._runners:
-            blind = BlindRunner(features=self.runner, keys=self.blind_keys[member], entropy=self.entropy)
-            self._runners[member] = {ModelForm.SCORECARD: self.runner, ModelForm.BLIND_LINEAR: blind}
+            blind = BlindRunner(features=self.runner, cards=self.closed_cards[member], entropy=self.entropy)
+            secure = SecureRunner(
+                features=self.runner,
+                cards=self.closed_cards[member],
+                links=self.links[member],
+                open_link=lambda bureau: self.open_link(member, bureau),
+            )
+            self._runners[member] = {
+                ModelForm.SCORECARD: self.runner,
+                ModelForm.BLIND_LINEAR: blind,
+                ModelForm.SECURE_LINEAR: secure,
+            }
         return self._runners[member]
+
+    def open_link(self, bank: MemberId, bureau: MemberId) -> None:
+        """Open the link over which a bank and the bureau compute."""
+        offer = self.links[bank].offer(bureau)
+        self.links[bank].connect(bureau, self.links[bureau].accept(bank, offer))
 
     def recipient(self, member: MemberId) -> Recipient:
         """A bank's asking service."""
@@ -233,7 +251,9 @@ class ExchangeWorld(ModelsWorld):
         return old
 
     def close(self) -> None:
-        """Release files and threads."""
+        """Release files, threads and workers."""
+        for links in self.links.values():
+            links.close()
         self.runner.close()
         self.vault.close()
         super().close()

@@ -12,6 +12,7 @@ from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.blind_content import read_blind_facts
 from shuiqiao.credit.model_content import encode_content, read_content_facts, read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
+from shuiqiao.credit.secure_content import read_secure_facts
 from shuiqiao.models import store as models_store
 from shuiqiao.models.contract import APPROVE, REGISTER, ModelRegisterBody
 from shuiqiao.models.model import ModelForm, ReviewOutcome
@@ -53,7 +54,11 @@ class ModelsWorld(ConsentWorld):
         parts: dict[str, Any] = {
             "submitter": self.submitters[member],
             "store": ContentStore(self.databases[member], cipher=self.cipher),
-            "readers": {ModelForm.SCORECARD: read_content_facts, ModelForm.BLIND_LINEAR: read_blind_facts},
+            "readers": {
+                ModelForm.SCORECARD: read_content_facts,
+                ModelForm.BLIND_LINEAR: read_blind_facts,
+                ModelForm.SECURE_LINEAR: read_secure_facts,
+            },
             "key": self.signing[member],
             "suite": self.suite,
             "entropy": self.entropy,

@@ -12,7 +12,17 @@ import typer
 from shuiqiao.cli.home import all_items, home_by_name, of_file
 from shuiqiao.cli.lending import CHURN_CODES, RULES_CODES, ProductName, churn_change_in
 from shuiqiao.cli.members import Purpose, digest_of
-from shuiqiao.cli.models import Blind, LedgerModel, Outputs, Provider, PurposeChoice, Scorecard, of_offer, offer_in
+from shuiqiao.cli.models import (
+    Blind,
+    LedgerModel,
+    Outputs,
+    Provider,
+    PurposeChoice,
+    Scorecard,
+    Secure,
+    of_offer,
+    offer_in,
+)
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, joined, say, show, warn
 from shuiqiao.cli.users import TokenFile
@@ -320,6 +330,7 @@ def propose_offer(
     purpose: Annotated[PurposeChoice, typer.Option(help="What it is for 用途.")] = PurposeChoice.UNDERWRITING,
     scorecard: Scorecard = None,
     blind: Blind = False,
+    secure: Secure = False,
     token_file: TokenFile = None,
     json: Json = False,
 ) -> int:
@@ -327,7 +338,7 @@ def propose_offer(
     from shuiqiao.client.resources.approvals import PROPOSE_OFFER
 
     def message() -> ModelOffer:
-        return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind)
+        return offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind, secure=secure)
 
     with of_offer(scorecard=scorecard, outputs=outputs):
         return _perform(home, token_file, PROPOSE_OFFER, message, as_json=json)

@@ -29,6 +29,7 @@ LedgerModel = Annotated[str, typer.Argument(help="The model on the ledger, OWNER
 Scorecard = Annotated[Path | None, typer.Option(help="At a bureau: JSON file of the scorecard it offers 评分卡.")]
 Provider = Annotated[str, typer.Option("--to", help="The bureau that would run it, by its id 数据提供方.")]
 Blind = Annotated[bool, typer.Option("--blind", help="Encrypt its weights first; the key stays here 加密权重.")]
+Secure = Annotated[bool, typer.Option("--secure", help="Keep its weights here, and compute together 联合计算.")]
 Outputs = Annotated[Path, typer.Option(help="TOML file of what may leave: points, bands, cuts, yes_from 输出声明.")]
 
 SCORECARD_CODES: Final = ("credit.scorecard_malformed", "credit.feature_unknown", "base.json_")
@@ -176,6 +177,7 @@ def models_offer(
     purpose: Annotated[PurposeChoice, typer.Option(help="What it is for 用途.")] = PurposeChoice.UNDERWRITING,
     scorecard: Scorecard = None,
     blind: Blind = False,
+    secure: Secure = False,
     json: Json = False,
 ) -> None:
     """Put a model on the ledger and hand it to a bureau that would run it; with users, two people do 提供模型."""
@@ -184,7 +186,7 @@ def models_offer(
     with home_at_work(home) as at_work, of_offer(scorecard=scorecard, outputs=outputs):
         told = at_work.perform(
             OFFER_MODEL,
-            offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind),
+            offer_in(model, to=to, purpose=purpose, outputs=outputs, scorecard=scorecard, blind=blind, secure=secure),
         )
     _show_record(told, as_json=json)
 
@@ -200,7 +202,14 @@ def of_offer(*, scorecard: Path | None, outputs: Path) -> Generator[None]:
 
 
 def offer_in(
-    model: str | None, *, to: str, purpose: PurposeChoice, outputs: Path, scorecard: Path | None, blind: bool
+    model: str | None,
+    *,
+    to: str,
+    purpose: PurposeChoice,
+    outputs: Path,
+    scorecard: Path | None,
+    blind: bool,
+    secure: bool,
 ) -> ModelOffer:
     """Return the offer of a model with the outputs of a file; raises what ``outputs_in`` and ``scorecard_in`` raise."""
     from shuiqiao.client.resources.models import ModelOffer, OutputsDeclared
@@ -215,6 +224,7 @@ def offer_in(
         purpose=purpose.value,
         outputs=declared,
         blind=blind,
+        secure=secure,
     )
 
 

@@ -4,8 +4,7 @@
                                  "public": bytes, "weights": [bytes, ...]}
 
 Rule: docs/spec/blind.md [BLIND-7], [BLIND-8]. The indicators of a feature are its bins in order, then that it is not
-known. A bank makes the content of a card that it keeps: points are counted from the middle of what the card can give,
-and what the card gives to everybody stands in the weights of its first feature. Names and cuts are open to whoever
+known. A bank makes the content of a card that it keeps. Names and cuts are open to whoever
 evaluates, points are not.
 """
 
@@ -21,9 +20,19 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.consent.model import Output
-from shuiqiao.credit.binning import UNKNOWN
+from shuiqiao.credit.indicators import (
+    BinnedFeature,
+    centred_points,
+    features_of,
+    indicators_of,
+    malformed,
+    middle_of,
+    plain_features,
+    points_range,
+    verify_features,
+)
 from shuiqiao.credit.model_content import MAX_POINTS_VALUES, ModelContent
-from shuiqiao.credit.scorecard import Integers, Name, Scorecard, definition_of
+from shuiqiao.credit.scorecard import Integers, Scorecard
 from shuiqiao.models.model import MAX_CONTENT_BYTES, ContentFacts
 from shuiqiao.privacy.blind.scheme import BlindKeys, blind_scheme
 
@@ -32,29 +41,15 @@ FORMAT: Literal["shuiqiao-blind@1"] = "shuiqiao-blind@1"
 MAX_INDICATORS = 112
 """Of one model: with 212,992 bytes for each weight it stays under the 24 MiB of a content."""
 
-_MAX_BINS = 64
 _MAX_CIPHERTEXT_BYTES = 400_000
 
 Ciphertext = Annotated[bytes, Meta(min_length=1, max_length=_MAX_CIPHERTEXT_BYTES)]
-Cut = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-
-class BlindFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One feature: bin i holds values v with cuts[i-1] <= v < cuts[i], in millionths."""
-
-    cuts: Annotated[tuple[Cut, ...], Meta(max_length=_MAX_BINS - 1)]
-    name: Name
-
-    @property
-    def indicators(self) -> int:
-        """One for each bin, and one for a value that is not known."""
-        return len(self.cuts) + 2
 
 
 class BlindContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model of encrypted weights."""
 
-    features: Annotated[tuple[BlindFeature, ...], Meta(min_length=1, max_length=MAX_INDICATORS // 2)]
+    features: Annotated[tuple[BinnedFeature, ...], Meta(min_length=1, max_length=MAX_INDICATORS // 2)]
     format: Literal["shuiqiao-blind@1"]
     public: Ciphertext
     weights: Annotated[tuple[Ciphertext, ...], Meta(min_length=2, max_length=MAX_INDICATORS)]
@@ -66,9 +61,7 @@ class BlindContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def indicators_of(self, values: Integers) -> npt.NDArray[np.bool_]:
         """Return which indicators hold. values: taxpayers x features, in millionths, UNKNOWN where null."""
-        return np.concatenate(
-            [_holding(feature, values[:, place]) for place, feature in enumerate(self.features)], axis=0
-        )
+        return indicators_of(self.features, values)
 
 
 def encrypt_card(content: ModelContent, *, keys: BlindKeys) -> bytes:
@@ -79,23 +72,15 @@ def encrypt_card(content: ModelContent, *, keys: BlindKeys) -> bytes:
         data = encrypt_card(content, keys=blind_scheme().generate_keys())
     """
     if Output.POINTS not in content.outputs.allowed:
-        raise _malformed("points of it may not leave, and of encrypted weights nothing else does")
-    card = content.card
-    least, most = points_range(card)
-    if most - least >= MAX_POINTS_VALUES:
-        raise InvalidInput(
-            "credit.output_too_fine",
-            f"the points of this card lie from {least} to {most}; {MAX_POINTS_VALUES} values are carried at the most",
-        )
-    rows = [[*feature.points, feature.unknown_points] for feature in card.features]
-    if not 0 < sum(len(row) for row in rows) <= MAX_INDICATORS:
-        raise _malformed(f"it has {sum(len(row) for row in rows)} indicators; 1 to {MAX_INDICATORS} are encrypted")
-    rows[0] = [points + card.base_points - middle_of(card) for points in rows[0]]
+        raise malformed("points of it may not leave, and of encrypted weights nothing else does")
+    weights = centred_points(content.card)
+    if not 0 < len(weights) <= MAX_INDICATORS:
+        raise malformed(f"it has {len(weights)} indicators; 1 to {MAX_INDICATORS} are encrypted")
     made = BlindContent(
-        features=tuple(BlindFeature(cuts=feature.cuts, name=feature.name) for feature in card.features),
+        features=features_of(content.card),
         format=FORMAT,
         public=keys.public,
-        weights=tuple(blind_scheme().encrypt_weights([each for row in rows for each in row], secret=keys.secret)),
+        weights=tuple(blind_scheme().encrypt_weights(weights, secret=keys.secret)),
     )
     return encode_cbor(_plain(made))
 
@@ -109,18 +94,13 @@ def decode_blind(data: bytes) -> BlindContent:
         value = decode_cbor_strict(data, max_bytes=MAX_CONTENT_BYTES)
         found = typed(value, BlindContent, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError) as error:
-        raise _malformed(f"it is not of the form {FORMAT}: {error}") from error
+        raise malformed(f"it is not of the form {FORMAT}: {error}") from error
     if _plain(found) != value:
-        raise _malformed("the bytes are not the canonical form of their content")
-    for name in found.feature_names:
-        definition_of(name)
-    if len(set(found.feature_names)) != len(found.features):
-        raise _malformed("a feature stands in it twice")
-    if any(list(feature.cuts) != sorted(set(feature.cuts)) for feature in found.features):
-        raise _malformed("cuts of it do not rise")
+        raise malformed("the bytes are not the canonical form of their content")
+    verify_features(found.features)
     wanted = sum(feature.indicators for feature in found.features)
     if wanted != len(found.weights):
-        raise _malformed(f"it has {len(found.weights)} weights for {wanted} indicators")
+        raise malformed(f"it has {len(found.weights)} weights for {wanted} indicators")
     return found
 
 
@@ -132,18 +112,6 @@ def read_blind_facts(data: bytes) -> ContentFacts:
     content = decode_blind(data)
     blind_scheme().read_weights(content.weights, public=content.public)
     return ContentFacts(outputs={Output.POINTS: MAX_POINTS_VALUES}, inputs=content.feature_names, rank=1)
-
-
-def points_range(card: Scorecard) -> tuple[int, int]:
-    """Return the least and the most points that a card can give."""
-    scores = [(*feature.points, feature.unknown_points) for feature in card.features]
-    return card.base_points + sum(map(min, scores)), card.base_points + sum(map(max, scores))
-
-
-def middle_of(card: Scorecard) -> int:
-    """Return the points that a result counts from, which the bank keeps."""
-    least, most = points_range(card)
-    return (least + most + 1) // 2
 
 
 def points_in(card: Scorecard, found: float) -> int:
@@ -159,21 +127,6 @@ def points_in(card: Scorecard, found: float) -> int:
     return min(max(round(found) + middle_of(card), least), most)
 
 
-def _holding(feature: BlindFeature, values: Integers) -> npt.NDArray[np.bool_]:
-    places = np.searchsorted(np.array(feature.cuts, dtype=np.int64), values, side="right")
-    places = np.where(values == UNKNOWN, feature.indicators - 1, places)
-    holds: npt.NDArray[np.bool_] = places == np.arange(feature.indicators)[:, np.newaxis]
-    return holds
-
-
 def _plain(content: BlindContent) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(content, builtin_types=(bytes,))
-    return {
-        **plain,
-        "features": [{**each, "cuts": list(each["cuts"])} for each in plain["features"]],
-        "weights": list(plain["weights"]),
-    }
-
-
-def _malformed(problem: str) -> InvalidInput:
-    return InvalidInput("credit.content_malformed", f"not a model that can be run: {problem}")
+    return {**plain, "features": plain_features(content.features), "weights": list(plain["weights"])}

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.model import Output
 from shuiqiao.credit.blind_content import BlindContent, decode_blind, points_in
+from shuiqiao.credit.indicators import unseen_row
 from shuiqiao.credit.model_content import MAX_POINTS_VALUES, decode_content
-from shuiqiao.credit.model_runner import inputs_of
-from shuiqiao.exchange.modes.score import ModelRunner, ScoreOutput
+from shuiqiao.credit.model_runner import inputs_of, score_of
+from shuiqiao.exchange.modes.score import ModelRunner, ScoreOutput, Session
 from shuiqiao.privacy.blind.scheme import LoadedWeights, blind_scheme
-from shuiqiao.privacy.model import Revealed, indicator, millibits_of
+from shuiqiao.privacy.model import Revealed, millibits_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.credit.model_runner import ScorecardRunner
-    from shuiqiao.credit.store import BlindKeyStore
+    from shuiqiao.credit.store import ClosedCard, ClosedCardStore
 
 MAX_LOADED = 4
 """Models whose weights are kept ready: about 50 MB each."""
@@ -47,15 +48,15 @@ class BlindRunner(ModelRunner):
 
     Example::
 
-        runner = BlindRunner(features=ScorecardRunner(), keys=BlindKeyStore(engine, cipher=cipher), entropy=entropy)
+        runner = BlindRunner(features=ScorecardRunner(), cards=ClosedCardStore(engine, cipher=cipher), entropy=entropy)
         output = runner.run(content, outputs=[Output.POINTS], tables=tables, taxpayer=uscc, as_of=last_day)
         runner.opened(content, output).points
     """
 
-    def __init__(self, *, features: ScorecardRunner, keys: BlindKeyStore, entropy: Entropy) -> None:
-        """features: computes them. keys: of what this institution encrypted itself, none at a bureau."""
+    def __init__(self, *, features: ScorecardRunner, cards: ClosedCardStore, entropy: Entropy) -> None:
+        """features: computes them. cards: of what this institution encrypted itself, none at a bureau."""
         self._features = features
-        self._keys = keys
+        self._cards = cards
         self._entropy = entropy
         self._lock = threading.Lock()
         self._ready: OrderedDict[bytes, _Loaded] = OrderedDict()
@@ -65,49 +66,56 @@ class BlindRunner(ModelRunner):
         return inputs_of(self._content(content).feature_names)
 
     def run(
-        self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
+        self,
+        content: bytes,
+        *,
+        outputs: Collection[Output],
+        tables: Mapping[str, pa.Table],
+        taxpayer: str,
+        as_of: date,
+        session: Session | None = None,
     ) -> ScoreOutput:
         """Return the encrypted points of a taxpayer; nothing else is given, whatever is asked.
 
         Raises what ``blind_scheme`` and ``BlindScheme.read_weights`` raise.
         """
-        del outputs  # A model of encrypted weights declares points alone.
+        del outputs, session  # A model of encrypted weights declares points alone.
         loaded = self._loaded(content)
         values = self._features.values(loaded.content.feature_names, tables=tables, taxpayer=taxpayer, as_of=as_of)
         holds = loaded.content.indicators_of(values)
         return ScoreOutput(ciphertext=blind_scheme().evaluate(loaded.weights, holds, entropy=self._entropy))
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
+    def reveals(
+        self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date, session: Session | None = None
+    ) -> Revealed:
         """Return 12 bits, a sum of its own for each distinct ciphertext and day [BLIND-11], and the cuts [LEAK-7]."""
-        del outputs
+        del outputs, session
         digest = hashlib.sha256(content).hexdigest()
-        # Their weights are not seen: in the sum they stand as zero, and are asked of their features all the same.
-        row = {
-            indicator(feature.name, cut=cut, since=since, as_of=as_of): 0
-            for feature in self._content(content).features
-            for cut in (None, *feature.cuts)
-        }
+        row = unseen_row(self._content(content).features, since=since, as_of=as_of)
         row[f"ciphertext {digest}@{since}/{as_of}"] = 1
         return Revealed(millibits=millibits_of(MAX_POINTS_VALUES), row=row)
 
-    def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
+    def opened(self, content: bytes, output: ScoreOutput, *, session: Session | None = None) -> ScoreOutput:
         """Return points, band and yes or no of a result, as the bank's own card has them [BLIND-10].
 
         Raises Denied ``credit.blind_key_missing``, IntegrityError ``exchange.output_wrong``, what
         ``BlindScheme.decrypt`` raises.
         """
-        kept = self._keys.find(hashlib.sha256(content).digest())
-        if kept is None:
-            raise Denied("credit.blind_key_missing", "the key of these encrypted weights is not here")
+        del session
+        kept = self._kept(content)
         model = decode_content(kept.card)
         found = blind_scheme().decrypt(output.ciphertext or b"", secret=kept.secret, count=1)
-        points = points_in(model.card, float(found[0]))
-        threshold = model.outputs.yes_from
-        return ScoreOutput(
-            points=points,
-            band=model.band_of(points) if model.outputs.bands else None,
-            yes_no=None if threshold is None else points >= threshold,
-        )
+        return score_of(model, points=points_in(model.card, float(found[0])))
+
+    def card(self, content: bytes) -> bytes:
+        """Return the card that was encrypted; raises Denied ``credit.blind_key_missing``."""
+        return self._kept(content).card
+
+    def _kept(self, content: bytes) -> ClosedCard:
+        kept = self._cards.find(hashlib.sha256(content).digest())
+        if kept is None:
+            raise Denied("credit.blind_key_missing", "the key of these encrypted weights is not here")
+        return kept
 
     def _content(self, data: bytes) -> BlindContent:
         ready = self._ready.get(hashlib.sha256(data).digest())

@@ -20,7 +20,7 @@ from shuiqiao.consent.model import Output
 from shuiqiao.credit.binning import UNKNOWN
 from shuiqiao.credit.model_content import ModelContent, decode_content, output_values
 from shuiqiao.credit.scorecard import definition_of, feature_values
-from shuiqiao.exchange.modes.score import MAX_REASONS, ModelRunner, ReasonCode, ScoreOutput
+from shuiqiao.exchange.modes.score import MAX_REASONS, ModelRunner, ReasonCode, ScoreOutput, Session
 from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.privacy.model import Revealed, indicator, millibits_of
 from shuiqiao.standards.model import CORE_GROUP
@@ -62,9 +62,17 @@ class ScorecardRunner(ModelRunner):
         return inputs_of(decode_kept_content(content).card.feature_names)
 
     def run(
-        self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
+        self,
+        content: bytes,
+        *,
+        outputs: Collection[Output],
+        tables: Mapping[str, pa.Table],
+        taxpayer: str,
+        as_of: date,
+        session: Session | None = None,
     ) -> ScoreOutput:
         """Return the outputs of a card on a taxpayer's records; raises InvalidInput ``credit.*``."""
+        del session
         model = decode_kept_content(content)
         values = self.values(model.card.feature_names, tables=tables, taxpayer=taxpayer, as_of=as_of)
         earned = model.card.feature_points(values)[0]
@@ -76,12 +84,20 @@ class ScorecardRunner(ModelRunner):
             features = self._engine(frozenset(names)).compute(tables, population={taxpayer: as_of})
         return feature_values(features, names=names)
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
+    def reveals(
+        self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date, session: Session | None = None
+    ) -> Revealed:
         """Return what outputs of a card reveal at most; raises InvalidInput as ``decode_content``."""
+        del session
         return _reveals(content, tuple(sorted(set(outputs))), since, as_of)
 
-    def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
+    def card(self, content: bytes) -> bytes:
+        """Return the content itself, which is open."""
+        return content
+
+    def opened(self, content: bytes, output: ScoreOutput, *, session: Session | None = None) -> ScoreOutput:
         """Return an output that a card can give; raises IntegrityError ``exchange.output_wrong``."""
+        del session
         problem = _problem(decode_kept_content(content), output)
         if problem:
             raise IntegrityError("exchange.output_wrong", f"the model cannot give this: {problem}")
@@ -143,6 +159,16 @@ def output_of(model: ModelContent, *, points: Integers, values: Integers, output
     )
 
 
+def score_of(model: ModelContent, *, points: int) -> ScoreOutput:
+    """Return points with the band and the yes or no that a card makes of them."""
+    threshold = model.outputs.yes_from
+    return ScoreOutput(
+        points=points,
+        band=model.band_of(points) if model.outputs.bands else None,
+        yes_no=None if threshold is None else points >= threshold,
+    )
+
+
 def _reasons(card: Scorecard, *, points: Integers, values: Integers) -> list[ReasonCode]:
     """Return why points were lost, as ``score_taxpayers`` orders reasons: the largest loss first."""
     losses = [feature.best_points - int(earned) for feature, earned in zip(card.features, points, strict=True)]
@@ -156,7 +182,7 @@ def _reasons(card: Scorecard, *, points: Integers, values: Integers) -> list[Rea
 
 def _problem(model: ModelContent, output: ScoreOutput) -> str:
     """Say why a card cannot give an output, or nothing."""
-    if output.ciphertext is not None:
+    if output.ciphertext is not None or output.shared is not None:
         return "it is open, and what it gives too"
     undeclared = sorted(set(output.given) - set(model.outputs.allowed))
     if undeclared:

@@ -47,14 +47,14 @@ _models = Table(
 )
 _MODEL_SECRETS = EncryptedColumns(table="credit_model", key="digest", columns={"model_card": bytes, "unseeing": bytes})
 
-_blind_keys = Table(
+_closed_cards = Table(
     "credit_blind_key",
     metadata,
     Column("content_digest", LargeBinary(32), primary_key=True),
     Column("secret", LargeBinary, nullable=False),
     Column("card", LargeBinary, nullable=False),
 )
-_BLIND_KEY_SECRETS = EncryptedColumns(
+_CLOSED_CARD_SECRETS = EncryptedColumns(
     table="credit_blind_key", key="content_digest", columns={"secret": bytes, "card": bytes}
 )
 
@@ -171,20 +171,24 @@ class ModelStore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlindKey:
-    """What opens results of encrypted weights. content_digest: SHA-256 of their content. card: the content in clear."""
+class ClosedCard:
+    """A card whose weights nobody else sees. content_digest: SHA-256 of the content that stands for it elsewhere.
+
+    secret: of encrypted weights, the key that opens results; of secure ones, the salt that opens their commitment.
+    card: the content in clear.
+    """
 
     content_digest: bytes
     secret: bytes
     card: bytes
 
 
-class BlindKeyStore:
-    """The keys of a bank's encrypted weights, each for one content.
+class ClosedCardStore:
+    """The cards of a bank's models whose weights a provider does not see, each for one content.
 
     Example::
 
-        store.save(BlindKey(content_digest=digest, secret=keys.secret, card=card))
+        store.save(ClosedCard(content_digest=digest, secret=keys.secret, card=card))
         assert store.find(digest).card == card
     """
 
@@ -192,21 +196,21 @@ class BlindKeyStore:
         self._engine = engine
         self._cipher = cipher
 
-    def save(self, key: BlindKey) -> None:
-        """Keep a key, durable when this returns."""
-        plain = {name: getattr(key, name) for name in BlindKey.__slots__}
+    def save(self, card: ClosedCard) -> None:
+        """Keep a card, durable when this returns."""
+        plain = {name: getattr(card, name) for name in ClosedCard.__slots__}
         with self._engine.begin() as connection:
-            connection.execute(insert(_blind_keys), self._cipher.encrypt_row(_BLIND_KEY_SECRETS, plain))
+            connection.execute(insert(_closed_cards), self._cipher.encrypt_row(_CLOSED_CARD_SECRETS, plain))
 
-    def find(self, content_digest: bytes) -> BlindKey | None:
-        """Return the key of a content, or None; raises IntegrityError ``crypto.column_damaged``."""
-        wanted = select(_blind_keys).where(_blind_keys.c.content_digest == content_digest)
+    def find(self, content_digest: bytes) -> ClosedCard | None:
+        """Return the card of a content, or None; raises IntegrityError ``crypto.column_damaged``."""
+        wanted = select(_closed_cards).where(_closed_cards.c.content_digest == content_digest)
         with self._engine.connect() as connection:
             row = connection.execute(wanted).mappings().first()
         if row is None:
             return None
-        found = self._cipher.decrypt_row(_BLIND_KEY_SECRETS, dict(row))
-        return BlindKey(**{name: found[name] for name in BlindKey.__slots__})
+        found = self._cipher.decrypt_row(_CLOSED_CARD_SECRETS, dict(row))
+        return ClosedCard(**{name: found[name] for name in ClosedCard.__slots__})
 
 
 def _typed(data: bytes, kind: Any) -> Any:

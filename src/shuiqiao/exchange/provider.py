@@ -10,7 +10,8 @@
 9. the purpose's ceilings allow it, and the mode can give it: a model may run here and reads what is asked for;
 10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left, and the
     leakage account allows what the answer reveals: both are taken in one act;
-11. take the checkpoint, then read the vault, and again if it had not noted what the ledger has by then;
+11. take the checkpoint, then read the vault, and again if it had not noted what the ledger has by then; make the
+    content once, and ask steps 3 to 9 again where that was computed, which may take a while;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
 
 What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8]. An answer that was kept passes
@@ -284,9 +285,11 @@ class Provider:
         """
         as_of = self._submitter.checkpoint()
         read, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
-        computed = None
+        made, computed = read.content(), None
         if read.is_computed:
-            computed = Computed(result=self._suite.digest(read.content), salt=self._entropy(_SALT_BYTES))
+            # A consent that ended while it was computed gives no result [EXCHANGE-20], [SECURE-13].
+            self._verify_allowed(message)
+            computed = Computed(result=self._suite.digest(made), salt=self._entropy(_SALT_BYTES))
         manifest = build_manifest(
             message,
             taxpayer=artefact.taxpayer,
@@ -298,7 +301,7 @@ class Provider:
             computed=computed,
         )
         signed_manifest = encode_manifest(manifest, network=self._network, suite=self._suite, key=self._key)
-        content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(read.content))
+        content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(made))
         answer, digest = self._seal(content, message)
         kept = replace(
             row,

@@ -18,6 +18,7 @@ compare the manifest's checkpoint with it; every other check holds.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +48,7 @@ from shuiqiao.vault.disclosure import DisclosedRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.ceilings import Ceiling
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
-    from shuiqiao.exchange.modes.port import AnswerMode
+    from shuiqiao.exchange.modes.port import AnswerMode, Half
     from shuiqiao.exchange.modes.score import Scoring
     from shuiqiao.exchange.store import DueAnswers, ErasureRow, ReceivedPlaces, RecipientStore, RequestRow
     from shuiqiao.ledger.model import Committed, StateView
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
 
 _SALT_BYTES = 32
+_BOTH_ENDED_S = 15.0
+"""For how long this end may still be at work when the other end has answered: they end together."""
 _RECEIVED = (RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED)
 
 MAX_RECORDED_AT_ONCE = 1_000
@@ -167,7 +171,7 @@ class Recipient:
         Raises what ``request``, the provider and ``receive`` refuse with.
         """
         sent = self.request(wanted)
-        return self.receive(sent.request, provider.ask(sent.message))
+        return self.receive(sent.request, self.ask(sent, provider=provider))
 
     def request(self, wanted: DataRequest, *, request: bytes | None = None) -> SentRequest:
         """Put a request on the ledger and return the message for its provider.
@@ -195,6 +199,62 @@ class Recipient:
             )
         index = self._commit(message, raw) if kept is None or kept.index is None else kept.index
         return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw, index=index)
+
+    def ask(self, sent: SentRequest, *, provider: ProviderLink) -> bytes:
+        """Return a provider's answer to a request, this bank's half of what both compute done beside it [SECURE-12].
+
+        The half is done once: what this bank has of the result is kept, and a retry only asks. Raises what the provider
+        refuses with, what ``Half`` raises, Denied ``exchange.share_missing`` for an answer to what was computed before
+        and is not kept here.
+        """
+        asked = self._asked(sent.request)
+        message = self._own_message(asked)
+        half = self._mode(message.mode).half(message)
+        if half is None:
+            return provider.ask(sent.message)
+        if asked.share is not None:
+            return self._ask_again(sent, provider=provider)
+        if self.status(sent.request) in _RECEIVED:
+            raise _share_missing(sent.request)
+        with half.way():
+            # Somebody else of this bank may have held the way until now, for this very request.
+            if self._asked(sent.request).share is not None:
+                return self._ask_again(sent, provider=provider)
+            return self._ask_beside(half, sent, provider=provider)
+
+    def _ask_beside(self, half: Half, sent: SentRequest, *, provider: ProviderLink) -> bytes:
+        with ThreadPoolExecutor(1, thread_name_prefix="half") as beside:
+            running = beside.submit(half.run)
+            try:
+                answer = provider.ask(sent.message)
+            except BaseException:
+                # It may have been made all the same: then what was computed here is needed when it comes.
+                half.give_up()
+                self._keep_share(sent.request, running)
+                raise
+            wait([running], timeout=_BOTH_ENDED_S)
+            if not running.done():
+                # The provider had computed it before, with a half that is lost.
+                half.give_up()
+            if not self._keep_share(sent.request, running):
+                raise running.exception() or _share_missing(sent.request)
+            return answer
+
+    def _ask_again(self, sent: SentRequest, *, provider: ProviderLink) -> bytes:
+        """Ask for the answer that a kept share belongs to; where the provider has none, the next try computes anew."""
+        try:
+            return provider.ask(sent.message)
+        except ShuiqiaoError as error:
+            if error.code.startswith("privacy.secure_"):
+                self._store.keep_share(sent.request, None)
+            raise
+
+    def _keep_share(self, request: bytes, running: Future[bytes]) -> bool:
+        """Keep what a half ended with, once it ended; tell whether it ended well."""
+        if running.exception() is not None:
+            return False
+        self._store.keep_share(request, running.result())
+        return True
 
     def granted(self, consent: OwnedId) -> DataRequest:
         """Return the request for exactly what a consent on file grants; raises as ``ConsentFile.artefact``."""
@@ -234,9 +294,12 @@ class Recipient:
         """Return what a model of this bank's reads, by standard id; raises as ``scoring`` does."""
         return self._scoring_here.inputs(model)
 
-    def model_content(self, model: OwnedId, *, digest: bytes) -> bytes:
-        """Return the content of a model of this bank's; raises as ``ModelRegistry.registered``."""
-        return self._scoring_here.models.registered(model, digest=digest)[1]
+    def model_card(self, model: OwnedId, *, digest: bytes) -> bytes:
+        """Return the content in clear of a model of this bank's, whatever a provider sees of it.
+
+        Raises as ``Scoring.card``.
+        """
+        return self._scoring_here.card(model, digest=digest)
 
     def status(self, request: bytes) -> RequestStatus | None:
         """Return where the ledger has a request of this bank's, None where it has none."""
@@ -255,7 +318,8 @@ class Recipient:
         entry = self._entry(message)
         content, digest = self._open(answer, message)
         self._expect_entry_holds(entry, content, digest, message)
-        received = replace(self._verify(content, message, entry_index=asked.index), entry=asked.index)
+        found = self._verify(content, message, share=asked.share, entry_index=asked.index)
+        received = replace(found, entry=asked.index)
         erase_after_ms = self._erase_after_ms(received)
         self._expect_life(request, until_ms=erase_after_ms)
         changed = tuple(self.changed_records(taxpayer=received.artefact.taxpayer))
@@ -291,7 +355,7 @@ class Recipient:
             raise Denied("exchange.data_absent", f"nothing is kept for request {request.hex()}")
         self._expect_life(request, until_ms=kept.erase_after_ms)
         content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
-        found = self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
+        found = self._verify(content, self._own_message(asked), share=asked.share, entry_index=None, is_kept=True)
         return replace(found, entry=asked.index)
 
     def kept(self, *, purpose: Purpose) -> Iterator[ReceivedData]:
@@ -464,7 +528,13 @@ class Recipient:
             )
 
     def _verify(
-        self, content: AnswerContent, message: RequestMessage, *, entry_index: int | None, is_kept: bool = False
+        self,
+        content: AnswerContent,
+        message: RequestMessage,
+        *,
+        share: bytes | None,
+        entry_index: int | None,
+        is_kept: bool = False,
     ) -> ReceivedData:
         """Steps 4 to 7."""
         artefact = self._consents.artefact(message.consent_name)
@@ -488,7 +558,7 @@ class Recipient:
             artefact=artefact,
             manifest=manifest,
             manifest_bytes=content.manifest,
-            proven=self._prove(content, message, artefact, manifest, is_kept=is_kept),
+            proven=self._prove(content, message, artefact, manifest, share=share, is_kept=is_kept),
         )
 
     def _prove(
@@ -498,6 +568,7 @@ class Recipient:
         artefact: ConsentArtefact,
         manifest: AnswerManifest,
         *,
+        share: bytes | None,
         is_kept: bool,
     ) -> object:
         """Steps 5 to 7, which are the mode's.
@@ -513,6 +584,7 @@ class Recipient:
             manifest=manifest,
             batch_of=batch_lookup(state, provider),
             status_of=None if is_kept else LedgerLeaves(state, provider),
+            share=share,
         )
 
     def _ceiling(self, artefact: ConsentArtefact) -> Ceiling:
@@ -552,6 +624,13 @@ class Recipient:
             ),
             charge=charge_of(message, artefact, charged_ms=self._submitter.now_ms(), revealed=revealed),
         )
+
+
+def _share_missing(request: bytes) -> Denied:
+    return Denied(
+        "exchange.share_missing",
+        f"the provider computed the answer to {request.hex()}, and this bank does not have its own half of the result",
+    )
 
 
 def is_unusual(due: DueAnswers) -> bool:

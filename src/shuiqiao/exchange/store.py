@@ -102,7 +102,9 @@ _request = Table(
     Column("message", LargeBinary, nullable=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("entry_index", BigInteger),
+    Column("share", LargeBinary),
 )
+_REQUEST_SECRETS = EncryptedColumns(table="exchange_request", key="request", columns={"share": bytes})
 
 _received = Table(
     "exchange_received",
@@ -227,6 +229,7 @@ _SENT = (
 )
 _ADD_REQUEST = insert(_request)
 _MARK_COMMITTED = update(_request).where(_IS_REQUEST).values(entry_index=bindparam("index"))
+_KEEP_SHARE = update(_request).where(_IS_REQUEST).values(share=bindparam("new_share"))
 _REMOVE_REQUEST = delete(_request).where(_IS_REQUEST)
 _IS_RECEIVED = _received.c.request == bindparam("of_request")
 _RECEIVED = select(_received).where(_IS_RECEIVED)
@@ -321,6 +324,8 @@ class RequestRow:
     message: bytes
     index: int | None
     """Leaf index of its ledger entry, None where the commit was never confirmed."""
+    share: bytes | None = None
+    """What this bank has of a result that it computed together with the provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -611,10 +616,23 @@ class RecipientStore:
     def request(self, request: bytes) -> RequestRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(_REQUEST, {"of_request": request}).first()
+            row = connection.execute(_REQUEST, {"of_request": request}).mappings().first()
         if row is None:
             return None
-        return RequestRow(request=row.request, consent=OwnedId(row.consent), message=row.message, index=row.entry_index)
+        found = self._cipher.decrypt_row(_REQUEST_SECRETS, dict(row))
+        return RequestRow(
+            request=found["request"],
+            consent=OwnedId(found["consent"]),
+            message=found["message"],
+            index=found["entry_index"],
+            share=found["share"],
+        )
+
+    def keep_share(self, request: bytes, share: bytes | None) -> None:
+        """Keep what this bank has of a result that both ends computed, durable when this returns; None forgets it."""
+        values = self._cipher.encrypt_row(_REQUEST_SECRETS, {"request": request, "share": share})
+        with self._engine.begin() as connection:
+            connection.execute(_KEEP_SHARE, {"of_request": request, "new_share": values["share"]})
 
     def sent(self, *, after: bytes, most: int) -> list[SentRow]:
         """Return the requests of this bank, by id, from the one after another on."""
@@ -684,6 +702,7 @@ class RecipientStore:
             erased = [ErasureRow(**row, erased_ms=now_ms) for row in due]
             for erasure in erased:
                 connection.execute(_ADD_ERASURE, asdict(erasure))
+                connection.execute(_KEEP_SHARE, {"of_request": erasure.request, "new_share": None})
             return erased
 
     def count_due(self, *, now_ms: int) -> DueAnswers:

@@ -111,7 +111,7 @@ class OutputAssessor:
             )
 
     def _content(self, answer: ReceivedData) -> ModelContent:
-        return decode_kept_content(self._recipient.model_content(answer.score.model, digest=answer.score.digest))
+        return decode_kept_content(self._recipient.model_card(answer.score.model, digest=answer.score.digest))
 
     def _facts(self, bounds: Mapping[str, Bounds], *, judged_on: date) -> ApplicantFacts:
         grade, arrears, last_sale = (bounds.get(name, Bounds()) for name in (GRADE, ARREARS, LAST_SALE))

@@ -253,7 +253,7 @@ class ApplicationProcess:
             with self._failing(file, Step.PROVEN, *taken):
                 return self._recipient.load(request)
         with self._failing(file, Step.ANSWERED, *taken, request=request):
-            answer = self._around.provider(sent.provider).ask(sent.message)
+            answer = self._recipient.ask(sent, provider=self._around.provider(sent.provider))
         with self._failing(file, Step.PROVEN, *taken):
             return self._recipient.receive(request, answer)
 

@@ -40,6 +40,8 @@ class ModelForm(StrEnum):
     """An open card with declared outputs, as ``credit.model_content`` writes it; it runs at the provider."""
     BLIND_LINEAR = "blind_linear"
     """Encrypted weights, as ``credit.blind_content`` writes them; what runs at the provider only its owner can read."""
+    SECURE_LINEAR = "secure_linear"
+    """No weights, as ``credit.secure_content`` writes it; owner and provider compute an output together."""
 
 
 class ModelStatus(StrEnum):

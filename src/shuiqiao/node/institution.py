@@ -286,6 +286,8 @@ class Institution(InstitutionServices):
         self._end_peers()
         if "assessors" in self.__dict__:
             self.assessors.close()
+        if "secure_links" in self.__dict__:
+            self.secure_links.close()
         if "_scorecard_runner" in self.__dict__:
             self._scorecard_runner.close()
         self.outbox.flush()

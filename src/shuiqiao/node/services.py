@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentSubmission
     from shuiqiao.consent.service import GrantedConsent
     from shuiqiao.credit.model_runner import ScorecardRunner
-    from shuiqiao.credit.store import BlindKeyStore
+    from shuiqiao.credit.store import ClosedCardStore
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.model import Accusation
@@ -75,14 +75,17 @@ if TYPE_CHECKING:
     from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.models.service import ModelRegistry
     from shuiqiao.node.peers.account_link import AccountSide
+    from shuiqiao.node.peers.acts import SecureOpening
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
     from shuiqiao.node.peers.exchange_link import HttpProvider
+    from shuiqiao.node.peers.secure_link import LinkSide
     from shuiqiao.node.peers.service import PeerService
     from shuiqiao.privacy.credentials.issuer import CredentialIssuer
     from shuiqiao.privacy.credentials.store import ShownStore
     from shuiqiao.privacy.credentials.verifier import CredentialVerifier
     from shuiqiao.privacy.model import Account
+    from shuiqiao.privacy.secure.links import SecureLinks
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
@@ -248,7 +251,9 @@ class InstitutionServices:
         return Scoring(models=self.model_registry, runner=self._runner, catalogue=self.catalogue)
 
     def _runner(self, form: ModelForm) -> ModelRunner:
-        return self._scorecard_runner if form is ModelForm.SCORECARD else self._blind_runner
+        if form is ModelForm.SCORECARD:
+            return self._scorecard_runner
+        return self._blind_runner if form is ModelForm.BLIND_LINEAR else self._secure_runner
 
     @cached_property
     def _scorecard_runner(self) -> ScorecardRunner:
@@ -261,14 +266,53 @@ class InstitutionServices:
     def _blind_runner(self) -> ModelRunner:
         from shuiqiao.credit.blind_runner import BlindRunner
 
-        return BlindRunner(features=self._scorecard_runner, keys=self.blind_keys, entropy=self.dependencies.entropy)
+        return BlindRunner(features=self._scorecard_runner, cards=self.closed_cards, entropy=self.dependencies.entropy)
 
     @cached_property
-    def blind_keys(self) -> BlindKeyStore:
-        """The keys of the weights that this institution encrypted."""
-        from shuiqiao.credit.store import BlindKeyStore
+    def _secure_runner(self) -> ModelRunner:
+        from shuiqiao.credit.secure_runner import SecureRunner
 
-        return BlindKeyStore(self.database, cipher=self.cipher)
+        return SecureRunner(
+            features=self._scorecard_runner,
+            cards=self.closed_cards,
+            links=self.secure_links,
+            open_link=self._open_secure_link,
+        )
+
+    @cached_property
+    def secure_links(self) -> SecureLinks:
+        """The links to others over which this institution computes with them; no worker runs before one is opened."""
+        from shuiqiao.privacy.secure.links import SecureLinks
+
+        return SecureLinks(
+            listen=self.settings.secure_listen,
+            workers=self.settings.secure_workers,
+            timeout_s=self.settings.secure_timeout_ms / MS_PER_SECOND,
+            entropy=self.dependencies.entropy,
+        )
+
+    def _open_secure_link(self, bureau: MemberId) -> None:
+        from shuiqiao.node.peers.secure_link import open_link
+
+        open_link(bureau, client=self.peer_client, side=self._link_side)
+
+    @property
+    def _link_side(self) -> LinkSide:
+        from shuiqiao.node.peers.secure_link import LinkSide
+
+        return LinkSide(member=self.member, engine=self.engine, suite=self.suite, links=self.secure_links)
+
+    def _accept_secure_link(self, asked: SecureOpening, bank: MemberId) -> bytes:
+        from shuiqiao.node.peers.secure_link import LinkAnswering
+
+        return LinkAnswering(side=self._link_side, key=self._signing, now_ms=self.now_ms).answer(asked, bank)
+
+    @cached_property
+    def closed_cards(self) -> ClosedCardStore:
+        """The cards of this institution whose weights a provider does not see."""
+        from shuiqiao.credit.store import ClosedCardStore
+
+        return ClosedCardStore(self.database, cipher=self.cipher)
 
     @cached_property
     def leakage(self) -> LeakageAccounts:
@@ -356,7 +400,11 @@ class InstitutionServices:
         return ModelRegistry(
             submitter=self.outbox,
             store=ContentStore(self.database, cipher=self.cipher),
-            readers={ModelForm.SCORECARD: _read_scorecard, ModelForm.BLIND_LINEAR: _read_blind},
+            readers={
+                ModelForm.SCORECARD: _read_scorecard,
+                ModelForm.BLIND_LINEAR: _read_blind,
+                ModelForm.SECURE_LINEAR: _read_secure,
+            },
             key=self._signing,
             suite=self.suite,
             entropy=self.dependencies.entropy,
@@ -466,6 +514,7 @@ class InstitutionServices:
                 receive_opening=self._receive_opening if role is Role.REGULATOR else None,
                 receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
                 tell_account=self._account_telling(),
+                open_link=self._accept_secure_link if role is Role.TAX_BUREAU else None,
             ),
             member=self.member,
             suite=self.suite,
@@ -619,6 +668,12 @@ def _read_blind(content: bytes) -> ContentFacts:
     from shuiqiao.credit.blind_content import read_blind_facts
 
     return read_blind_facts(content)
+
+
+def _read_secure(content: bytes) -> ContentFacts:
+    from shuiqiao.credit.secure_content import read_secure_facts
+
+    return read_secure_facts(content)
 
 
 def _read_scorecard(content: bytes) -> ContentFacts:

@@ -2,9 +2,9 @@
 
 One enterprise consents to a bank in each mode, or shows it a credential, over real institutions in one process.
 Captured is what either side reads once every seal is open: the model that is handed over, the request, the answer or
-what is shown, and what the ledger got meanwhile. What goes to the bank is searched for the taxpayer's records, what
-goes to the bureau for the weights of the bank's card. What a mode grants is searched for by the same means, and is
-found: so much of it is counted apart.
+what is shown, what the two send each other while they compute, and what the ledger got meanwhile. What goes to the bank
+is searched for the taxpayer's records, what goes to the bureau for the weights of the bank's card. What a mode grants
+is searched for by the same means, and is found: so much of it is counted apart.
 
 LIMIT: a value is found as it is written (text, integers of 64 bits, CBOR), not if it were encoded otherwise; that an
 output says no more than it may is what the leakage account bounds. Enumerations, dates and small numbers stand
@@ -17,7 +17,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from itertools import cycle
@@ -39,7 +39,7 @@ from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.messages import open_answer, read_request
 from shuiqiao.models.model import ModelForm
-from shuiqiao.node.operations.models import encrypted_card
+from shuiqiao.node.operations.models import encrypted_card, secured_card
 from shuiqiao.node.operations.presentations import ask_presentation, show_credential
 from shuiqiao.privacy.credentials import anoncreds
 from shuiqiao.privacy.credentials.model import (
@@ -72,9 +72,10 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
 
-DISCLOSE, AT_SOURCE, BLIND, PROVE, PREDICATES = "disclose", "at_source", "blind", "prove", "predicates"
-MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, PROVE, PREDICATES)
-"""The modes that are built, as the study names them: a score is open at its source, or blind; a credential proves, by
+DISCLOSE, AT_SOURCE, BLIND, SECURE = "disclose", "at_source", "blind", "secure"
+PROVE, PREDICATES = "prove", "predicates"
+MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, SECURE, PROVE, PREDICATES)
+"""The modes that are built, as the study names them: scores of open, encrypted, kept weights; a credential proves, by
 its claims or by predicates."""
 
 PROVING_LOAN: Final = "tax-credit-loan"
@@ -229,13 +230,26 @@ class Stage:
         model = None if mode == DISCLOSE else self._let_run(mode, bank, link)
         items = self._items()
         consent = self._consent(bank, items=items, mode=Mode.DISCLOSE if model is None else Mode.SCORE)
-        wanted = (
-            bank.recipient.granted(consent)
-            if model is None
-            else bank.recipient.scoring(consent, model, outputs=(Output.POINTS,))
-        )
-        bank.recipient.obtain(wanted, provider=link)
+        with self._computing(bank, link) if mode == SECURE else nullcontext():
+            wanted = (
+                bank.recipient.granted(consent)
+                if model is None
+                else bank.recipient.scoring(consent, model, outputs=(Output.POINTS,))
+            )
+            bank.recipient.obtain(wanted, provider=link)
         return self.records(items) if model is None else {}
+
+    @contextmanager
+    def _computing(self, bank: Institution, link: Listening) -> Generator[None]:
+        """Let bank and bureau compute here, so that all that crosses between the two is heard."""
+        from shuiqiao.sandbox.secure_pair import overheard
+
+        bureau = self.consortium.bureau
+        with overheard() as (banks, bureaus):
+            bank.secure_links, bureau.secure_links = banks, bureaus
+            yield
+            link.to_bureau.append(banks.sent)
+            link.to_bank.append(bureaus.sent)
 
     def _shown(self, bank: Institution) -> list[bytes]:
         """Have the bureau issue a credential and show it to a bank; return what is shown, every part of it decoded."""
@@ -325,6 +339,8 @@ class Stage:
         data, form = self.content, ModelForm.SCORECARD
         if mode == BLIND:
             data, form = encrypted_card(bank, decode_content(self.content)), ModelForm.BLIND_LINEAR
+        if mode == SECURE:
+            data, form = secured_card(bank, decode_content(self.content)), ModelForm.SECURE_LINEAR
         model = let_run(data, form=form, bank=bank, bureau=self.consortium.bureau)
         link.to_bureau.append(bank.model_registry.handed(model))
         return model

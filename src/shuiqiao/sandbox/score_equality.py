@@ -2,13 +2,14 @@
 
 The taxpayers are those of the sandbox's economy. What a score is held against is the card's points by the features of
 200 taxpayers at once. *At source* each taxpayer is run alone on its own records, as a bureau does. *Blind* the same
-features meet encrypted weights, 4,096 taxpayers in a batch, and the bank opens the points. Features are those of the
-room ``features`` everywhere. The records of 200 taxpayers are in memory at a time, and the features of all.
+features meet encrypted weights, 4,096 taxpayers in a batch, and the bank opens the points. *Secure* two processes
+compute points and bands of the same features, 4,096 taxpayers in a run. Features are those of the room ``features``
+everywhere. The records of 200 taxpayers are in memory at a time, and the features of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -55,6 +56,7 @@ _SPANS: Final = {
 """From and to where each feature is cut evenly."""
 _OUTPUTS: Final = {"points": True, "bands": ["E", "D", "C", "B", "A"], "cuts": [520, 560, 600, 640]}
 _BASE: Final = 600
+_ROWS_OF_A_RUN: Final = 4_096
 
 
 def score_equality(
@@ -82,7 +84,8 @@ def score_equality(
     points = [int(each) for each in model.card.points(values)]
     return {
         "at_source": compare(model, plain=points, found=at_source),
-        "blind": _compared_blind(model, values=values, plain=points),
+        "blind": _compared(model, _blind, values=values, plain=points),
+        "secure": _compared(model, _secure, values=values, plain=points),
     }
 
 
@@ -153,9 +156,15 @@ class Scorer:
         self._runner.close()
 
 
-def _compared_blind(model: ModelContent, *, values: Integers, plain: Sequence[int]) -> dict[str, Any]:
+def _compared(
+    model: ModelContent,
+    found: Callable[[ModelContent, Integers], Iterator[tuple[int, str]]],
+    *,
+    values: Integers,
+    plain: Sequence[int],
+) -> dict[str, Any]:
     try:
-        return compare(model, plain=plain, found=_blind(model, values))
+        return compare(model, plain=plain, found=found(model, values))
     except Unavailable as refused:
         return {"refused": refused.as_dict()}
 
@@ -175,3 +184,30 @@ def _blind(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
         for found in scheme.decrypt(result, secret=keys.secret, count=len(batch)):
             points = points_in(model.card, float(found))
             yield points, model.band_of(points)
+
+
+def _secure(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
+    """Yield points and band of each taxpayer as two processes compute them; raises what ``SecureLinks`` raises."""
+    from shuiqiao.credit.indicators import indicators_of, middle_of
+    from shuiqiao.credit.secure_content import bank_values, decode_secure, secure_content
+    from shuiqiao.sandbox.secure_pair import SecurePair
+
+    content = decode_secure(secure_content(model, salt=system_entropy(32)))
+    pair, asked = SecurePair(), (Output.POINTS, Output.BAND)
+    try:
+        for first in range(0, len(values), _ROWS_OF_A_RUN):
+            batch = values[first : first + _ROWS_OF_A_RUN]
+            holds = indicators_of(content.features, batch).T.astype(np.int64)
+            points, bands = (
+                pair.outputs(
+                    content.function(output, rows=len(batch)),
+                    bank_values(model, output),
+                    holds,
+                    run=f"{output} of {first}",
+                )
+                for output in asked
+            )
+            for each, band in zip(points, bands, strict=True):
+                yield each + middle_of(model.card), model.outputs.bands[band]
+    finally:
+        pair.close()

@@ -64,7 +64,7 @@ NEW = {
 """Names that a caller gives to what it makes."""
 
 WORDS = (
-    "blind act action after_ms amount_fen annual_rate approve artefact as_of attribute auc auc_ci_95 before_ms code codes curves "
+    "blind secure act action after_ms amount_fen annual_rate approve artefact as_of attribute auc auc_ci_95 before_ms code codes curves "
     "cursor data day days digest endorsement evidence evidence_digest findings for_me grant groups here_only industry is_disabled kind ks leaf "
     "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes outputs "
     "papers password pin proof province purpose reason reason_digest record_type reference replaces roles rules scorecard "

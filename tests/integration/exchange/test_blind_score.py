@@ -16,7 +16,7 @@ from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output, Purpose
 from shuiqiao.credit.blind_content import encrypt_card
 from shuiqiao.credit.model_content import encode_content, read_outputs
-from shuiqiao.credit.store import BlindKey
+from shuiqiao.credit.store import ClosedCard
 from shuiqiao.exchange.messages import open_answer, read_request
 from shuiqiao.exchange.modes.score import ScoreOutput
 from shuiqiao.models.model import ModelForm
@@ -34,8 +34,8 @@ def encrypted(world, *, owner=BANK_A, **card):
     """A card's encrypted weights, approved by the bureau; the key is kept by the owner."""
     keys, content = blind_scheme().generate_keys(), read_outputs(DECLARED, card=a_card(**card))
     data = encrypt_card(content, keys=keys)
-    key = BlindKey(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
-    world.blind_keys[owner].save(key)
+    key = ClosedCard(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
+    world.closed_cards[owner].save(key)
     return world.approved(data, owner=owner, form=ModelForm.BLIND_LINEAR), data, keys
 
 

@@ -31,9 +31,9 @@ class Counted:
         scope = {"period_from": message.period_from, "period_to": message.period_to}
         counts = {type_id: source.count_live(uscc=uscc, type_id=type_id, **scope) for type_id in message.items}
         total = sum(sum(months.values()) for months in counts.values())
-        return Answer(content=str(total).encode(), counts={}, leaves={})
+        return Answer(content=str(total).encode, counts={}, leaves={})
 
-    def prove(self, content, *, message, artefact, manifest, batch_of, status_of):
+    def prove(self, content, *, message, artefact, manifest, batch_of, status_of, share):
         if int(content) != sum(cell.count for cell in manifest.cells):
             raise IntegrityError("exchange.record_withheld", "another number than the manifest counts")
         return int(content)

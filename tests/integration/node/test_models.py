@@ -8,6 +8,7 @@ import pytest
 from accounts_world import CHEAP
 from consortium_world import TAXPAYER
 from models_world import BANDS, a_card
+from offered_models import CHECKER, MAKER, NAME, OUTPUTS, keep_model, person, reviewing, runs_at_bureau
 from peers_world import Doors
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import OwnedId
@@ -23,26 +24,13 @@ from shuiqiao.models.model import RetireReason
 from shuiqiao.models.roster import approved_model
 from shuiqiao.node.accounts.approvals.acts import institution_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct
-from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
+from shuiqiao.node.accounts.model import ActName
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.operations import enterprises, models
 from shuiqiao.node.operations.answers import ask_provider
-from shuiqiao.node.operations.calling import Call
-from shuiqiao.node.past import PastReader
 from shuiqiao.node.peers.exchange_link import offer_body
 from shuiqiao.node.peers.message import Act
-
-OUTPUTS = api.OutputsDeclared(**BANDS)
-NAME = "leak-me-7"
-
-
-def person(name, *permissions):
-    return Principal(kind=PrincipalKind.USER, id=name, name=name, person=name, permissions=frozenset(permissions))
-
-
-MAKER = person("m" * 32, *(rule.make for rule in act_rules().values()))
-CHECKER = person("c" * 32, *(rule.check for rule in act_rules().values()))
 
 
 @pytest.fixture
@@ -50,36 +38,6 @@ def doors(tmp_path):
     opened = Doors(tmp_path, "intl")
     with opened.stack:
         yield opened
-
-
-def keep_model(bank):
-    """Keep the bank's scorecard there; give its digest."""
-    scorecard = encode_scorecard(a_card(name=NAME)).decode()
-    given = api.ModelRegistration(scorecard=scorecard, data="Loans.", auc="0.71", auc_ci_95="0.6 to 0.8", ks="0.3")
-    return models.register_model(bank, given).digest
-
-
-def runs_at_bureau(doors, **declared):
-    """Hand the bank's scorecard over to a bureau that answers, reviews and approves it; give the model."""
-    bureau, bank = doors.world.bureau, doors.world.bank
-    doors.open(bureau)
-    asked = api.ModelOffer(model=keep_model(bank), to=bureau.member, purpose="underwriting", **declared)
-    offered = models.offer_to_provider(bank, asked)
-    bank.deliveries.deliver_due()
-    assert bank.deliveries.waiting() == []
-    models.review_model(
-        reviewing(bureau), api.ModelReview(ledger_model=offered.model, outcome="accepted", findings="Few cuts.")
-    )
-    models.approve_model_run(bureau, api.LedgerModelChoice(ledger_model=offered.model))
-    bank.catch_up_with(bureau)
-    return offered
-
-
-def reviewing(bureau):
-    """Who reviews at the bureau."""
-    past = PastReader(bureau.engine, parameters=bureau.parameters)
-    accounts = InstitutionAccounts(bureau, cost=CHEAP)
-    return Call(institution=bureau, accounts=accounts, caller=CHECKER, past=past)
 
 
 def both(institution, name, body):
@@ -165,6 +123,7 @@ def test_an_approved_model_scores_over_http_and_no_record_reaches_the_bank(doors
     """[EXCHANGE-26] [EXCHANGE-27] [EXCHANGE-28]"""
     world = doors.world
     bureau, bank = world.bureau, world.bank
+    doors.open(bureau)
     model = runs_at_bureau(doors, outputs=OUTPUTS).model
     assert [each.model for each in models.list_ledger_models(bank, api.PageQuery()).items] == [model]
     consent = world.consent(modes=(Mode.SCORE,), outputs=(Output.BAND, Output.YES_NO))
@@ -200,6 +159,7 @@ def test_encrypted_weights_cross_and_score_over_http_and_the_bureau_learns_no_po
     """[BLIND-7] [BLIND-8] [BLIND-9] [BLIND-10]"""
     world = doors.world
     bureau, bank = world.bureau, world.bank
+    doors.open(bureau)
     offered = runs_at_bureau(doors, outputs=api.OutputsDeclared(**BANDS, points=True), blind=True)
     assert (offered.form, offered.outputs) == ("blind_linear", ("points",))
     owner, _, entry = offered.model.partition("/")

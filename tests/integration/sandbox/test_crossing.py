@@ -18,6 +18,7 @@ from shuiqiao.sandbox.crossing import (
     MODES,
     PREDICATES,
     PROVE,
+    SECURE,
     found_in,
     looked_at,
     number_secret,
@@ -52,7 +53,7 @@ def test_records_are_found_where_they_are_disclosed_and_nothing_beside_what_was_
     assert found_in(disclosed.to_bureau, stage.weights()) == {}
 
 
-@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND, PROVE, PREDICATES])
+@pytest.mark.parametrize("mode", [AT_SOURCE, BLIND, SECURE, PROVE, PREDICATES])
 def test_nothing_of_the_records_reaches_a_bank_that_sees_none(stage, crossed, mode):
     """[EXCHANGE-26] [EXCHANGE-27] [BLIND-9] [CREDENTIAL-9] [CREDENTIAL-15]"""
     assert len(crossed[mode].to_bank) > 1_000
@@ -71,6 +72,9 @@ def test_weights_reach_the_bureau_with_an_open_card_and_not_with_an_encrypted_on
     assert set(found_in(crossed[AT_SOURCE].to_bureau, weights)) == set(weights)
     assert len(crossed[BLIND].to_bureau) > 10_000_000
     assert found_in(crossed[BLIND].to_bureau, weights) == {}
+    # What both ends sent while they computed is there too.
+    assert min(len(crossed[SECURE].to_bureau), len(crossed[SECURE].to_bank)) > 50_000
+    assert found_in(crossed[SECURE].to_bureau, weights) == {}
 
 
 def test_the_account_says_who_saw_what(stage, crossed):
@@ -82,8 +86,9 @@ def test_the_account_says_who_saw_what(stage, crossed):
     assert (north["score"]["fields"], south["score"]) == (0, {"fields": 0, "bits": 12.0})
     assert 0 < north["score"]["bits"] <= 12
     assert known["anybody"]["credential"]["bits"] > 0
+    assert east["score"] == {"fields": 0, "bits": 12.0}
     assert len(known) == 4
-    assert len(crossed) == len(MODES) == 5
+    assert len(crossed) == len(MODES) == 6
 
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(stage, crossed, monkeypatch):

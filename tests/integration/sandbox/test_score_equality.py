@@ -7,17 +7,19 @@ import pytest
 from absence import without
 from shuiqiao.credit.model_content import decode_content
 from shuiqiao.privacy.blind import scheme
+from shuiqiao.privacy.secure import library
 from shuiqiao.sandbox.score_equality import compare, score_equality, scored_content
 
 TAXPAYERS = 300
 
 
 def test_every_mode_gives_the_points_and_bands_of_the_plain_score():
-    """[EXCHANGE-26] [BLIND-10]"""
+    """[EXCHANGE-26] [BLIND-10] [SECURE-14]"""
     found = score_equality(taxpayers=TAXPAYERS)
     assert found["at_source"] == {"n": TAXPAYERS, "max_points_error": 0, "bands_equal": True}
     assert found["blind"] | {"max_points_error": 0} == found["at_source"]
     assert found["blind"]["max_points_error"] <= 1
+    assert found["secure"] == found["at_source"]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,10 @@ def test_a_mode_that_scores_otherwise_is_seen(plain, found, expected):
 
 
 def test_without_the_extra_the_study_says_so_in_the_mode_s_place(monkeypatch):
-    """[BLIND-1]"""
+    """[BLIND-1] [SECURE-5]"""
     without("tenseal", monkeypatch)
+    monkeypatch.setattr(library, "LIBRARY_VERSION", "another")
     scheme._the_scheme.cache_clear()
     found = score_equality(taxpayers=2)
     assert found["at_source"]["n"] == 2
-    assert found["blind"]["refused"]["code"] == "privacy.extra_missing"
+    assert [found[mode]["refused"]["code"] for mode in ("blind", "secure")] == ["privacy.extra_missing"] * 2

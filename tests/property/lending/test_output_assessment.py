@@ -43,7 +43,7 @@ FILES = {name: encode_content(content) for name, (_, content) in MODELS.items()}
 class _Contents:
     """What the bank has of its models."""
 
-    def model_content(self, model, *, digest):
+    def model_card(self, model, *, digest):
         assert digest == model.encode()
         return FILES[model]
 

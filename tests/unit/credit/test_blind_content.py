@@ -17,11 +17,10 @@ from shuiqiao.credit.blind_content import (
     MAX_INDICATORS,
     decode_blind,
     encrypt_card,
-    middle_of,
     points_in,
-    points_range,
     read_blind_facts,
 )
+from shuiqiao.credit.indicators import middle_of, points_range
 from shuiqiao.credit.model_content import read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.privacy.blind.scheme import blind_scheme

@@ -172,7 +172,13 @@ class ModelOffer(Wire):
     """
 
     model_config = example(
-        model="6c" * 32, scorecard=None, to="tax-bureau", purpose="underwriting", outputs=_OUTPUTS, blind=False
+        model="6c" * 32,
+        scorecard=None,
+        to="tax-bureau",
+        purpose="underwriting",
+        outputs=_OUTPUTS,
+        blind=False,
+        secure=False,
     )
 
     model: ModelName | None = None
@@ -182,6 +188,8 @@ class ModelOffer(Wire):
     outputs: OutputsDeclared
     blind: bool = False
     """Whether its weights are encrypted first, by a fresh key that stays here: points alone leave the provider."""
+    secure: bool = False
+    """Whether its weights stay here: bank and provider compute each output together, and only this bank reads it."""
 
 
 class ProviderStanding(Wire):

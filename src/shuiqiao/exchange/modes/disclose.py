@@ -42,7 +42,7 @@ class Disclose(AnswerMode):
             uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
         )
         return Answer(
-            content=encode_disclosure(disclosure),
+            content=lambda: encode_disclosure(disclosure),
             counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
             leaves=leaves_of(disclosure),
             shown_millibits=_millibits(disclosure),
@@ -67,8 +67,10 @@ class Disclose(AnswerMode):
         manifest: AnswerManifest,
         batch_of: BatchLookup,
         status_of: LeafLookup | None,
+        share: bytes | None,
     ) -> DisclosedRecords:
         """Return the records: each a leaf of a batch that the provider anchored, and all that the manifest counts."""
+        del share  # It is computed by nobody.
         disclosure = decode_disclosure(content, catalogue=self._catalogue)
         _expect_groups(disclosure, message)
         if disclosure.uscc != artefact.taxpayer:

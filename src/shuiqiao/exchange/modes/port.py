@@ -3,6 +3,9 @@
 A provider calls ``answer``, a recipient ``prove``. What is the same for every mode is theirs and not the mode's: the
 checks of a request, the manifest, sealing, and the entries on the ledger. A mode has content of its own form, which
 nobody else reads, and proves it into a type of its own: records for one, a statement or a score for another.
+
+What both ends compute together is one computation in two halves: the recipient does its ``half`` while it asks, the
+provider the other one when it makes the content of its answer.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import date
 
     from shuiqiao.base.ids import Uscc
@@ -53,16 +57,31 @@ class RecordSource(Protocol):
 class Answer:
     """What a mode answers with.
 
-    content: what is sealed, in the mode's own form. counts: of the records it rests on, by standard id. leaves: which
-    of them it gives. is_computed: it was computed from records and shows none, so that its manifest tells nothing of
-    them, and holds what came out. shown_millibits: how much is in the fields that it shows.
+    content: makes what is sealed, in the mode's own form; called once, when the reading is known to hold. counts: of
+    the records it rests on, by standard id. leaves: which of them it gives. is_computed: it was computed from records
+    and shows none, so that its manifest tells nothing of them, and holds what came out. shown_millibits: how much is in
+    the fields that it shows.
     """
 
-    content: bytes
+    content: Callable[[], bytes]
     counts: Mapping[str, int]
     leaves: Leaves
     is_computed: bool = False
     shown_millibits: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Half:
+    """A recipient's half of what it computes together with a provider, beside the request that asks for it.
+
+    way: reaches the provider before it is asked, and holds the way to it until both halves ended. run: does the half
+    and returns what this end has of the result, which says nothing without the other end's. give_up: ends a run that
+    waits in another thread.
+    """
+
+    way: Callable[[], AbstractContextManager[None]]
+    run: Callable[[], bytes]
+    give_up: Callable[[], None]
 
 
 class AnswerMode(Protocol):
@@ -87,6 +106,11 @@ class AnswerMode(Protocol):
         """Return the answer to a request that was allowed; raises what the source raises."""
         ...
 
+    def half(self, message: RequestMessage) -> Half | None:
+        """Return what the recipient does while it asks; None where it only asks."""
+        del message
+        return None
+
     def prove(
         self,
         content: bytes,
@@ -96,12 +120,13 @@ class AnswerMode(Protocol):
         manifest: AnswerManifest,
         batch_of: BatchLookup,
         status_of: LeafLookup | None,
+        share: bytes | None,
     ) -> object:
         """Return what an answer's content says, in the mode's own type, every part of it proven.
 
         It is held against the ledger, and against what the provider's manifest counts. status_of: None for an answer on
-        file, whose records may have been superseded since. Raises InvalidInput, IntegrityError or Conflict naming what
-        does not hold.
+        file, whose records may have been superseded since. share: what the recipient's ``half`` ended with. Raises
+        InvalidInput, IntegrityError or Conflict naming what does not hold.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The mode *score*, at source: a bank's open model runs on the bureau's records, and only what was agreed leaves.
+"""The mode *score*: a bank's model runs on the bureau's records, and only what was agreed leaves.
 
 Rule: docs/spec/consent-exchange.md [EXCHANGE-26] to [EXCHANGE-28].
 
@@ -15,6 +15,7 @@ records are anchored, so that a regulator can have the run repeated.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -30,6 +31,7 @@ from shuiqiao.consent.model import Output
 from shuiqiao.exchange.manifest import verify_computed
 from shuiqiao.exchange.modes.port import Answer, AnswerMode
 from shuiqiao.ledger.transactions.document import to_plain
+from shuiqiao.models.model import ModelForm
 
 if TYPE_CHECKING:
     from datetime import date
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.exchange.changes import Leaves
     from shuiqiao.exchange.model import AnswerManifest, ModelAsk, RequestMessage
-    from shuiqiao.exchange.modes.port import RecordSource
-    from shuiqiao.models.model import ModelForm, RegisteredModel
+    from shuiqiao.exchange.modes.port import Half, RecordSource
+    from shuiqiao.models.model import RegisteredModel
     from shuiqiao.models.service import ModelRegistry
     from shuiqiao.privacy.model import Revealed
     from shuiqiao.standards.model import Catalogue
@@ -56,6 +58,22 @@ MAX_SCORE_BYTES = MAX_CIPHERTEXT_BYTES + 4_096
 
 MAX_REASONS = 4
 
+MAX_SHARE_BYTES = 1_024
+"""Of one end's part of a result of one taxpayer [SECURE-2]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One request as both its ends know it.
+
+    peer: the other end. binding: SHA-256 of the request, of which no second one is the same. share: what this end has
+    of a result that both computed.
+    """
+
+    peer: MemberId
+    binding: bytes
+    share: bytes | None = None
+
 
 class ReasonCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why points were lost: by the value of a feature, or because it is not known."""
@@ -64,10 +82,18 @@ class ReasonCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     is_known: bool
 
 
+class ResultShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provider's share of an output that both ends computed; without the owner's it says nothing."""
+
+    output: Output
+    share: Annotated[bytes, Meta(min_length=1, max_length=MAX_SHARE_BYTES)]
+
+
 class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What of a result leaves: exactly the outputs asked for, every other one left out.
 
-    ciphertext: points that the bureau cannot read, by a model of encrypted weights.
+    ciphertext: points that the bureau cannot read, by a model of encrypted weights. shared: an output that neither end
+    can read alone, by a model whose weights stay at the bank.
     """
 
     band: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
@@ -76,6 +102,7 @@ class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The largest loss first; empty where no points were lost."""
     yes_no: bool | None = None
     ciphertext: Annotated[bytes, Meta(max_length=MAX_CIPHERTEXT_BYTES)] | None = None
+    shared: ResultShare | None = None
 
     @property
     def given(self) -> list[Output]:
@@ -86,7 +113,8 @@ class ScoreOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             Output.REASONS: self.reasons,
             Output.YES_NO: self.yes_no,
         }
-        return [output for output, value in values.items() if value is not None]
+        shared = () if self.shared is None else (self.shared.output,)
+        return [output for output, value in values.items() if value is not None or output in shared]
 
 
 class ModelRunner(Protocol):
@@ -100,19 +128,37 @@ class ModelRunner(Protocol):
         ...
 
     def run(
-        self, content: bytes, *, outputs: Collection[Output], tables: Mapping[str, pa.Table], taxpayer: str, as_of: date
+        self,
+        content: bytes,
+        *,
+        outputs: Collection[Output],
+        tables: Mapping[str, pa.Table],
+        taxpayer: str,
+        as_of: date,
+        session: Session,
     ) -> ScoreOutput:
         """Return the outputs of a model on a taxpayer's records by type; nothing dated after ``as_of`` counts."""
         ...
 
-    def reveals(self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date) -> Revealed:
+    def half(self, content: bytes, *, outputs: Collection[Output], session: Session) -> Half | None:
+        """Return what a model's owner does while the provider runs it; None where it does nothing."""
+        del content, outputs, session
+        return None
+
+    def reveals(
+        self, content: bytes, *, outputs: Collection[Output], since: date, as_of: date, session: Session
+    ) -> Revealed:
         """Return what outputs of a model reveal at most of a taxpayer as it was on a day.
 
         since: the first day of the records that the model runs on.
         """
         ...
 
-    def opened(self, content: bytes, output: ScoreOutput) -> ScoreOutput:
+    def card(self, content: bytes) -> bytes:
+        """Return the content in clear that stands behind one, as the model's owner has it."""
+        ...
+
+    def opened(self, content: bytes, output: ScoreOutput, *, session: Session) -> ScoreOutput:
         """Return what an output says to the model's owner; raises IntegrityError ``exchange.output_wrong``."""
         ...
 
@@ -137,6 +183,14 @@ class Scoring:
         if missing:
             raise Denied("consent.not_covered", f"model {model} reads {', '.join(missing)}, which is not granted")
         return found.digest, {versions[name]: list(groups) for name, groups in inputs.items()}
+
+    def card(self, model: OwnedId, *, digest: bytes) -> bytes:
+        """Return a model's content in clear, as its owner has it.
+
+        Raises as ``ModelRegistry.registered``; Denied ``credit.blind_key_missing``, ``credit.secure_card_missing``.
+        """
+        found, content = self.models.registered(model, digest=digest)
+        return self.runner(found.form).card(content)
 
     def inputs(self, model: OwnedId) -> Mapping[str, Sequence[str]]:
         """Return what a model reads, by standard id; raises as ``ModelRegistry.registered``."""
@@ -197,7 +251,11 @@ class Score(AnswerMode):
         asked = _model_of(message)
         found, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
         return self._runner(found.form).reveals(
-            content, outputs=asked.outputs, since=message.period_from, as_of=message.period_to
+            content,
+            outputs=asked.outputs,
+            since=message.period_from,
+            as_of=message.period_to,
+            session=_session(message, peer=message.sender),
         )
 
     def shown_millibits(self, content: bytes) -> None:
@@ -211,20 +269,31 @@ class Score(AnswerMode):
         disclosure = source.disclose(
             uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
         )
-        output = self._runner(found.form).run(
-            content,
-            outputs=asked.outputs,
-            tables={self._catalogue.get(entry.standard).id: _table(entry.rows) for entry in disclosure.types},
-            taxpayer=uscc,
-            as_of=message.period_to,
-        )
-        answered = ScoreContent(model=asked.model, digest=asked.digest, output=output)
+
+        def computed() -> bytes:
+            output = self._runner(found.form).run(
+                content,
+                outputs=asked.outputs,
+                tables={self._catalogue.get(entry.standard).id: _table(entry.rows) for entry in disclosure.types},
+                taxpayer=uscc,
+                as_of=message.period_to,
+                session=_session(message, peer=message.sender),
+            )
+            return encode_cbor(to_plain(ScoreContent(model=asked.model, digest=asked.digest, output=output)))
+
         return Answer(
-            content=encode_cbor(to_plain(answered)),
+            content=computed,
             counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
             leaves={},
             is_computed=True,
         )
+
+    def half(self, message: RequestMessage) -> Half | None:
+        """Return what this bank does while the bureau runs its model; None where it does nothing."""
+        asked = _model_of(message)
+        found, content = self._models.registered(OwnedId(asked.model), digest=asked.digest)
+        session = _session(message, peer=message.receiver)
+        return self._runner(found.form).half(content, outputs=asked.outputs, session=session)
 
     def prove(
         self,
@@ -235,6 +304,7 @@ class Score(AnswerMode):
         manifest: AnswerManifest,
         batch_of: BatchLookup,
         status_of: LeafLookup | None,
+        share: bytes | None,
     ) -> ProvenScore:
         """Return the result: signed with the manifest, by the model asked for, of the outputs asked for [EXCHANGE-28].
 
@@ -251,7 +321,8 @@ class Score(AnswerMode):
                 f"{asked.model} were asked for",
             )
         model, runs = self._models.registered(OwnedId(asked.model), digest=asked.digest)
-        output = self._runner(model.form).opened(runs, found.output)
+        session = _session(message, peer=message.receiver, share=share)
+        output = self._runner(model.form).opened(runs, found.output, session=session)
         return ProvenScore(model=OwnedId(asked.model), digest=asked.digest, output=output)
 
     def leaves(self, content: bytes) -> Leaves:
@@ -270,15 +341,26 @@ def _expect_declared(found: RegisteredModel, message: RequestMessage) -> None:
             "exchange.model_purpose_wrong",
             f"model {found.name} is registered for {found.purpose}; {message.purpose} is asked",
         )
-    beyond = sorted(set(_model_of(message).outputs) - set(found.outputs))
+    asked = _model_of(message).outputs
+    beyond = sorted(set(asked) - set(found.outputs))
     if beyond:
         raise Denied("exchange.output_undeclared", f"model {found.name} does not declare {', '.join(beyond)}")
+    if found.form is ModelForm.SECURE_LINEAR and len(asked) != 1:
+        raise Denied(
+            "exchange.outputs_together",
+            f"model {found.name} gives one output a request; {', '.join(asked)} are asked for together",
+        )
 
 
 def _model_of(message: RequestMessage) -> ModelAsk:
     if message.model is None:
         raise InvalidInput("exchange.request_invalid", f"request {message.name} names no model")
     return message.model
+
+
+def _session(message: RequestMessage, *, peer: str, share: bytes | None = None) -> Session:
+    binding = hashlib.sha256(encode_cbor(to_plain(message))).digest()
+    return Session(peer=MemberId(peer), binding=binding, share=share)
 
 
 def _table(rows: Any) -> pa.Table:

@@ -78,6 +78,8 @@ def diagnose_home(
         yield found[-1]
         if found[-1].ok and (waiting := _deliveries(home)) is not None:
             yield waiting
+        if settings.role is Role.TAX_BUREAU:
+            yield _look("secure scores", lambda: _secure_scores(settings))
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
@@ -127,6 +129,16 @@ def _keys(home: Home) -> str:
     keys = load_keys(home, passphrase=find_passphrase(home))
     require_first_keys(home, load_settings(home), load_genesis(home.genesis), keys)
     return f"signing key {keys.signing.key_id.hex()[:16]} opens"
+
+
+def _secure_scores(settings: NodeSettings) -> str:
+    """Tell whether a bureau computes scores together with banks; raises Unavailable ``privacy.extra_missing``."""
+    if not settings.secure_listen:
+        return "none: secure_listen is not set, so no bank computes with this bureau"
+    from shuiqiao.privacy.secure.library import require_library
+
+    require_library()
+    return f"banks are waited for at {settings.secure_listen}, the first of {settings.secure_workers} ports"
 
 
 def _modes(home: Home) -> Finding:

@@ -85,6 +85,15 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tls_key: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Private key (PEM, not encrypted, its owner's alone) of the certificate, from the home if it is relative."""
 
+    secure_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """Where a bureau's server waits for banks that compute a score with it, as host:port: the host of ``peer_listen``'s
+    address as others know it, and the first of ``secure_workers`` ports. Empty: it computes with nobody. It needs the
+    extra ``mpc`` of this package, as a bank does, which listens nowhere."""
+    secure_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    """With how many members at a time scores are computed, each in a process of its own of about 130 MB."""
+    secure_timeout_ms: Annotated[int, msgspec.Meta(ge=1_000, le=120_000)] = 10_000
+    """How long the other side of a computation may be silent, in milliseconds."""
+
     opentelemetry_endpoint: Annotated[str, msgspec.Meta(max_length=300)] = ""
     """Where the server sends traces, as http://host:port/v1/traces of an OpenTelemetry collector; empty: nowhere. It
     needs the extra ``opentelemetry`` of this package."""

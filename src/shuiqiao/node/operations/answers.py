@@ -34,7 +34,8 @@ def ask_provider(institution: Institution, asked: answers.ConsentRequest) -> ans
     if recipient.status(request) is RequestStatus.ACKNOWLEDGED:
         received = recipient.load(request)
     else:
-        received = recipient.receive(request, institution.provider_at(sent.provider).ask(sent.message))
+        answer = recipient.ask(sent, provider=institution.provider_at(sent.provider))
+        received = recipient.receive(request, answer)
     return _told(institution, received)
 
 

@@ -118,20 +118,42 @@ def read_ledger_model(institution: Institution, asked: api.LedgerModelQuestion) 
 
 
 def content_text(content: bytes, *, form: ModelForm) -> str:
-    """Return what of a content is read by people: of encrypted weights which indicators there are.
+    """Return what of a content is read by people: of weights that are not seen, which indicators there are.
 
     What is no text is written as escapes: a reviewer reads what is to be rejected, too.
     """
     if form is ModelForm.SCORECARD or not content:
         return content.decode(errors="backslashreplace")
-    from shuiqiao.credit.blind_content import decode_blind
-
     try:
-        found = decode_blind(content)
+        return encode_json(_unseen(content, form=form)).decode()
     except InvalidInput as error:
         return error.message
-    features = [{"cuts": list(each.cuts), "name": each.name} for each in found.features]
-    return encode_json({"features": features, "format": found.format, "weights": len(found.weights)}).decode()
+
+
+def _unseen(content: bytes, *, form: ModelForm) -> dict[str, Any]:
+    from shuiqiao.credit.indicators import plain_features
+
+    if form is ModelForm.BLIND_LINEAR:
+        from shuiqiao.credit.blind_content import decode_blind
+
+        blind = decode_blind(content)
+        return {
+            "features": plain_features(blind.features),
+            "format": blind.format,
+            "weights": len(blind.weights),
+        }
+    from shuiqiao.credit.secure_content import decode_secure
+
+    secure = decode_secure(content)
+    outputs = {
+        str(output): {"function": each.function.hex(), "values": each.values} for output, each in secure.outputs.items()
+    }
+    return {
+        "features": plain_features(secure.features),
+        "format": secure.format,
+        "outputs": outputs,
+        "weights": secure.weights.hex(),
+    }
 
 
 def offer_to_provider(institution: Institution, asked: api.ModelOffer) -> api.LedgerModelRecord:
@@ -148,15 +170,23 @@ def prepare_offer(institution: Institution, asked: api.ModelOffer) -> ModelOffer
     """Return the exact offer of a model, its content kept.
 
     Raises Denied ``node.role_wrong``, ``members.role_wrong``, ``credit.model_unclear``; InvalidInput
-    ``models.offer_unclear``, what ``read_outputs``, ``encrypt_card`` and ``ModelRegistry.prepare`` raise.
+    ``models.offer_unclear``, what ``read_outputs``, ``encrypt_card``, ``secure_content`` and
+    ``ModelRegistry.prepare`` raise.
     """
     from shuiqiao.credit.model_content import encode_content, read_outputs
 
+    if asked.blind and asked.secure:
+        raise InvalidInput(
+            "models.offer_unclear", "weights are encrypted, or they stay here; a model is offered one way"
+        )
     provider = MemberId(asked.to)
     require_member_role(institution.engine.state(), provider, Role.TAX_BUREAU)
     content = read_outputs(asked.outputs.model_dump(), card=_card_offered(institution, asked))
-    form = ModelForm.BLIND_LINEAR if asked.blind else ModelForm.SCORECARD
-    data = encrypted_card(institution, content) if asked.blind else encode_content(content)
+    form, data = ModelForm.SCORECARD, encode_content(content)
+    if asked.blind:
+        form, data = ModelForm.BLIND_LINEAR, encrypted_card(institution, content)
+    if asked.secure:
+        form, data = ModelForm.SECURE_LINEAR, secured_card(institution, content)
     body = institution.model_registry.prepare(data, form=form, purpose=Purpose(asked.purpose))
     return ModelOffer(model=body, provider=provider)
 
@@ -168,13 +198,30 @@ def encrypted_card(institution: Institution, content: ModelContent) -> bytes:
     """
     from shuiqiao.credit.blind_content import encrypt_card
     from shuiqiao.credit.model_content import encode_content
-    from shuiqiao.credit.store import BlindKey
+    from shuiqiao.credit.store import ClosedCard
     from shuiqiao.privacy.blind.scheme import blind_scheme
 
     keys = blind_scheme().generate_keys()
     data = encrypt_card(content, keys=keys)
-    institution.blind_keys.save(
-        BlindKey(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
+    institution.closed_cards.save(
+        ClosedCard(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
+    )
+    return data
+
+
+def secured_card(institution: Institution, content: ModelContent) -> bytes:
+    """Return the content of a card whose weights stay here, kept before anybody hears of it [SECURE-11].
+
+    Raises as ``secure_content`` of ``credit``.
+    """
+    from shuiqiao.credit.model_content import encode_content
+    from shuiqiao.credit.secure_content import SALT_BYTES, secure_content
+    from shuiqiao.credit.store import ClosedCard
+
+    salt = institution.dependencies.entropy(SALT_BYTES)
+    data = secure_content(content, salt=salt)
+    institution.closed_cards.save(
+        ClosedCard(content_digest=sha256(data).digest(), secret=salt, card=encode_content(content))
     )
     return data
 

@@ -43,6 +43,11 @@ MAX_NEWS_WAIT_MS: Final = 25_000
 MAX_PROBLEM_BYTES: Final = 16_384
 """Of a refusal that stands in an answer beside others."""
 
+MAX_OFFER_BYTES: Final = 8_192
+"""Of a bureau's end of a link: certificate and configuration have at most 3,072 bytes."""
+
+MAX_ADDRESS_CHARS: Final = 300
+
 _SMALL_ANSWER_BYTES: Final = 65_536
 # A page that was not full yet, and behind it the longest block that a writer closes (8 MiB and a transaction).
 _MAX_PAGE_BYTES: Final = PAGE_BYTES + 10 * 1024 * 1024
@@ -63,6 +68,10 @@ _Note = Annotated[bytes, Meta(max_length=MAX_SIGNED_NOTE_BYTES)]
 _Raw = Annotated[bytes, Meta(min_length=1, max_length=MAX_TRANSACTION_BYTES)]
 _Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 _Sealed = Annotated[bytes, Meta(max_length=49_152)]
+
+SecureSession = Annotated[bytes, Meta(min_length=16, max_length=16)]
+SecureCertificate = Annotated[bytes, Meta(min_length=1, max_length=2_048)]
+SecureConfiguration = Annotated[bytes, Meta(min_length=1, max_length=1_024)]
 
 
 def max_answer_bytes(act: Act) -> int:
@@ -302,6 +311,20 @@ class SealedAnswer(_Wire, frozen=True):
     """What the bureau states of it, sealed to the regulator that asked."""
 
     sealed: Annotated[bytes, Meta(max_length=MAX_STATEMENT_BYTES + 4_096)]
+
+
+class SecureOpening(_Wire, frozen=True):
+    """A bank's end of a link over which both are to compute [SECURE-16]."""
+
+    session: SecureSession
+    certificate: SecureCertificate
+    configuration: SecureConfiguration
+
+
+class SecureOpened(_Wire, frozen=True):
+    """The bureau's end of it, a statement signed by its member key; see ``secure_link``."""
+
+    statement: Annotated[bytes, Meta(min_length=1, max_length=MAX_OFFER_BYTES)]
 
 
 Wired = _Wire

@@ -95,6 +95,7 @@ class Act(StrEnum):
     OPENING = "lending.opening"
     OFFER = "models.offer"
     LEAKAGE = "usage.leakage"
+    SECURE_OPEN = "secure.open"
 
     @property
     def max_message_bytes(self) -> int:

@@ -48,7 +48,8 @@ class Served:
     writer: its engine, where it orders transactions. answer: of a provider, to a request message. file_artefact: at a
     bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
     bank and sealed bytes. receive_model: at a provider, of a model, what opens its commitment, and who sends it.
-    tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks.
+    tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau, of a
+    bank's end of a link, and whose it is.
     """
 
     writer: LedgerPeer | None = None
@@ -59,6 +60,7 @@ class Served:
     receive_opening: Callable[[bytes, MemberId, bytes], None] | None = None
     receive_model: Callable[[OwnedId, bytes, MemberId], None] | None = None
     tell_account: Callable[[bytes, bytes, MemberId], bytes] | None = None
+    open_link: Callable[[acts.SecureOpening, MemberId], bytes] | None = None
 
 
 class PeerService:
@@ -109,6 +111,7 @@ class PeerService:
             Act.OPENING: self._opening,
             Act.OFFER: self._offer,
             Act.LEAKAGE: self._leakage,
+            Act.SECURE_OPEN: self._open_link,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -248,6 +251,11 @@ class PeerService:
         tell = _served(self._served.tell_account, message)
         sealed = _decode(message, acts.SealedQuestion).sealed
         return acts.SealedAnswer(sealed=tell(self._opened(message, sealed), sealed, MemberId(message.sender)))
+
+    def _open_link(self, message: PeerMessage) -> acts.SecureOpened:
+        open_link = _served(self._served.open_link, message)
+        asked = _decode(message, acts.SecureOpening)
+        return acts.SecureOpened(statement=open_link(asked, MemberId(message.sender)))
 
 
 class BlockNews:

@@ -193,12 +193,16 @@ class Frames:
             except OSError as error:
                 raise _silent(f"the link ended: {error}") from error
 
-    def receive(self, key: str) -> bytes:
-        """Return the next frame of a key; raises Unavailable ``privacy.secure_peer_silent``."""
+    def receive(self, key: str, *, wait_s: float = 0.0) -> bytes:
+        """Return the next frame of a key; raises Unavailable ``privacy.secure_peer_silent``.
+
+        wait_s: for how much longer than usual it is waited for.
+        """
+        longest_s = self._timeout_s + wait_s
         with self._arrived:
-            self._arrived.wait_for(lambda: self._held.get(key) or self._end, timeout=self._timeout_s)
+            self._arrived.wait_for(lambda: self._held.get(key) or self._end, timeout=longest_s)
             if not self._held.get(key):
-                raise _silent(self._end or f"it sent nothing for {self._timeout_s:g} s")
+                raise _silent(self._end or f"it sent nothing for {longest_s:g} s")
             data = self._held[key].popleft()
             if not self._held[key]:
                 del self._held[key]

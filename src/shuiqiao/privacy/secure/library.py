@@ -13,7 +13,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.privacy.secure.model import ADDED, LIBRARY_VERSION, RUNTIME, XORED, SecureFunction
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from shuiqiao.privacy.secure.channel import Frames
 
 INSTALL: Final = "uv pip install --python .venv/bin/python --no-deps 'spu==0.10.0.dev20251211'"
 
@@ -126,7 +125,19 @@ class Party:
         return kind, content
 
 
-def context_over(library: Any, frames: Frames, *, rank: int) -> Any:
+class FrameLine(Protocol):
+    """What carries frames to the other party and back; those of a key in order."""
+
+    def send(self, key: str, data: bytes) -> None:
+        """Send one frame."""
+        ...
+
+    def receive(self, key: str) -> bytes:
+        """Return the next frame of a key."""
+        ...
+
+
+def context_over(library: Any, frames: FrameLine, *, rank: int) -> Any:
     """Return what a party computes over: our frames, so the library opens no connection of its own."""
 
     def send(_channel: Any, key: str, data: bytes) -> None:

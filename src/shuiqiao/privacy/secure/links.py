@@ -147,11 +147,13 @@ class SecureLinks:
         values: Sequence[int] | npt.NDArray[np.int64],
         *,
         binding: bytes,
+        wait_s: float = 0.0,
     ) -> bytes:
         """Compute one half of one run and return this party's share, ``function.share_bytes`` long.
 
         values: of the bank its weights, then its cuts; of the bureau 0 or 1, row by row. Which of them one is follows
         from who offered. binding: sha256 of the request, compared over the link before anything is computed.
+        wait_s: how long the other side may take until it begins, beside the time of a run.
         Raises InvalidInput ``privacy.secure_function_differs`` also for values that are not those of the function.
         """
         link = self._link(peer)
@@ -164,9 +166,17 @@ class SecureLinks:
                 "rows": function.rows,
             },
             "values": _encoded(function, values, rank=link.rank),
+            "wait_ms": round(1_000 * wait_s),
         }
         with self._dropped_if_broken(peer, link):
-            return link.share_of(order, wanted=function.share_bytes, timeout_s=self._timeout_s)
+            return link.share_of(order, wanted=function.share_bytes, timeout_s=self._timeout_s + wait_s)
+
+    def give_up(self, peer: MemberId) -> None:
+        """End the link to a member; a run that waits there is told at once. Without one there is nothing to do."""
+        with self._guard:
+            link = self._links.pop(peer, None)
+        if link is not None:
+            link.end()
 
     @property
     def worker_pids(self) -> list[int]:

@@ -7,7 +7,7 @@ failure.
 
     message = 4 bytes length, big-endian | canonical CBOR
     worker: {certificate, address}   server: {certificate, address}   worker: {warm}
-    then again and again             server: {function, values, binding}   worker: {share} or {code, message}
+    then again and again             server: {function, values, binding, wait_ms}   worker: {share} or {code, message}
 """
 
 from __future__ import annotations
@@ -117,7 +117,12 @@ class _Worker:
             order = decode_cbor(self.orders.get(timeout=idle_s))
             self._busy.set()
             try:
-                share = self._computed(_function(order["function"]), order["values"], binding=order["binding"])
+                share = self._computed(
+                    _function(order["function"]),
+                    order["values"],
+                    binding=order["binding"],
+                    wait_s=order["wait_ms"] / 1_000,
+                )
             except ShuiqiaoError as error:
                 if error.code != KEEPS_LINK:
                     raise
@@ -125,13 +130,13 @@ class _Worker:
             else:
                 self.tell({"share": share})
 
-    def _computed(self, function: SecureFunction, values: bytes, *, binding: bytes) -> bytes:
+    def _computed(self, function: SecureFunction, values: bytes, *, binding: bytes, wait_s: float = 0.0) -> bytes:
         """Compare request, function and configuration with the other side, then compute [SECURE-7]."""
         code = self._codes.get(function.digest)
         if code is None:
             code = self._codes[function.digest] = self._party.compiled(function.text, inputs=3 if function.cuts else 2)
         ours = sha256(binding + function.digest + self._party.fingerprint(code)).digest()
-        if self._exchanged(ours) != ours:
+        if self._exchanged(ours, wait_s=wait_s) != ours:
             raise InvalidInput(KEEPS_LINK, "the other side has another request, function or library for this run")
         try:
             kind, words = self._party.run(function, code, _numbers(values, rank=self._rank))
@@ -141,11 +146,11 @@ class _Worker:
             raise IntegrityError("privacy.secure_failed", _words(error)) from error
         return function.share_of(kind, words, tag=ours[:TAG_BYTES])
 
-    def _exchanged(self, ours: bytes) -> bytes:
+    def _exchanged(self, ours: bytes, *, wait_s: float = 0.0) -> bytes:
         if self._frames is None:  # pragma: no cover - open comes first
             raise AssertionError
         self._frames.send("shuiqiao", ours)
-        return self._frames.receive("shuiqiao")
+        return self._frames.receive("shuiqiao", wait_s=wait_s)
 
     def _on_end(self) -> None:
         if not self._busy.is_set():

@@ -195,16 +195,18 @@ def _one_applicant_ms() -> float:
     from shuiqiao.credit.blind_runner import BlindRunner
     from shuiqiao.credit.model_content import encode_content
     from shuiqiao.credit.model_runner import ScorecardRunner
-    from shuiqiao.credit.store import BlindKey, BlindKeyStore, metadata
+    from shuiqiao.credit.store import ClosedCard, ClosedCardStore, metadata
     from shuiqiao.privacy.blind.scheme import blind_scheme
 
     engine = create_engine("sqlite://", poolclass=StaticPool)
     metadata.create_all(engine)
-    store = BlindKeyStore(engine, cipher=ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy))
+    store = ClosedCardStore(
+        engine, cipher=ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy)
+    )
     keys, model, features = blind_scheme().generate_keys(), _a_card({"points": True}), ScorecardRunner()
     content = encrypt_card(model, keys=keys)
-    store.save(BlindKey(content_digest=sha256(content).digest(), secret=keys.secret, card=encode_content(model)))
-    runner = BlindRunner(features=features, keys=store, entropy=system_entropy)
+    store.save(ClosedCard(content_digest=sha256(content).digest(), secret=keys.secret, card=encode_content(model)))
+    runner = BlindRunner(features=features, cards=store, entropy=system_entropy)
     tables, taken = {"invoice_issued": _invoices()}, list[float]()
     try:
         for number in range(CALLS // 10 + 1):

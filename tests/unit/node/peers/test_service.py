@@ -36,6 +36,7 @@ ANSWERS = {
     Act.OPENING: acts.Nothing,
     Act.OFFER: acts.Nothing,
     Act.LEAKAGE: acts.SealedAnswer,
+    Act.SECURE_OPEN: acts.SecureOpened,
 }
 
 
@@ -176,8 +177,8 @@ def test_what_another_role_does_is_not_done(world):
     """[PEER-3]"""
     not_served = {
         BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN),
-        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE),
-        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.LEAKAGE),
+        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.SECURE_OPEN),
+        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.LEAKAGE, Act.SECURE_OPEN),
     }
     members = {each.member: each for each in world.consortium.members}
     for member, refused in not_served.items():
