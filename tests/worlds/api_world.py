@@ -16,6 +16,7 @@ from shuiqiao.api.access import Callers, unauthenticated
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, public_app
 from shuiqiao.api.door import Door
+from shuiqiao.api.lanes import Lanes
 from shuiqiao.api.limits import RequestRates
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
@@ -126,6 +127,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     rates = RequestRates(clock=leaps)
     uploads, news = Uploads(running.institution.home), News(running.institution.engine)
     store = ActStore(running.institution.database, cipher=running.institution.cipher)
+    lanes = Lanes()
     acts = Acts(store, clock=running.institution.dependencies.clock)
 
     def door(name: str, callers: Callers) -> Door:
@@ -137,6 +139,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
             acts=acts,
             uploads=uploads,
             news=news,
+            lanes=lanes,
             rates=rates,
         )
 

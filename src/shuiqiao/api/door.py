@@ -9,7 +9,8 @@ from fastapi import Depends, Request
 
 from shuiqiao.api.access import Callers
 from shuiqiao.api.acts import Acts
-from shuiqiao.api.limits import RequestRates, Shares
+from shuiqiao.api.lanes import Lanes
+from shuiqiao.api.limits import RequestRates
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.uploads import Uploads
@@ -27,8 +28,8 @@ class Door:
     acts: Acts
     uploads: Uploads
     news: News
+    lanes: Lanes
     rates: RequestRates = field(default_factory=RequestRates)
-    shares: Shares = field(default_factory=Shares)
 
 
 async def _running_of(request: Request) -> RunningInstitution:

@@ -1,7 +1,8 @@
 """What one caller may take of a door: bytes of a body, time for it, requests in a while [API-4] [API-5].
 
 A body is refused by its declared length before anything is read, and by its bytes as they come in. A caller that sends
-slowly, or does not read its answer, is cut off: each piece has its time, and the whole of it too. Requests are counted
+slowly, or does not read its answer, is cut off: each piece has its time, and the whole of it too; time in which the
+server itself did not read counts for nobody. Requests are counted
 for each caller that is known, and for each address of those that are not.
 """
 
@@ -163,7 +164,7 @@ class _Body:
         self._room = room
         self._held = 0
         self._times = times
-        self._ends = time.monotonic() + times.whole_s
+        self._waited_s = 0.0
         self._size = 0
         self._is_whole = False
 
@@ -186,11 +187,15 @@ class _Body:
         return message
 
     async def _piece(self) -> Message:
-        left = min(self._times.piece_s, self._ends + self._size / SLOWEST_BYTES_PER_S - time.monotonic())
+        """Return the next piece; time in which nobody reads, as before its turn came, is not the caller's."""
+        left = self._times.whole_s + self._size / SLOWEST_BYTES_PER_S - self._waited_s
         if left <= 0:
             raise TimeoutError
-        async with asyncio.timeout(left):
-            return await self._receive()
+        began = time.monotonic()
+        async with asyncio.timeout(min(self._times.piece_s, left)):
+            message = await self._receive()
+        self._waited_s += time.monotonic() - began
+        return message
 
     def _hold(self, size: int) -> None:
         if self._limit > self._room.most.held_bytes:
@@ -347,10 +352,6 @@ class RequestRates:
             return max(0.0, -left / rate.per_s)
 
 
-AT_WORK: Final = 16
-"""Requests of one caller that are worked on at one time: half of the threads that a server has for all."""
-
-
 class Shares:
     """Lets each caller have so many requests at work; its further ones wait, and hold no thread. For one loop.
 
@@ -360,7 +361,7 @@ class Shares:
             response = await act(request)
     """
 
-    def __init__(self, most: int = AT_WORK, *, waiting: float = math.inf) -> None:
+    def __init__(self, most: int, *, waiting: float = math.inf) -> None:
         """waiting: how many requests of one caller may wait for one of these places."""
         self._most = most
         self._all = most + waiting

@@ -7,14 +7,16 @@ permission cannot be written.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
+from anyio import to_thread
 from fastapi import Depends, Query, Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 
 from shuiqiao.api.access import OPEN, require_access
@@ -25,6 +27,7 @@ from shuiqiao.api.problems import RefusedValue
 from shuiqiao.base.encoding import unique_pairs
 from shuiqiao.base.forms import is_whole_number
 from shuiqiao.base.visible import visible_line
+from shuiqiao.client.operation import PREFIX
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
 from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
 from shuiqiao.client.wire import Wire
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from shuiqiao.api.door import Door
+    from shuiqiao.api.lanes import Lane, Lanes
     from shuiqiao.client.operation import Operation
 
 PERMISSION_FIELD: Final = "x-permission"
@@ -49,6 +53,17 @@ ACT_FIELD: Final = "x-journal-act"
 
 TOLD_ONCE_FIELD: Final = "x-told-once"
 """Where it says that an answer is told once: it is not kept for who sends the same request again."""
+
+_PROBES: Final = "health"
+_LOGGING_IN: Final = "sessions"
+"""Nouns of what is answered whoever else is at work."""
+
+_ASKS_QUORUM: Final = "ledger.quorum_not_reached"
+_REPLAYS: Final = "node.replay_too_long"
+"""Codes of what may wait for the signatures of others, or executes the log again."""
+
+_CHOICES: Final = frozenset({"day", "size", "proof"})
+_OF_PAST: Final = f"{PREFIX}/past/"
 
 _ALWAYS: Final = (400, 408, 429, 503)
 _WITH_ACCESS: Final = (401, 403)
@@ -96,6 +111,8 @@ class GuardedRoute(APIRoute):
         """See APIRoute."""
         super().__init__(path, endpoint, **options)
         self._beginning = path.partition("{")[0]
+        self._codes = frozenset((self.openapi_extra or {})[CODES_FIELD])
+        self._is_of_past = self._beginning.startswith(_OF_PAST)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a request is for this route; most others are known by how their paths begin."""
@@ -118,20 +135,26 @@ class GuardedRoute(APIRoute):
         async def handle(plain: Request) -> Response:
             request = _StrictRequest(plain.scope, plain.receive)
             door: Door = request.app.state.door
-            caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
+            caller, holder = await _admitted(request, door=door, permission=permission)
             request.state.caller = caller
             _require_known(request, names)
             _require_whole_numbers(request, numbers)
-            async with door.shares.of(_asker_of(request, caller)):
+
+            async def act(asked: Request) -> Response:
+                async with AsyncExitStack() as places:
+                    await self._take_places(asked, lanes=door.lanes, holder=holder, places=places)
+                    return await inner(asked)
+
+            async with self._lane_of(request, door.lanes).share(holder):
                 # Who logs in is nobody yet, and a token that was lost is not given again.
                 if is_streamed:
                     # Its handler asks for it to be done once: what is asked is known when the file is on the disk.
                     require_key(request)
                     response = await inner(request)
                 elif request.method == "POST" and caller is not None:
-                    response = await door.acts.once(request, caller=caller, is_secret=is_secret, act=inner)
+                    response = await door.acts.once(request, caller=caller, is_secret=is_secret, act=act)
                 else:
-                    response = await inner(request)
+                    response = await act(request)
             answer = formed(request, response) if isinstance(response, WireResponse) else response
             if request.method == "POST":
                 # It may hold a token or a secret, and is nobody's to keep but the caller's.
@@ -139,6 +162,46 @@ class GuardedRoute(APIRoute):
             return answer
 
         return handle
+
+    def _lane_of(self, request: Request, lanes: Lanes) -> Lane:
+        if _PROBES in self.tags:
+            return lanes.probes
+        return lanes.waiting if self._waits(request) else lanes.quick
+
+    def _waits(self, request: Request) -> bool:
+        """Tell whether an answer may wait for the ledger, another member or a replay, as acts and receipts do."""
+        if request.method == "POST":
+            return _LOGGING_IN not in self.tags
+        if not self._codes & {_ASKS_QUORUM, _REPLAYS}:
+            return False
+        # Of a list that can do without, this is what is asked for.
+        choices = _CHOICES & {parameter.alias for parameter in self.dependant.query_params}
+        return not choices or self._is_of_past or not choices.isdisjoint(request.query_params)
+
+    async def _take_places(self, request: Request, *, lanes: Lanes, holder: Hashable, places: AsyncExitStack) -> None:
+        """Take a request's place in its lane, once its body is there: who is slow to send it takes nobody's."""
+        if not self._waits(request):
+            return
+        if request.method == "POST":
+            await request.body()
+        if _REPLAYS in self._codes and (self._is_of_past or await _asks_past(request)):
+            await places.enter_async_context(lanes.past.share(holder))
+            await places.enter_async_context(lanes.past.place())
+        else:
+            await places.enter_async_context(lanes.waiting.place())
+
+
+async def _asks_past(request: Request) -> bool:
+    """Tell whether a list is to be one of a moment, or to have proofs; what is not well formed its route refuses."""
+    sent: Any = request.query_params
+    if request.method == "POST":
+        try:
+            sent = await request.json()
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(sent, Mapping) and any(
+        not (sent.get(name) is None or sent.get(name) is False) for name in _CHOICES
+    )
 
 
 class Routes:
@@ -245,14 +308,18 @@ def _csv_example(form: type[Page[Any]]) -> str:
     return csv_of(form.model_validate_json(json.dumps(more["examples"][0])))
 
 
-def _answering(handler: Callable[..., Wire]) -> Callable[..., WireResponse]:
+def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Return a handler whose message is an answer already: to check it once more would cost as much as making it."""
 
     @functools.wraps(handler)
     def answer(*arguments: Any, **named: Any) -> WireResponse:
         return WireResponse(handler(*arguments, **named))
 
-    return answer
+    @functools.wraps(handler)
+    async def answer_without_thread(*arguments: Any, **named: Any) -> WireResponse:
+        return WireResponse(await handler(*arguments, **named))
+
+    return answer_without_thread if inspect.iscoroutinefunction(handler) else answer
 
 
 def _require_known(request: Request, names: AbstractSet[str]) -> None:
@@ -287,8 +354,14 @@ def _require_whole_numbers(request: Request, names: AbstractSet[str]) -> None:
             )
 
 
-def _admit(request: Request, *, door: Door, permission: str) -> Principal | None:
-    """Return who calls, if it may and does not call too often.
+async def _admitted(request: Request, *, door: Door, permission: str) -> tuple[Principal | None, Hashable]:
+    """Return who calls and whose share its request is of; on a thread that no act takes, or on none."""
+    admit = functools.partial(_admit, request, door=door, permission=permission)
+    return admit() if permission == OPEN else await to_thread.run_sync(admit, limiter=door.lanes.admissions)
+
+
+def _admit(request: Request, *, door: Door, permission: str) -> tuple[Principal | None, Hashable]:
+    """Return who calls, if it may and does not call too often, and the holder that it belongs to.
 
     Every request is counted before anything of it is refused: whoever shows a token that is none is a stranger.
     """
@@ -299,7 +372,7 @@ def _admit(request: Request, *, door: Door, permission: str) -> Principal | None
         rate = UNKNOWN_RATE if caller is None else KNOWN_RATE
         door.rates.count(_asker_of(request, caller), rate=rate)
     require_access(caller, permission=permission)
-    return caller
+    return caller, _asker_of(request, None) if caller is None else door.running.holder_of(caller)
 
 
 def _asker_of(request: Request, caller: Principal | None) -> Hashable:

@@ -34,6 +34,7 @@ from shuiqiao.api.access import Callers
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, peers_app, public_app
 from shuiqiao.api.door import Door
+from shuiqiao.api.lanes import THREADS, Lanes
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics, log, set_up_logging
 from shuiqiao.api.store import ActStore
@@ -69,8 +70,6 @@ FILES_OF_HOME: Final = 1_024
 """Open files that connections leave to the ledger, the database and what this server asks of others."""
 
 BACKLOG: Final = 256
-THREADS: Final = 32
-"""Requests that are worked on at one time, over all doors."""
 
 _ADDRESS: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 _MAX_PORT: Final = 65_535
@@ -182,7 +181,7 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
     metrics, known = Metrics(running), running.accounts.service
     store = ActStore(institution.database, cipher=institution.cipher)
     acts = Acts(store, clock=institution.dependencies.clock)
-    uploads = Uploads(institution.home)
+    uploads, lanes = Uploads(institution.home), Lanes()
 
     def door(name: str, callers: Callers) -> Door:
         return Door(
@@ -193,6 +192,7 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
             acts=acts,
             uploads=uploads,
             news=news,
+            lanes=lanes,
         )
 
     outside = Callers.at_address(known)

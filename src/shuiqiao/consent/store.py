@@ -297,6 +297,13 @@ class ConsentStore:
             row = connection.execute(_ARTEFACT, {"of_consent": consent}).mappings().first()
         return None if row is None else self._stored(row)
 
+    def taxpayer(self, consent: OwnedId) -> str:
+        """Return whose a consent is; raises KeyError where no artefact is on file."""
+        found = self.artefact(consent)
+        if found is None:
+            raise KeyError(consent)
+        return found.taxpayer
+
     def consents(self) -> list[OwnedId]:
         """Return the consents whose artefacts are on file, the oldest first."""
         with self._engine.connect() as connection:

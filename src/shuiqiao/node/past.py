@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_note
@@ -175,11 +175,10 @@ class PastReader:
     def at(self, moment: Moment) -> Past:
         """Return what held at a moment.
 
-        Raises Unavailable ``node.replay_busy``; InvalidInput ``node.replay_too_long``; what ``replay_until`` raises.
+        Raises InvalidInput ``node.replay_too_long``; what ``replay_until`` raises.
         """
-        if not self._lock.acquire(blocking=False):
-            raise Unavailable("node.replay_busy", "the log is executed again for another caller", retry_after_s=5.0)
-        try:
+        # A server lets one caller in at a time: which one is a matter of its doors.
+        with self._lock:
             kept = self._kept
             if kept is not None and kept[0] == moment and not self._has_grown(kept):
                 return kept[1].judged(moment)
@@ -187,8 +186,6 @@ class PastReader:
             past = replay_until(blocks, machine=network_machine(self._parameters), moment=moment)
             self._kept = (moment, past)
             return past
-        finally:
-            self._lock.release()
 
     def _has_grown(self, kept: tuple[Moment, Past]) -> bool:
         """Tell whether the log has blocks within a moment that what is kept of it does not have."""

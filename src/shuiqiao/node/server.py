@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,8 +18,9 @@ from shuiqiao.base.errors import Denied, Unavailable
 from shuiqiao.base.ids import ID_BYTES, MemberId
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
+from shuiqiao.consent.store import ConsentStore
 from shuiqiao.ledger.engine.follower import FollowerLedger
-from shuiqiao.node.accounts.model import member_caller
+from shuiqiao.node.accounts.model import PrincipalKind, member_caller
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
@@ -34,9 +36,13 @@ from shuiqiao.node.past import PastReader
 
 if TYPE_CHECKING:
     from shuiqiao.base.errors import ShuiqiaoError
+    from shuiqiao.node.accounts.model import Principal
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.jobs.model import Job, RunningJob
     from shuiqiao.node.services import Dependencies
+
+MAX_HOLDERS: Final = 10_000
+"""Consents of which it is kept whose they are."""
 
 RESUME_MS: Final = 5 * 60_000
 """How long until what was approved and could not be carried out is taken up again, in milliseconds."""
@@ -98,9 +104,26 @@ class RunningInstitution:
         self._store = store = JobStore(institution.database, cipher=institution.cipher)
         self.past = PastReader(institution.engine, parameters=institution.parameters)
         """Answers what held at a moment gone by."""
+        self._taxpayer_of = lru_cache(MAX_HOLDERS)(
+            ConsentStore(institution.database, cipher=institution.cipher).taxpayer
+        )
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
         self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)
+
+    def holder_of(self, caller: Principal) -> tuple[str, str]:
+        """Return to whom a caller's requests belong: an enterprise with all its consents, a user with its programs.
+
+        E.g. ``("person", "user-7")``, ``("enterprise", "91440300MA5EXAMPL1")``.
+        """
+        if caller.kind is not PrincipalKind.ENTERPRISE:
+            return "person", caller.person
+        if caller.consent is None:
+            return "enterprise", caller.taxpayer
+        try:
+            return "enterprise", self._taxpayer_of(caller.consent)
+        except KeyError:
+            return "consent", caller.consent
 
     def _told_of(self, member: MemberId, taxpayer: str) -> AbstractContextManager[None]:
         """Enter that another member was told of a taxpayer, done or refused, when what is inside ends."""

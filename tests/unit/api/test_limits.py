@@ -196,6 +196,29 @@ def test_a_body_that_comes_for_ever_is_refused_as_well():
     assert (status, json.loads(body)["code"]) == (408, "api.body_slow")
 
 
+def test_a_body_that_waited_for_its_turn_is_not_called_slow():
+    """[API-5]: its caller owed nothing while nobody read."""
+
+    async def run():
+        sent = []
+
+        async def busy(scope, receive, send):
+            await asyncio.sleep(0.05)
+            await echo_length(scope, receive, send)
+
+        async def receive():
+            return {"type": "http.request", "body": b"whole", "more_body": False}
+
+        async def send(message):
+            sent.append(message)
+
+        app = BodyLimits(busy, limits=LIMITS, times=BodyTimes(piece_s=10, whole_s=0.01))
+        await app(scope_of("/small", address="203.0.113.9"), receive, send)
+        return sent[0]["status"]
+
+    assert asyncio.run(run()) == 200
+
+
 def test_requests_are_counted_for_each_caller_and_come_back_with_time():
     now = [0.0]
     rates, rate = RequestRates(clock=lambda: now[0]), Rate(burst=2, per_s=1.0)

@@ -1,12 +1,14 @@
 """``/healthz``, ``/readyz``, ``/metrics``: what a supervisor and Prometheus ask, without a token.
 
-They tell that the process lives, whether requests can be answered, and figures without any id.
+They tell that the process lives, whether requests can be answered, and figures without any id, on threads that nothing
+else takes [API-22].
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -31,15 +33,16 @@ class Health(Wire):
 
 
 @health.get("/healthz", permission=OPEN)
-def read_health() -> Health:
+async def read_health() -> Health:
     """Tell that the process lives."""
     return Health(status="ok")
 
 
 @health.get("/readyz", permission=OPEN, codes=("node.database_unavailable",))
-def read_readiness(running: Running) -> Health:
+async def read_readiness(request: Request, running: Running) -> Health:
     """Tell that requests can be answered: ledger and database are there."""
-    running.require_ready()
+    door: Door = request.app.state.door
+    await to_thread.run_sync(running.require_ready, limiter=door.lanes.probing)
     return Health(status="ok")
 
 
@@ -76,7 +79,8 @@ def read_openapi(request: Request) -> JSONResponse:
         }
     },
 )
-def read_metrics(request: Request) -> Response:
+async def read_metrics(request: Request) -> Response:
     """Return the figures of this server."""
     door: Door = request.app.state.door
-    return Response(door.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    text = await to_thread.run_sync(door.metrics.text, limiter=door.lanes.probing)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

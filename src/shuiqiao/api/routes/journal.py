@@ -50,7 +50,13 @@ def list_journal(
     api.PROVE_JOURNAL_ENTRY,
     permission="journal.read",
     problems=(409, 422),
-    codes=("node.journal_anchor_differs", "node.journal_broken", "node.journal_day_open", "node.journal_entry_unknown"),
+    codes=(
+        "ledger.quorum_not_reached",
+        "node.journal_anchor_differs",
+        "node.journal_broken",
+        "node.journal_day_open",
+        "node.journal_entry_unknown",
+    ),
 )
 def prove_journal_entry(seq: Number, running: Running, caller: Caller) -> api.JournalProof:
     """Prove an entry of a day that is anchored, to whoever has the genesis alone; to read it is an entry itself."""

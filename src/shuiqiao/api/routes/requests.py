@@ -38,7 +38,6 @@ PAST_CODES: Final = (
     "oversight.day_before_network",
     "oversight.day_not_over",
     "ledger.size_unknown",
-    "node.replay_busy",
     "node.replay_too_long",
 )
 PROVEN_CODES: Final = (*PAST_CODES, "node.role_wrong", "ledger.quorum_not_reached")
