@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import ExitStack
 from secrets import token_hex
 
@@ -75,6 +76,14 @@ def hung(tmp_path):
         yield Hung(tmp_path, stack)
 
 
+def wait_until_at_work(outbox, count):
+    """Return once so many acts are at work: what waits for the ledger stands in the outbox, signed."""
+    ends = time.monotonic() + PATIENCE_S
+    while len(outbox.rows()) < count:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
 def test_while_acts_wait_for_a_member_that_hangs_everybody_elses_questions_are_answered(hung):
     tokens = [hung.asked.tokens.issue(f"holder-{number}", "members.propose") for number in range(8)]
     outbox = hung.asked.running.institution.outbox
@@ -88,10 +97,8 @@ def test_while_acts_wait_for_a_member_that_hangs_everybody_elses_questions_are_a
                 for token in tokens
             ]
             assert len(acts) > THREADS > WAITING
+            await asyncio.to_thread(wait_until_at_work, outbox, WAITING)
             async with asyncio.timeout(PATIENCE_S):
-                # What is at work waits in the outbox, signed.
-                while len(outbox.rows()) < WAITING:
-                    await asyncio.sleep(0.1)
                 for path in ("/healthz", "/readyz", "/metrics"):
                     assert (await asking.get(path)).status_code == 200, path
                 assert (await asking.get("/api/v1/members", token=reader)).status_code == 200
