@@ -129,7 +129,8 @@ def _speak_application(result: Any) -> None:
     say_rows({name: result[name] for name in ("application", "product", "amount_fen", "status")}, width=WIDTH)
     for step in result["timeline"]:
         place = "" if step["entry"] is None else f"entry {step['entry']}"
-        say(f"{step['time']}  {step['step']:<10}  {place}".rstrip())
+        cause = f"{step['code']}: {step['cause_en']} {step['cause_zh']}" if step["code"] else ""
+        say(f"{step['time']}  {step['step']:<10}  {place}{cause}".rstrip())
     if result["note_en"]:
         say(f"{result['note_en']} {result['note_zh']}")
     decision = result["decision"]

@@ -410,5 +410,11 @@ def _state(
     with session_of(device, addresses, consent=name) as session:
         signed = statement(device, name, session)
         placed = session.perform(RELAY_OWN_STATEMENT, ConsentStatement(transaction=signed.raw.hex()))
-    result = {"consent": name, "entry": placed.index, "height": placed.height}
-    show(result, as_json=as_json, speak=partial(say_rows, width=WIDTH))
+    is_waiting = placed.index is None
+    taken = {"entry": placed.index, "height": placed.height, "status": "waiting" if is_waiting else "recorded"}
+    show({"consent": name, **taken}, as_json=as_json, speak=partial(say_rows, width=WIDTH))
+    if is_waiting:
+        warn(
+            "it was taken and waits for the ledger, which cannot be reached now: it is put there by itself "
+            "已受理,账本暂不可达,恢复后自动记账"
+        )

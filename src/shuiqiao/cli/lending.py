@@ -14,7 +14,7 @@ import typer
 
 from shuiqiao.cli.home import home_at_work, of_file, well_formed
 from shuiqiao.cli.options import Home, Json, OutputChoice, command_group
-from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list
+from shuiqiao.cli.output import ListForm, joined, print_json, progress_on_stderr, say, say_rows, show, show_list, warn
 
 if TYPE_CHECKING:
     from shuiqiao.cli.home import HomeAtWork
@@ -91,6 +91,11 @@ def apply(
         )
         file = bank.perform(HAND_IN, wanted)
     show(file.model_dump(), as_json=json, speak=_speak_file)
+    if file.status == StatusChoice.CLOSED:
+        warn(
+            f"application {file.application} is closed without a decision, and this is no new one: --id with 32 hex "
+            "digits of your own makes another 该申请已结案,未新建申请;如需另行申请,请用 --id 指定新的编号"
+        )
 
 
 def request(

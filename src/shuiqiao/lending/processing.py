@@ -14,8 +14,9 @@
 Before each act on the ledger what it says is kept, ids and salts included: after a crash the same is submitted again,
 and the ledger takes it once. Steps are written into the timeline together with what they came to, in one transaction of
 the database. So there is no second request and no second decision, and nothing is decided without its entries. An act
-that cannot succeed any more (the consent ended, the provider refused) closes the file without a decision, with the
-cause in its timeline; any other failure stands there, is raised, and the next call goes on.
+that cannot succeed any more (the ledger refused the application, the consent ended, the provider refused) closes the
+file without a decision, with the cause in its timeline; any other failure stands there, is raised, and the next call
+goes on.
 
 LIMIT: an application that the ledger has and nobody decided stays open there: no entry closes it.
 """
@@ -29,7 +30,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from shuiqiao.base.clock import MS_PER_SECOND
-from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.exchange.model import RequestStatus
 from shuiqiao.lending.file import MAX_CAUSE_CHARS, ApplicationFile, ApplicationStatus, Step, TimelineEntry
 from shuiqiao.lending.outputs import requests_for
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 4
 """How often data is asked for on one application, the first time included."""
+
+BY_PERSON = "lending.closed_by_person"
+"""Stands in the timeline of a file that the bank's people ended."""
 
 _ENDED = frozenset(
     {
@@ -191,8 +195,20 @@ class ApplicationProcess:
             file = self._store.file(application)
             if file.decision is not None or file.closed_ms is not None:
                 raise Denied("lending.application_judged", f"application {application.hex()} is {file.status}")
-            self._end(application, code="lending.closed_by_person", cause=reason)
+            self._end(application, code=BY_PERSON, cause=reason)
             return self._store.file(application)
+
+    def end_refused(self, application: bytes, *, code: str, cause: str, wait_s: float = 0.0) -> None:
+        """End a file that waits for the ledger, which refused the application, because a person gave that up.
+
+        code, cause: of the refusal; the file keeps them [LENDING-10]. One that went on, ended or is not here stays so.
+        """
+        with self._alone(application, wait_s=wait_s):
+            if not self._store.has(application):
+                return
+            file = self._store.file(application)
+            if file.closed_ms is None and not file.has(Step.SUBMITTED):
+                self._end(application, code=code, cause=cause)
 
     def _process(self, file: ApplicationFile, *, until: Step) -> Processed:
         application, received, recorded = file.application.id, None, None
@@ -216,6 +232,7 @@ class ApplicationProcess:
         if not file.has(Step.SUBMITTED):
             with self._failing(file, Step.SUBMITTED):
                 self.wanted(file)
+            with self._failing(file, Step.SUBMITTED, is_last=True):
                 committed = self._lending.submit(file.application, salt=file.salt)
             taken.append(self._entry(Step.SUBMITTED, index=committed.index))
         if until is Step.SUBMITTED:
@@ -332,11 +349,16 @@ class ApplicationProcess:
 
     @contextmanager
     def _failing(
-        self, file: ApplicationFile, step: Step, *taken: TimelineEntry, request: bytes | None = None
+        self,
+        file: ApplicationFile,
+        step: Step,
+        *taken: TimelineEntry,
+        request: bytes | None = None,
+        is_last: bool = False,
     ) -> Generator[None]:
         """Write into the timeline why a step fails, with the steps taken before it; end the file where none can follow.
 
-        request: which the provider may have refused.
+        request: which the provider may have refused. is_last: whatever refuses the step ends the file.
         """
         application = file.application.id
         try:
@@ -345,7 +367,8 @@ class ApplicationProcess:
             failed = self._entry(step, code=error.code, cause=error.message[:MAX_CAUSE_CHARS])
             self._store.note(application, *taken, failed)
             is_refused = request is not None and self._recipient.status(request) is RequestStatus.REFUSED
-            if is_refused or (error.code in _ENDED and isinstance(error, Denied)):
+            is_over = isinstance(error, Denied) and error.code in _ENDED
+            if is_refused or is_over or (is_last and not isinstance(error, (Unavailable, IntegrityError))):
                 self._end(application, code=error.code, cause=error.message)
                 raise _Ended from error
             raise

@@ -1,7 +1,8 @@
 """A bank takes applications and decides them by its product's rules; a regulator takes in the sealed openings.
 
 ``receive``: keep an application. ``apply``: and put application.submit, a commitment to product and amount, on the
-ledger; what was kept is withdrawn if the ledger refuses it.
+ledger; what was kept is withdrawn if the ledger refuses it at once, and closed with the cause if an earlier call said
+that the bank has it.
 ``judge``: apply the product's rules to proven facts, score and offer.
 ``prepare``: commit to the decision, and seal what opens it to the regulator. ``decide``: keep the decision, its
 explanation and the sealed opening, and put decision.record on the ledger (``record``); what was kept is withdrawn if
@@ -170,6 +171,8 @@ class LendingService:
         """Keep an application as ``receive`` does, and put it on the ledger.
 
         Raises what ``receive`` raises, and what ``submit`` does: ``lending.consent_not_ours``, ``consent.revoked``, ...
+        Nothing is on file then; where an earlier call found the ledger away, so that the application was acknowledged,
+        the file is closed with the cause [LENDING-10].
         """
         found = self.receive(
             product,
@@ -189,13 +192,23 @@ class LendingService:
             now_ms, cause = self._submitter.now_ms(), error.message[:MAX_CAUSE_CHARS]
             self._store.note(found.id, TimelineEntry(step=Step.SUBMITTED, time_ms=now_ms, code=error.code, cause=cause))
             raise
-        except ShuiqiaoError:
-            self._store.withdraw_application(found.id)
+        except ShuiqiaoError as error:
+            self._end_refused(found.id, error)
             raise
         self._store.note(
             found.id, TimelineEntry(step=Step.SUBMITTED, time_ms=self._submitter.now_ms(), entry_index=committed.index)
         )
         return found
+
+    def _end_refused(self, application: bytes, error: ShuiqiaoError) -> None:
+        if self._store.withdraw_application(application):
+            return
+        now_ms, cause = self._submitter.now_ms(), error.message[:MAX_CAUSE_CHARS]
+        ended = (
+            TimelineEntry(step=step, time_ms=now_ms, code=error.code, cause=cause)
+            for step in (Step.SUBMITTED, Step.CLOSED)
+        )
+        self._store.close(application, *ended, status=ApplicationStatus.CLOSED)
 
     def submit(self, application: Application, *, salt: bytes) -> Committed:
         """Put a kept application on the ledger, unless it is there; raises what the ledger refuses with.

@@ -324,12 +324,18 @@ class LendingStore:
                 "lending.application_repeated", f"application {application.id.hex()} is on file already"
             ) from error
 
-    def withdraw_application(self, application: bytes) -> None:
-        """Forget an application that the ledger refused, and its file; one that ended stays, with the cause."""
+    def withdraw_application(self, application: bytes) -> bool:
+        """Forget an application that the ledger refused, and its file, and tell whether that was done.
+
+        One on which more was noted than its receipt stays: somebody may have been told that the bank has it.
+        """
         with self._engine.begin() as connection:
-            closed_ms = connection.scalar(select(_files.c.closed_ms).where(_OF_FILE), {"of_application": application})
-            for statement in () if closed_ms is not None else _REMOVE:
+            places = connection.execute(_PLACES, {"of_application": application}).all()
+            if any((place.step, place.code) != (Step.RECEIVED, "") for place in places):
+                return False
+            for statement in _REMOVE:
                 connection.execute(statement, {"of_application": application})
+        return True
 
     def file(self, application: bytes) -> ApplicationFile:
         """Return everything kept of an application; raises Denied ``lending.application_not_here``."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from shuiqiao.lending.store import LendingStore
     from shuiqiao.node.peers.delivery import Deliveries
 
+WAIT_S = 120.0
+"""How long a caller waits while another thread is at work on the application, in seconds."""
+
 _SHORTEST_NAME = 4
 _ID_CHARACTERS = 32
 

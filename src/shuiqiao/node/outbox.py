@@ -4,6 +4,9 @@
 2. submit, wait until the ledger says they are durable there;
 3. forget them, a batch at a time.
 
+An act has one row there, however often it is handed in before the ledger answered: the same bytes are sent again while
+they are good, and new ones take their place once they expired, were refused, or were signed by a key that was replaced.
+
 After a crash or a lost answer nothing is believed but the ledger: what was kept counts as done only if a block holds
 these very bytes. What is refused when it is sent again, with nobody waiting for the answer, stays with the reason until
 a person redoes or abandons it, or until the ledger has the same act by another transaction. Only a transaction that
@@ -35,11 +38,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.clock import Clock
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Conflict, Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
+from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.log.tree import leaf_hash
 from shuiqiao.ledger.model import Committed, LedgerEngine, Transaction
+from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
@@ -48,6 +54,7 @@ from shuiqiao.members.roster import signing_key_named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import msgspec
     from sqlalchemy import Engine
 
 
@@ -68,6 +75,7 @@ _outbox = Table(
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _ADD = insert(_outbox)
 _ROWS = select(_outbox).order_by(_outbox.c.valid_until_ms)
+_ROWS_OF_KIND = _ROWS.where(_outbox.c.kind == bindparam("of_kind"))
 _REFUSE = (
     update(_outbox)
     .where(_outbox.c.leaf == bindparam("of_leaf"))
@@ -108,10 +116,10 @@ class OutboxStore:
             return False
         return True
 
-    def replace(self, leaf: bytes, row: OutboxRow) -> None:
-        """Keep a transaction in the place of another one, in one act."""
+    def replace(self, leaves: Sequence[bytes], row: OutboxRow) -> None:
+        """Keep a transaction in the place of others, in one act."""
         with self._engine.begin() as connection:
-            connection.execute(_REMOVE, {"leaves": [leaf]})
+            connection.execute(_REMOVE, {"leaves": list(leaves)})
             connection.execute(_ADD, _values(row))
 
     def refuse(self, leaf: bytes, error: ShuiqiaoError) -> None:
@@ -123,6 +131,11 @@ class OutboxStore:
         """Return what was not acknowledged, oldest deadline first."""
         with self._engine.connect() as connection:
             return [OutboxRow(**dict(row)) for row in connection.execute(_ROWS).mappings()]
+
+    def rows_of_kind(self, kind: str) -> list[OutboxRow]:
+        """Return the same of one kind of transaction."""
+        with self._engine.connect() as connection:
+            return [OutboxRow(**dict(row)) for row in connection.execute(_ROWS_OF_KIND, {"of_kind": kind}).mappings()]
 
     def remove(self, leaves: Sequence[bytes]) -> None:
         """Forget transactions that the ledger acknowledged, or that somebody abandoned."""
@@ -142,6 +155,9 @@ _LOOKS = 64
 RESEND_PAUSE_S = 1.0
 MAX_RESEND_PAUSE_S = 60.0
 """The pause between attempts to reach a writer that is away doubles from the first to the second, in seconds."""
+
+_ACT_LOCKS = 64
+"""Acts that are kept at the same time: more would hold no further database write back."""
 
 FORGET_BATCH = 64
 """Acknowledged transactions are removed from the outbox this many at a time."""
@@ -184,6 +200,29 @@ class Outbox(LedgerSubmitter):
         self._acknowledged: list[bytes] = []
         self._resending = threading.Lock()
         self._lock = threading.Lock()
+        self._acts = tuple(threading.Lock() for _ in range(_ACT_LOCKS))
+
+    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
+        """Sign a body and commit it, as every submitter does; where it waits here already, send what waits.
+
+        So an act that is handed in again and again while the ledger is away is one act [LEDGER-REPLAY-5]. What refuses
+        it is told to the caller and is the end of it: nothing of it waits any more.
+        """
+        require_not_behind(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
+        row, may_be_there = self._one_row(kind, body, extra_keys=extra_keys)
+        return self._commit_again(row) if may_be_there else self._commit(row, is_mine=True)
+
+    def countersign(self, raw: bytes) -> Committed:
+        """Add the member's signature, as every submitter does; where it was added before and waits here, send that.
+
+        Two signatures of the suite ``gm`` differ, so that signing again would make another row of the same act.
+        """
+        tx = self.decode(raw)
+        for row in self._waiting(tx.kind, tx.body, author=tx.author):
+            kept = self.decode(row.raw)
+            if kept.payload_bytes == tx.payload_bytes and {*tx.signatures} <= {*kept.signatures} and self._is_good(row):
+                return self._commit_again(row)
+        return super().countersign(raw)
 
     def relay(self, raw: bytes) -> Committed:
         """Keep signed bytes, commit them, and forget them once the ledger has answered for good.
@@ -231,9 +270,7 @@ class Outbox(LedgerSubmitter):
                 f"{tx.kind} {row.leaf.hex()[:16]} bears signatures of others, who would have to sign it again",
                 next_step="abandon it, and ask its signers to hand it in again",
             )
-        # The first signature may have reached the ledger all the same: the act is looked for since that was made.
-        anew = replace(self._row(self._sign(tx.kind, tx.body)), height=row.height)
-        self._store.replace(row.leaf, anew)
+        anew, _ = self._one_row(tx.kind, tx.body)
         try:
             return self._commit(anew, is_mine=False)
         except Unavailable:
@@ -252,8 +289,9 @@ class Outbox(LedgerSubmitter):
         return done
 
     def abandon(self, row: OutboxRow) -> None:
-        """Forget what the ledger refused."""
-        self._store.remove([row.leaf])
+        """Forget what the ledger refused, and all that waits of the same act."""
+        tx = self.decode(row.raw)
+        self._store.remove([row.leaf, *(each.leaf for each in self._waiting(tx.kind, tx.body, author=tx.author))])
 
     def flush(self) -> None:
         """Forget everything acknowledged so far."""
@@ -261,6 +299,73 @@ class Outbox(LedgerSubmitter):
             done, self._acknowledged = self._acknowledged, []
         if done:
             self._store.remove(done)
+
+    def _one_row(
+        self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()
+    ) -> tuple[OutboxRow, bool]:
+        """Return the one row of an act of this member's, and whether its bytes may have reached the ledger before.
+
+        What waits of it is good while it has not expired, was not refused, and today's key signed it; else it is signed
+        anew, and the new bytes take the place of all that waits.
+        """
+        with self._acts[hash(encode_cbor(to_plain(body))) % _ACT_LOCKS]:
+            waiting = self._waiting(kind, body, author=self._member)
+            good = next((row for row in waiting if self._is_good(row)), None)
+            if good is not None:
+                return good, True
+            anew = self._row(self._sign(kind, body, extra_keys=extra_keys))
+            if not waiting:
+                self._store.add(anew)
+                return anew, False
+            # An earlier signature may be on the ledger all the same: the act is looked for since the first was made.
+            anew = replace(anew, height=min(row.height for row in waiting))
+            self._store.replace([row.leaf for row in waiting], anew)
+            return anew, False
+
+    def _waiting(self, kind: str, body: msgspec.Struct, *, author: str) -> list[OutboxRow]:
+        """Return what was kept of an act and not acknowledged, oldest deadline first."""
+        rows, said = self._store.rows_of_kind(kind), encode_cbor(to_plain(body))
+        with self._lock:
+            done = set(self._acknowledged)
+        found = []
+        for row in rows:
+            if row.leaf not in done and said in row.raw:
+                tx = self.decode(row.raw)
+                if (tx.author, tx.body) == (author, body):
+                    found.append(row)
+        return found
+
+    def _is_good(self, row: OutboxRow) -> bool:
+        if row.refusal_code or row.valid_until_ms <= self.now_ms():
+            return False
+        signers = {signature.key_id for signature in self.decode(row.raw).signatures}
+        return self._key.key_id in signers
+
+    def _commit_again(self, row: OutboxRow) -> Committed:
+        """Commit bytes that may have reached the ledger before; what refuses them is the end of it.
+
+        Raises Unavailable ``ledger.commit_late`` where the ledger has them in a block that is not here yet.
+        """
+        try:
+            return self._commit(row, is_mine=False)
+        except Unavailable:
+            raise
+        except ShuiqiaoError as error:
+            if error.code != REPLAYED:
+                self._forget(row.leaf)
+                raise
+            refused = error
+        found = self.find_lately(lambda held: held == row.raw)
+        if found is None and self._comes_to_hold(row):
+            found = self.find_lately(lambda held: held == row.raw)
+        if found is None:
+            raise Unavailable(
+                "ledger.commit_late",
+                f"the ledger has {row.kind} {row.leaf.hex()[:16]} in a block that is not here yet",
+                retry_after_s=1.0,
+            ) from refused
+        self._forget(row.leaf)
+        return found
 
     def _is_own(self, key_id: bytes) -> bool:
         """Tell whether a key is or was this member's own: then today's may sign anew what that one signed."""

@@ -3,7 +3,8 @@
 Two stores hold such work: the outbox (signed transactions) and the vault (batches). What is only on its way needs
 nobody; what the ledger refused stays until somebody decides, or until it has the same act by another transaction: then
 nothing is left to decide. Abandoning an act also takes back what this institution
-noted for it, so that it can be done anew.
+noted for it, so that it can be done anew; an application that was acknowledged is no note of this institution's: its
+file is closed, with the cause [LENDING-10].
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shuiqiao.exchange.store import RecipientStore
 from shuiqiao.lending.contract import APPLICATION, DECISION, application_key, decision_key
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.members.model import Role
+from shuiqiao.node.applications import WAIT_S
 from shuiqiao.node.outbox import OutboxStore, settled_rows
 
 if TYPE_CHECKING:
@@ -208,7 +210,9 @@ def _take_back(institution: Institution, row: OutboxRow) -> None:
     if tx.kind == REQUEST:
         RecipientStore(database, cipher=cipher).remove_request(tx.body.request)
     elif tx.kind == APPLICATION:
-        LendingStore(database, cipher=cipher).withdraw_application(tx.body.application)
+        institution.applications.end_refused(
+            tx.body.application, code=row.refusal_code, cause=row.refusal, wait_s=WAIT_S
+        )
     elif tx.kind == DECISION:
         LendingStore(database, cipher=cipher).withdraw_decision(tx.body.application)
 

@@ -27,6 +27,7 @@ from shuiqiao.client.resources.consents import (
     EntryPlace,
     FiledArtefact,
     LostKey,
+    RelayedStatement,
 )
 from shuiqiao.consent.model import grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, FiledConsent
@@ -153,7 +154,7 @@ def file_artefact(message: ArtefactMessage, running: Running, caller: Caller) ->
     problems=(422,),
     codes=("consent.statement_wrong", "node.role_wrong"),
 )
-def relay_statement(message: ConsentStatement, running: Running, caller: Caller) -> EntryPlace:
+def relay_statement(message: ConsentStatement, running: Running, caller: Caller) -> RelayedStatement:
     """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed."""
     with journaled(running, caller, act="consents.relay"):
         return enterprises.relay_statement(running.institution, message)

@@ -22,7 +22,12 @@ from shuiqiao.base.ids import OwnedId
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources import own as api
-from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
+from shuiqiao.client.resources.consents import (
+    ArtefactMessage,
+    ConsentStatement,
+    ConsentSubmissionMessage,
+    RelayedStatement,
+)
 from shuiqiao.client.resources.disputes import (
     LIST_OWN_DISPUTES,
     RAISE_DISPUTE,
@@ -130,7 +135,7 @@ def hand_own_artefact(message: ArtefactMessage, running: Running, caller: Caller
     problems=(422,),
     codes=(*_WRONG_ROLE, *_NOT_THERE, "consent.statement_wrong"),
 )
-def relay_own_statement(message: ConsentStatement, running: Running, caller: Caller, scope: Own) -> EntryPlace:
+def relay_own_statement(message: ConsentStatement, running: Running, caller: Caller, scope: Own) -> RelayedStatement:
     """Put a pause, a resumption or a revocation of an own consent on the ledger."""
     with journaled(running, caller, act="own.relay"):
         return _present(acts.relay_statement(running.institution, scope, message))

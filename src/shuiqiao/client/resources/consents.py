@@ -97,6 +97,19 @@ class EntryPlace(Wire):
     time_ms: TimeMs
 
 
+class RelayedStatement(Wire):
+    """Where a pause, a resumption or a revocation stands on the ledger; all nothing while it waits for the ledger.
+
+    The institution that answered so has taken it, and hands it in once the ledger can be reached [CONSENT-32].
+    """
+
+    model_config = example(index=17, height=9, time_ms=1_767_225_600_000)
+
+    index: Count | None
+    height: Count | None
+    time_ms: TimeMs | None
+
+
 class ArtefactMessage(Wire):
     """A consent artefact, signed by its consent's key."""
 
@@ -147,7 +160,7 @@ FILE_ARTEFACT: Final = Operation(
     act="consents.file",
     shows_taxpayer=True,
 )
-RELAY_STATEMENT: Final = Operation(path="/consents/statements", sent=ConsentStatement, told=EntryPlace)
+RELAY_STATEMENT: Final = Operation(path="/consents/statements", sent=ConsentStatement, told=RelayedStatement)
 REVOKE_FOR_LOST_KEY: Final = Operation(
     path="/consents/lost-keys",
     sent=LostKey,

@@ -19,8 +19,8 @@ from shuiqiao.client.resources.consents import (
     ConsentStatement,
     ConsentSubmissionMessage,
     ConsentText,
-    EntryPlace,
     Message,
+    RelayedStatement,
 )
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.members import MemberPage
@@ -162,6 +162,11 @@ class OwnStep(Wire):
     step: Name
     time_ms: TimeMs
     entry: Count | None
+    code: Name = ""
+    """Of the end of a file without a decision: what ended it; empty of every other step."""
+    cause_en: Name = ""
+    """The same in words."""
+    cause_zh: Name = ""
 
 
 class DecisionReason(Wire):
@@ -331,7 +336,7 @@ class OwnRecords(Wire):
 
 GRANT_OWN_CONSENT: Final = Operation(path="/own/consents", sent=ConsentSubmissionMessage, told=OwnConsent)
 HAND_OWN_ARTEFACT: Final = Operation(path="/own/consents/artefacts", sent=ArtefactMessage, told=OwnConsent)
-RELAY_OWN_STATEMENT: Final = Operation(path="/own/consents/statements", sent=ConsentStatement, told=EntryPlace)
+RELAY_OWN_STATEMENT: Final = Operation(path="/own/consents/statements", sent=ConsentStatement, told=RelayedStatement)
 LIST_OWN_MEMBERS: Final = Operation(method="GET", path="/own/members", sent=PageQuery, told=MemberPage)
 LIST_OWN_CONSENTS: Final = Operation(method="GET", path="/own/consents", sent=PageQuery, told=OwnConsentPage)
 READ_OWN_CONSENT: Final = Operation(

@@ -17,7 +17,7 @@ from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationSt
 from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
 from shuiqiao.lending.outputs import requests_for
 from shuiqiao.node.accounts.store import AccountStore
-from shuiqiao.node.applications import DeliveredOpenings, find_application, regulator_of
+from shuiqiao.node.applications import WAIT_S, DeliveredOpenings, find_application, regulator_of
 from shuiqiao.node.jobs.duties import PROCESS_OPEN
 from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.jobs.service import duty_id
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from shuiqiao.client.wire import Nothing
     from shuiqiao.lending.store import ApplicationRow, DecisionRow
     from shuiqiao.node.institution import Institution
-
-WAIT_S: Final = 120.0
-"""How long a caller waits while another thread is at work on the application, in seconds."""
 
 _UNTIL: Final = {"proven": Step.PROVEN, "closed": Step.CLOSED}
 _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([0-9a-f]{32})")

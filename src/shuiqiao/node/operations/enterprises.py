@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import OwnedId, Uscc, split_owned_id
+from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import consents as consent_api
 from shuiqiao.client.resources import disputes as dispute_api
@@ -151,24 +152,30 @@ def file_artefact(institution: Institution, message: consent_api.ArtefactMessage
     )
 
 
-def relay_statement(institution: Institution, message: consent_api.ConsentStatement) -> consent_api.EntryPlace:
+def relay_statement(institution: Institution, message: consent_api.ConsentStatement) -> consent_api.RelayedStatement:
     """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed.
 
-    A bank whose way to the ledger is closed hands it to the consent's provider too, who answers requests under it and
-    may have another way [PEER-11]. Raises what ``relay`` of the file of consents raises.
+    Where the ledger cannot be reached it is kept and taken for later, which the answer says [CONSENT-32]. A bank hands
+    it to the consent's provider then, who answers requests under it and may have another way [PEER-11]. Raises what
+    ``relay`` of the file of consents raises.
     """
-    raw = bytes.fromhex(message.transaction)
-    if institution.settings.role is not Role.BANK:
-        return _place(institution.consent_service.relay(raw))
+    raw, is_bank = bytes.fromhex(message.transaction), institution.settings.role is Role.BANK
+    consents = institution.consent_file if is_bank else institution.consent_service
     try:
-        return _place(institution.consent_file.relay(raw))
-    except Unavailable:
+        placed = consents.relay(raw)
+    except Unavailable as error:
+        if not any(row.raw == raw for row in institution.outbox.rows()):
+            raise
+        let_go_of_calls(error)
+    else:
+        return consent_api.RelayedStatement(**_place(placed).model_dump())
+    if is_bank:
         from shuiqiao.node.peers.exchange_link import relay_body
         from shuiqiao.node.peers.message import Act
 
         provider, _ = split_owned_id(OwnedId(institution.outbox.decode(raw).author))
         institution.deliveries.send(provider, Act.RELAY, relay_body(raw))
-        raise
+    return consent_api.RelayedStatement(index=None, height=None, time_ms=None)
 
 
 def revoke_for_lost_key(institution: Institution, lost: consent_api.LostKey) -> consent_api.EntryPlace:

@@ -17,7 +17,12 @@ from shuiqiao.base.ids import OwnedId, new_id, owned_id
 from shuiqiao.base.memory import let_go_of_calls
 from shuiqiao.base.words import Words
 from shuiqiao.client.resources import own as api
-from shuiqiao.client.resources.consents import ArtefactMessage, ConsentStatement, ConsentSubmissionMessage, EntryPlace
+from shuiqiao.client.resources.consents import (
+    ArtefactMessage,
+    ConsentStatement,
+    ConsentSubmissionMessage,
+    RelayedStatement,
+)
 from shuiqiao.client.resources.disputes import DisputePage, DisputeRecord, DisputeStatement
 from shuiqiao.client.resources.enrolments import EnrolmentRecord, KeyBackup
 from shuiqiao.client.resources.records import RecordSearch
@@ -34,6 +39,7 @@ from shuiqiao.ledger.transactions.entry_delay import ENTRY_WAITS
 from shuiqiao.lending.contract import application_key
 from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationStatus, Step
 from shuiqiao.lending.model import PERSONS_WORDS, RULE_WORDS, ApplicantFile, PersonsReason, RuleCode
+from shuiqiao.lending.processing import BY_PERSON
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations import enterprises
@@ -47,7 +53,7 @@ from shuiqiao.privacy.credentials.model import decode_blinded, decode_request
 if TYPE_CHECKING:
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.ledger.model import StateView, Transaction
-    from shuiqiao.lending.file import ApplicationFile, KeptDecision
+    from shuiqiao.lending.file import ApplicationFile, KeptDecision, TimelineEntry
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.past import PastReader
 
@@ -117,7 +123,7 @@ def hand_artefact(institution: Institution, scope: OwnScope, message: ArtefactMe
     return read_consent(institution, scope, _proven(institution, scope))
 
 
-def relay_statement(institution: Institution, scope: OwnScope, message: ConsentStatement) -> EntryPlace | None:
+def relay_statement(institution: Institution, scope: OwnScope, message: ConsentStatement) -> RelayedStatement | None:
     """Put what a consent of the enterprise says on the ledger; raises what ``enterprises.relay_statement`` raises."""
     author = institution.outbox.decode(bytes.fromhex(message.transaction)).author
     if not scope.has_consent(institution, OwnedId(author)):
@@ -371,7 +377,7 @@ _NOT_YET = Words(
 
 
 def _file(file: ApplicationFile) -> api.OwnApplicationFile:
-    """Return what its applicant is told of an application: the steps that were taken, and a decision that was made.
+    """Return what its applicant is told of an application: the steps that were taken, its end, and its decision.
 
     What failed on the way is the bank's own matter, and what the rules said before two people decided is no decision.
     """
@@ -388,12 +394,35 @@ def _file(file: ApplicationFile) -> api.OwnApplicationFile:
         status=status,
         note_en=note.en,
         note_zh=note.zh,
-        timeline=tuple(
-            api.OwnStep(step=entry.step, time_ms=entry.time_ms, entry=entry.entry_index)
-            for entry in file.timeline
-            if not entry.code
-        ),
+        timeline=tuple(_step(entry) for entry in file.timeline if not entry.code or entry.step is Step.CLOSED),
         decision=None if decision is None else _decision(decision, by_people=file.review is not None),
+    )
+
+
+_ENDS = {
+    BY_PERSON: Words(en="people of the bank closed it; ask the bank why", zh="银行人员已结案,原因请咨询银行"),
+    "consent.paused": Words(
+        en="you had paused the consent when the bank needed it; resume it and apply anew",
+        zh="银行办理时授权已暂停;恢复授权后可重新申请",
+    ),
+    "consent.revoked": Words(en="the consent was revoked", zh="授权已撤销"),
+    "consent.expired": Words(en="the consent ended before a decision", zh="授权在审批前已到期"),
+}
+_OTHER_END = Words(
+    en="no decision can be reached on it; ask the bank, and name the code", zh="无法作出审批;请凭代码咨询银行"
+)
+"""What an enterprise is told of the end of a file without a decision: what people wrote there is the bank's own."""
+
+
+def _step(entry: TimelineEntry) -> api.OwnStep:
+    words = _ENDS.get(entry.code, _OTHER_END) if entry.code else _NO_NOTE
+    return api.OwnStep(
+        step=entry.step,
+        time_ms=entry.time_ms,
+        entry=entry.entry_index,
+        code=entry.code,
+        cause_en=words.en,
+        cause_zh=words.zh,
     )
 
 
