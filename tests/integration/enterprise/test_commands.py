@@ -11,15 +11,17 @@ from types import SimpleNamespace
 import pytest
 from msgspec import structs
 
-from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, record_files
+from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, LossyEngine, record_files
 from firms_world import OTHER_TAXPAYER, PASSPHRASE
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
+from serving_world import at_its_socket
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.resources.enrolments import ENROL, EnrolmentStatement
 from shuiqiao.consent.codes import CodePurpose
+from shuiqiao.consent.model import grant_key
 from shuiqiao.consent.text import consent_text
 from shuiqiao.crypto.keyfile import save_key_file
 from shuiqiao.crypto.model import SuiteName
@@ -399,6 +401,40 @@ def test_who_repeats_what_got_no_answer_makes_nothing_twice(firm, here, world, k
         assert firm(*wanted)["application"] != applied
         rows = firm("applications", "--bank", world.bank_url, "--consent", consent)["applications"]
         assert len(rows) == 3
+
+
+def test_what_a_bank_took_while_the_ledger_was_away_ends_in_sight(firm, here, world, key):
+    """[CONSENT-34] [LENDING-10]: the pause gets to the ledger first, by the bureau, and the application after it."""
+    consent, bank = consented(firm), world.bank.running.institution
+    world.wait_for(lambda: bank.consent_file.artefact(consent))
+    engine, of_firm = bank.outbox._engine, ("--bank", world.bank_url, "--consent", consent)
+    bank.outbox._engine = LossyEngine(engine, reaches_the_ledger=False)
+    try:
+        applied = firm("apply", consent, "5000000", "--bank", world.bank_url)
+        assert (applied["status"], "tries again by itself" in applied["note_en"]) == ("submitted", True)
+        said = here("enterprise", "pause", consent, "--bank", world.bank_url, "--key", key)
+        assert (said.code, "waits for the ledger" in said.err, "://" in said.err) == (0, True, False)
+
+        def pause():
+            if bank.engine.state().get(grant_key(consent))["status"] != "paused":
+                raise Denied("consent.active", "it is not paused yet")
+
+        world.wait_for(pause)
+    finally:
+        bank.outbox._engine = engine
+    bank.applications.process(bytes.fromhex(applied["application"]), wait_s=60)
+    told = firm("applications", applied["application"], *of_firm)
+    end = told["timeline"][-1]
+    assert (told["status"], end["step"], end["code"], bool(end["time"])) == ("closed", "closed", "consent.paused", True)
+    assert (end["cause_en"].startswith("you had paused"), "暂停" in end["cause_zh"]) == (True, True)
+    spoken = here("enterprise", "applications", applied["application"], *of_firm, "--key", key)
+    assert "consent.paused: you had paused" in spoken.out
+    assert [row.kind for row in bank.outbox.rows() if row.kind == "application.submit"] == []
+    again = ("apply", INVOICE_LOAN.id, consent, "5000000", "--id", applied["application"], "--home", bank.home.folder)
+    with at_its_socket(world.bank.running):
+        repeated = here(*again, "--json")
+    assert (repeated.json["application"], repeated.json["status"]) == (applied["application"], "closed")
+    assert "--id" in repeated.err
 
 
 def test_an_artefact_that_never_reached_the_bank_is_handed_over_by_the_enterprise(firm, world):

@@ -246,6 +246,56 @@ def test_the_same_statement_handed_in_twice_is_kept_once(node):
     assert waiting(node) == [row]
 
 
+@pytest.mark.parametrize("reaches_the_ledger", [False, True])
+def test_an_act_that_is_handed_in_again_before_it_was_answered_is_one_act(node, reaches_the_ledger):
+    """[LEDGER-REPLAY-5]"""
+    row = lose(node, reaches_the_ledger=reaches_the_ledger)
+    assert lose(node, reaches_the_ledger=False) == row
+    placed = node.outbox.submit("anchor.commit", worlds.anchor_body(b"b" * 16))
+    assert on_ledger(node) == [row.raw]
+    assert (placed.height, node.outbox.rows()) == (node.engine.last_block()[0], [])
+
+
+@pytest.mark.parametrize("why", ["expired", "refused", "replaced key"])
+def test_what_waits_of_an_act_and_is_no_longer_good_is_signed_anew_in_its_place(home, clock, why):
+    """[LEDGER-REPLAY-5]"""
+    with worlds.open_solo(home, clock) as node:
+        row = lose(node, reaches_the_ledger=False)
+        if why == "expired":
+            clock.advance(DRAFT_VALIDITY_MS)
+        elif why == "refused":
+            OutboxStore(node.database).refuse(row.leaf, Denied("consent.paused", "it was paused then"))
+        else:
+            with node.replacing_keys():
+                worlds.rotate(node)
+        node.outbox.submit("anchor.commit", worlds.anchor_body(b"b" * 16))
+        assert [
+            tx.body.batch for raw in on_ledger(node) if (tx := node.outbox.decode(raw)).kind == "anchor.commit"
+        ] == [b"b" * 16]
+        assert (node.outbox.rows(), row.raw in on_ledger(node)) == ([], False)
+
+
+@pytest.mark.parametrize("suite", ["intl", "gm"])
+def test_a_countersignature_is_made_once(tmp_path, clock, suite):
+    """[LEDGER-REPLAY-5]: two signatures of SM2 differ, and so would two rows of one act."""
+    with worlds.open_solo(worlds.solo_home(tmp_path / "home", suite), clock) as node:
+        other = node.suite.signing_key_from_seed(b"o" * 32)
+        draft = TransactionDraft(
+            kind="anchor.commit",
+            version=1,
+            body=worlds.anchor_body(b"b" * 16),
+            author=node.member,
+            valid_until_ms=clock.now_ms() + 1000,
+            id=b"i" * 16,
+        )
+        raw = sign_transaction(draft, network=node.parameters.network, suite=node.suite, keys=[other])
+        lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                lossy.countersign(raw)
+        assert len(waiting(node)) == 1
+
+
 def test_rows_are_sent_in_the_order_of_their_deadlines(node, clock):
     lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     for number in (3, 1, 2):

@@ -7,11 +7,11 @@ import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
-from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.ids import owned_id
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
-from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
-from shuiqiao.lending.model import Application
+from shuiqiao.lending.contract import DecisionRecordBody
+from shuiqiao.lending.service import LendingService
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.pending import SETTLED, abandon, pending_at, pending_work, redo, settle
@@ -94,21 +94,88 @@ def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
     assert pending_work(node) == []
 
 
-def test_an_application_that_was_refused_is_taken_back(node):
-    """A bureau is no bank: what its lending service noted for an application goes with it."""
-    consent = owned_id("bureau", bytes(16))
-    application = Application(
-        id=b"a" * 16, product="loan", taxpayer="91440300MA5EXAMPL1", consent=consent, amount_fen=1, submitted_ms=1
+def lending_cut_off(bank):
+    """The bank's lending over a way to the ledger that loses everything."""
+    lossy = worlds.outbox_over(worlds.LossyEngine(bank.engine, reaches_the_ledger=False), bank)
+    store = LendingStore(bank.database, cipher=bank.cipher)
+    return LendingService(submitter=lossy, store=store, suite=bank.suite, entropy=bank.dependencies.entropy)
+
+
+def acknowledged(world, *, tries=3):
+    """An application that the bank took while the ledger was away, and tried again; its consent was paused since."""
+    consent, away = world.consent(), lending_cut_off(world.bank)
+    wanted = {"taxpayer": worlds.TAXPAYER, "consent": consent, "amount_fen": 30_000_000, "application": new_id()}
+    for _ in range(tries):
+        with pytest.raises(Unavailable):
+            away.apply(worlds.INVOICE_LOAN, **wanted)
+    world.bureau.consent_service.relay(world.enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
+    world.bank.catch_up_with(world.bureau)
+    return wanted
+
+
+def closing_of(world, application):
+    file = LendingStore(world.bank.database, cipher=world.bank.cipher).file(application)
+    return file.status, file.timeline[-1].step, file.timeline[-1].code, "paused" in file.timeline[-1].cause
+
+
+CLOSED = ("closed", "closed", "consent.paused", True)
+
+
+def test_an_application_that_was_acknowledged_is_one_act_and_abandoning_it_closes_its_file(world):
+    """[LENDING-10] [LEDGER-REPLAY-5]"""
+    bank, wanted = world.bank, acknowledged(world)
+    (row,) = bank.outbox.rows()
+    assert bank.outbox.resend() == 0
+    (work,) = pending_work(bank)
+    assert (work.id, work.kind, work.code) == (row.leaf.hex(), "application.submit", "consent.paused")
+    abandon(bank, work.id)
+    assert (closing_of(world, wanted["application"]), pending_work(bank)) == (CLOSED, [])
+    found = bank.lending.apply(worlds.INVOICE_LOAN, **wanted)
+    assert (found.id, closing_of(world, wanted["application"]), pending_work(bank)) == (
+        wanted["application"],
+        CLOSED,
+        [],
     )
-    store = LendingStore(node.database, cipher=node.cipher)
-    store.add_application(application, salt=bytes(32))
-    body = ApplicationSubmitBody(application=b"a" * 16, consent=consent, commitment=bytes(32))
-    lose(node, "application.submit", body)
-    node.outbox.resend()
-    (work,) = pending_work(node)
-    assert work.code == "members.role_wrong"
-    abandon(node, work.id)
-    assert (store.applications(), pending_work(node)) == ([], [])
+
+
+@pytest.mark.parametrize("is_resent_first", [False, True])
+@pytest.mark.parametrize("is_processed", [False, True])
+def test_a_refusal_after_an_application_was_acknowledged_closes_its_file(world, is_processed, is_resent_first):
+    bank, wanted = world.bank, acknowledged(world)
+    if is_resent_first:
+        assert bank.outbox.resend() == 0
+    if is_processed:
+        assert world.process(None).process(wanted["application"]).file.status == "closed"
+    else:
+        with pytest.raises(Denied, match=r"^consent\.paused"):
+            bank.lending.apply(worlds.INVOICE_LOAN, **wanted)
+    assert (closing_of(world, wanted["application"]), pending_work(bank)) == (CLOSED, [])
+    assert wanted["application"] not in bank.application_store.open_applications()
+
+
+def test_an_application_that_was_refused_at_once_is_not_on_file(world):
+    consent = world.consent()
+    world.bureau.consent_service.relay(world.enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
+    world.bank.catch_up_with(world.bureau)
+    before = world.bank.application_store.ids()
+    with pytest.raises(Denied, match=r"^consent\.paused"):
+        world.applied(consent)
+    assert (world.bank.application_store.ids(), pending_work(world.bank)) == (before, [])
+
+
+def test_what_earlier_releases_kept_twice_of_an_act_is_given_up_at_once(world):
+    """Each attempt was a row of its own then."""
+    bank, wanted = world.bank, acknowledged(world, tries=1)
+    (row,) = bank.outbox.rows()
+    body = bank.outbox.decode(row.raw).body
+    cut_off = worlds.outbox_over(worlds.LossyEngine(bank.engine, reaches_the_ledger=False), bank)
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            cut_off.relay(bank.outbox._sign("application.submit", body))
+    bank.outbox.resend()
+    assert [work.code for work in pending_work(bank)] == ["consent.paused"] * 5
+    abandon(bank, pending_work(bank)[2].id)
+    assert (closing_of(world, wanted["application"]), pending_work(bank)) == (CLOSED, [])
 
 
 def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_first(world):
@@ -116,6 +183,7 @@ def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_fir
     bank, recorded = world.bank, world.decided()
     bodies = [bank.outbox.decode(raw).body for block in bank.engine.blocks(from_height=1) for raw in block.transactions]
     (body,) = [each for each in bodies if isinstance(each, DecisionRecordBody)]
+    bank.outbox.flush()
     lose(bank, "decision.record", body)
     bank.outbox.resend()
     (work,) = pending_work(bank)

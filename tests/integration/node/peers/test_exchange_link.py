@@ -61,7 +61,7 @@ def consent_kept_at_the_bureau(world):
 
 
 def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
-    """[PEER-7] [PEER-10] [PEER-11]"""
+    """[PEER-7] [PEER-10] [PEER-11] [CONSENT-32]"""
     world = doors.world
     bureau, bank, regulator = world.bureau, world.bank, world.regulator
     doors.open(bureau)
@@ -90,8 +90,10 @@ def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
     # What the enterprise signs, a bank hands on to the bureau where its own way to the ledger is closed; the bureau
     # answers nothing from then on.
     pause = world.enterprise.pause(consent, now_ms=world.clock.now_ms())
-    with cut_off(bank), pytest.raises(Unavailable):
-        enterprises.relay_statement(bank, ConsentStatement(transaction=pause.raw.hex()))
+    with cut_off(bank):
+        taken = enterprises.relay_statement(bank, ConsentStatement(transaction=pause.raw.hex()))
+    assert (taken.index, taken.height, taken.time_ms) == (None, None, None)
+    assert [row.raw for row in bank.outbox.rows()] == [pause.raw]
     bank.deliveries.deliver_due()
     assert find_grant(bureau.engine.state(), consent).status == "paused"
     bank.catch_up_with(bureau)
