@@ -268,8 +268,10 @@ def test_applications_decisions_and_openings(database):
     assert [(row.application, row.status) for row in store.applications()] == [(application, "submitted")]
     assert store.applications(after=store.applications()[0].place) == store.applications(status="closed") == []
     assert store.open_applications() == [ID]
-    store.withdraw_application(ID)
-    assert store.applications() == store.open_applications() == []
+    never_told = replace(application, id=b"o" * 16)
+    store.add_application(never_told, salt=bytes(32), entries=[received])
+    assert [store.withdraw_application(each) for each in (ID, never_told.id)] == [False, True]
+    assert [row.application for row in store.applications()] == [application]
     store.add_decision(PreparedDecision(decision=decision(), **kept))
     assert store.sealed_openings() == {ID: RAW}
     openings = OpeningStore(database)
