@@ -13,8 +13,8 @@ from msgspec import structs
 
 from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, LossyEngine, record_files
 from firms_world import OTHER_TAXPAYER, PASSPHRASE
-from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from serving_world import at_its_socket
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.enterprise import KEY_PURPOSE

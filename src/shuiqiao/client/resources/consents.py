@@ -100,7 +100,7 @@ class EntryPlace(Wire):
 class RelayedStatement(Wire):
     """Where a pause, a resumption or a revocation stands on the ledger; all nothing while it waits for the ledger.
 
-    The institution that answered so has taken it, and hands it in once the ledger can be reached [CONSENT-32].
+    The institution that answered so has taken it, and hands it in once the ledger can be reached [CONSENT-34].
     """
 
     model_config = example(index=17, height=9, time_ms=1_767_225_600_000)

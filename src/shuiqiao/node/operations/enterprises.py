@@ -155,7 +155,7 @@ def file_artefact(institution: Institution, message: consent_api.ArtefactMessage
 def relay_statement(institution: Institution, message: consent_api.ConsentStatement) -> consent_api.RelayedStatement:
     """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed.
 
-    Where the ledger cannot be reached it is kept and taken for later, which the answer says [CONSENT-32]. A bank hands
+    Where the ledger cannot be reached it is kept and taken for later, which the answer says [CONSENT-34]. A bank hands
     it to the consent's provider then, who answers requests under it and may have another way [PEER-11]. Raises what
     ``relay`` of the file of consents raises.
     """

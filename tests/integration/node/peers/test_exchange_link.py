@@ -61,7 +61,7 @@ def consent_kept_at_the_bureau(world):
 
 
 def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
-    """[PEER-7] [PEER-10] [PEER-11] [CONSENT-32]"""
+    """[PEER-7] [PEER-10] [PEER-11] [CONSENT-34]"""
     world = doors.world
     bureau, bank, regulator = world.bureau, world.bank, world.regulator
     doors.open(bureau)
