@@ -91,7 +91,7 @@ def apply(
         )
         file = bank.perform(HAND_IN, wanted)
     show(file.model_dump(), as_json=json, speak=_speak_file)
-    if file.status == StatusChoice.CLOSED:
+    if file.status == "closed":
         warn(
             f"application {file.application} is closed without a decision, and this is no new one: --id with 32 hex "
             "digits of your own makes another 该申请已结案,未新建申请;如需另行申请,请用 --id 指定新的编号"
