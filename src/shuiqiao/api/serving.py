@@ -14,7 +14,6 @@ import asyncio
 import gc
 import ipaddress
 import logging
-import re
 import signal
 import socket
 import ssl
@@ -46,7 +45,7 @@ from shuiqiao.base.open_files import allow_open_files
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client import tracing
 from shuiqiao.node.home.server_lock import require_not_served
-from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.home.settings import Home, NodeSettings, load_settings, split_address
 from shuiqiao.node.server import RunningInstitution
 
 if TYPE_CHECKING:
@@ -71,9 +70,6 @@ FILES_OF_HOME: Final = 1_024
 
 BACKLOG: Final = 256
 
-_ADDRESS: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
-_MAX_PORT: Final = 65_535
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
@@ -84,6 +80,8 @@ class Listening:
     public: str
     peers: str
     socket: Path
+    unfollowed: int
+    """Other members that cannot follow this writer, because its server listens for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +126,7 @@ def serve_home(
             public=_url(public, tls=tls),
             peers=_url(peers, tls=tls) if peers is not None else "",
             socket=home.socket,
+            unfollowed=0 if peers is not None else running.institution.others_that_follow(),
         )
         collect_only_what_is_new()
         _run(running, doors, news=news, when_ready=lambda: when_ready(listening))
@@ -310,13 +309,9 @@ def bound(address: str, *, tls: Tls | None) -> Generator[socket.socket]:
 
     Raises InvalidInput ``api.address_invalid``, ``api.tls_missing``; Unavailable ``api.address_unavailable``.
     """
-    parts = _ADDRESS.fullmatch(address)
-    if parts is None or int(parts[3]) > _MAX_PORT:
-        raise InvalidInput("api.address_invalid", f"{address[:100]!r} does not have the form host:port")
+    host, port = split_address(address)
     try:
-        family, kind, _, _, place = socket.getaddrinfo(
-            parts[1] or parts[2], int(parts[3]), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         if tls is None and not ipaddress.ip_address(str(place[0]).partition("%")[0]).is_loopback:
             raise InvalidInput(
                 "api.tls_missing", f"{address} can be reached from other machines, and node.toml names no certificate"

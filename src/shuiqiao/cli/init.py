@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.cli.options import Json, OptionalHome, RoleChoice, SuiteChoice
 from shuiqiao.cli.output import program, say, say_rows, show, warn
 
 if TYPE_CHECKING:
+    from shuiqiao.members.model import Genesis
     from shuiqiao.node.founding import NewMember, NodePlaces
     from shuiqiao.node.home.making import Addresses
     from shuiqiao.node.home.settings import Home
@@ -112,7 +113,7 @@ def _made(asked: _Asked) -> tuple[dict[str, Any], str]:
 
     home = Home(asked.home)
     is_kept = home.passphrase.exists()
-    if asked.genesis is None and (asked.listen or asked.peer_listen or asked.peers):
+    if asked.genesis is None and (asked.peer_listen or asked.peers or (asked.listen and asked.member)):
         raise typer.BadParameter("--listen, --peer-listen and --peer are for the init with --genesis")
     if asked.genesis is not None:
         is_joining = asked.member is not None and not home.member_file.exists()
@@ -138,6 +139,7 @@ def _try_out(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
         passphrase=named_new_passphrase(),
         clock=SystemClock(),
         entropy=system_entropy,
+        addresses=_addresses(asked),
     )
     result = {"home": str(asked.home), "network": network.hex(), "suite": asked.suite.value}
     return result, f"{program()} ingest FILE... --home {quote(str(asked.home))}"
@@ -236,13 +238,23 @@ def _new_member(asked: _Asked) -> NewMember:
 def _addresses(asked: _Asked) -> Addresses:
     from shuiqiao.node.home.making import Addresses
 
-    peers: dict[str, str] = {}
-    for text in asked.peers:
-        member, _, url = text.partition("=")
-        if not url:
-            raise typer.BadParameter(f"--peer {text[:80]!r} has not the form MEMBER=https://host:port")
-        peers[member] = url
-    return Addresses(listen=asked.listen, peer_listen=asked.peer_listen, peers=peers)
+    return Addresses(listen=asked.listen, peer_listen=asked.peer_listen, peers=dict(map(_peer, asked.peers)))
+
+
+def _peer(text: str) -> tuple[str, str]:
+    """Return the member and the address that a text names.
+
+    Raises typer.BadParameter; InvalidInput ``node.member_name_invalid``, ``members.endpoint_invalid``.
+    """
+    from shuiqiao.members.endpoint import endpoint_of_text
+    from shuiqiao.node.founding import require_member_id
+
+    member, _, url = text.partition("=")
+    if not url:
+        raise typer.BadParameter(f"--peer {text[:80]!r} has not the form MEMBER=https://host:port")
+    require_member_id(member)
+    endpoint_of_text(url)
+    return member, url
 
 
 def _node_places(asked: _Asked) -> NodePlaces:
@@ -261,57 +273,143 @@ _MENU = {
 }
 
 
+_WRITER, _VALIDATORS = "writer", "validators"
+
+
 def _answers(suite: SuiteChoice) -> _Asked:
-    """Ask a person on the terminal what the home is to be; standard output is left to the result."""
-    from shuiqiao.node.founding import require_member_id, require_shown_name
+    """Ask a person on the terminal what the home is to be; standard output is left to the result.
+
+    Each answer is checked where it is given, so that the last one does not cost all others.
+    """
+    from shuiqiao.members.genesis import decode_genesis
+    from shuiqiao.node.founding import founder_of, require_member_id, require_not_founder, require_prepared
+    from shuiqiao.node.home.making import require_no_home
+    from shuiqiao.node.home.settings import Home, load_genesis
 
     for number, words in _MENU.items():
         sys.stderr.write(f"{number}  {words}\n")
     choice = _choose("What is the home to be? 请选择", _MENU, are_shown=True)
-    asked = _Asked(home=Path(_ask("Folder of the home 主目录", default="my-home")), suite=suite)
-    if choice in {"3", "4"}:
-        asked = replace(asked, genesis=Path(_ask("File of the genesis 创世文件", default="genesis.json")))
-    if choice in {"2", "4"}:
-        asked = replace(
-            asked,
-            member=_ask("Id of this institution, e.g. bank-east 成员编号", check=require_member_id),
-            role=RoleChoice(_choose("What it is 角色", [*RoleChoice])),
-            name=_ask("Its name in English 英文名称", check=require_shown_name),
-            name_zh=_ask("Its name in Chinese 中文名称", check=require_shown_name),
-        )
+    is_finishing = choice == "3"
+    fits = require_prepared if is_finishing else require_no_home
+    folder = Path(_ask("Folder of the home 主目录", default="my-home", check=lambda text: fits(Home(Path(text)))))
+    asked = _Asked(home=folder, suite=suite)
+    if choice == "1":
+        return _with_listen(asked)
     if choice == "2":
-        network = _ask("Name of the network, the same for all its founding members 网络名称", check=require_shown_name)
-        chosen = _choose("Cipher suite 密码套件", [*SuiteChoice], default=suite.value)
-        asked = replace(asked, network=network, suite=SuiteChoice(chosen))
-    if choice in {"2", "4"}:
-        asked = replace(
-            asked,
-            p2p=_ask("A validator's address for others' nodes, host:port; or nothing 验证节点地址,可留空", default="")
-            or None,
-        )
-    if choice in {"3", "4"}:
-        listed = _listed(
-            "Others' servers, e.g. bureau=https://host:port, with commas between; or nothing 其他成员的服务地址,可留空"
-        )
-        files = _listed(
-            "Member files of the other validators, with commas between; or nothing 其他验证成员的文件,可留空"
-        )
-        asked = replace(asked, peers=listed, member_files=tuple(map(Path, files)))
-    return asked
+        return _with_network(_with_names(asked, check=require_member_id))
+
+    def read(text: str) -> Genesis:
+        agreed = decode_genesis(load_genesis(Path(text)))
+        if is_finishing:
+            founder_of(Home(folder), agreed)
+        return agreed
+
+    def require_new(member: str) -> None:
+        require_member_id(member)
+        require_not_founder(member, agreed)
+
+    asked = replace(asked, genesis=Path(_ask("File of the genesis 创世文件", default="genesis.json", check=read)))
+    agreed = read(str(asked.genesis))
+    if not is_finishing:
+        asked = _with_names(asked, check=require_new)
+    member = founder_of(Home(folder), agreed).id if is_finishing else str(asked.member)
+    return _with_servers(_with_node(asked, agreed, member=member), agreed, member=member)
 
 
-def _listed(question: str) -> tuple[str, ...]:
-    return tuple(text.strip() for text in _ask(question, default="").split(",") if text.strip())
+def _with_names(asked: _Asked, *, check: Callable[[str], object]) -> _Asked:
+    """Ask who an institution is. check: of its id."""
+    from shuiqiao.node.founding import require_shown_name
+
+    return replace(
+        asked,
+        member=_ask("Id of this institution, e.g. bank-east 成员编号", check=check),
+        role=RoleChoice(_choose("What it is 角色", [*RoleChoice])),
+        name=_ask("Its name in English 英文名称", check=require_shown_name),
+        name_zh=_ask("Its name in Chinese 中文名称", check=require_shown_name),
+    )
 
 
-def _ask(question: str, *, default: str | None = None, check: Callable[[str], None] | None = None) -> str:
-    """Ask until the answer is one. check: raises InvalidInput for what is none, which is said, and asked again."""
+def _with_network(asked: _Asked) -> _Asked:
+    """Ask what the founding members agreed on."""
+    from shuiqiao.ledger.engine.cometbft.comet.home import require_p2p
+    from shuiqiao.node.founding import require_shown_name
+
+    network = _ask("Name of the network, the same for all its founding members 网络名称", check=require_shown_name)
+    suite = _choose("Cipher suite 密码套件", [*SuiteChoice], default=asked.suite.value)
+    asked = replace(asked, network=network, suite=SuiteChoice(suite))
+    orders = _choose(
+        "Who orders the transactions: one writer, or validators 由谁记账", [_WRITER, _VALIDATORS], default=_WRITER
+    )
+    if orders == _WRITER:
+        return asked
+    return replace(asked, p2p=_ask("Where others reach its node, host:port 验证节点地址", check=require_p2p))
+
+
+def _with_node(asked: _Asked, agreed: Genesis, *, member: str) -> _Asked:
+    """Ask where a validator's node meets the others, in a network that has validators."""
+    from shuiqiao.ledger.engine.cometbft.comet.home import require_p2p
+    from shuiqiao.members.model import EngineName
+    from shuiqiao.node.founding import nodes_dialled
+
+    if agreed.engine is EngineName.EMBEDDED:
+        return asked
+    if asked.member is not None:
+        asked = replace(asked, p2p=_ask("Where others reach its node, host:port 验证节点地址", check=require_p2p))
+
+    def dialled(text: str) -> None:
+        nodes_dialled([Path(each) for each in _listed(text)], agreed=agreed, member=member)
+
+    files = _ask("Member files of the other validators, with commas between 其他验证成员的文件", check=dialled)
+    own = _ask(
+        "Where that node listens, host:port, if not there itself; or nothing 节点监听地址,可留空",
+        default="",
+        check=lambda text: require_p2p(text) if text else None,
+    )
+    return replace(asked, member_files=tuple(map(Path, _listed(files))), p2p_listen=own or None)
+
+
+def _with_listen(asked: _Asked) -> _Asked:
+    from shuiqiao.node.home.making import offered_addresses
+    from shuiqiao.node.home.settings import split_address
+
+    question = "Where its server listens for callers, host:port 监听地址"
+    return replace(asked, listen=_ask(question, default=offered_addresses()[0], check=split_address))
+
+
+def _with_servers(asked: _Asked, agreed: Genesis, *, member: str) -> _Asked:
+    """Ask where the server listens, and where it reaches others; a follower has to know where its writer is."""
+    from shuiqiao.node.home.making import offered_addresses
+    from shuiqiao.node.home.settings import split_address
+
+    asked = _with_listen(asked)
+    peer_listen = _ask(
+        "Where it listens for other members, host:port; from other machines with a certificate in node.toml 成员间地址",
+        default=offered_addresses()[1],
+        check=split_address,
+    )
+    is_follower = agreed.writer not in {"", member}
+    example = f"{agreed.writer if is_follower else 'bank-east'}=https://host:port"
+    question = f"Others' servers, e.g. {example}, with commas between"
+    peers = _ask(
+        f"{question} 其他成员的服务地址" if is_follower else f"{question}; or nothing 其他成员的服务地址,可留空",
+        default=None if is_follower else "",
+        check=lambda text: [_peer(each) for each in _listed(text)],
+    )
+    return replace(asked, peer_listen=peer_listen, peers=_listed(peers))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _ask(question: str, *, default: str | None = None, check: Callable[[str], object] | None = None) -> str:
+    """Ask until the answer is one. check: raises for what is none, which is said, and asked again."""
 
     def judged(text: str) -> str:
         try:
             if check is not None:
                 check(text)
-        except InvalidInput as error:
+        except ShuiqiaoError as error:
             raise typer.BadParameter(error.message) from error
         return text
 

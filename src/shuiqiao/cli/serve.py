@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuiqiao.cli.options import Home, Json
-from shuiqiao.cli.output import print_json, say, say_rows
+from shuiqiao.cli.output import print_json, say, say_rows, warn
 
 if TYPE_CHECKING:
     from shuiqiao.api.serving import Listening
@@ -38,6 +38,11 @@ def serve(
             "peer_listen": listening.peers,
             "socket": str(listening.socket),
         }
+        if listening.unfollowed:
+            warn(
+                f"{listening.unfollowed} other members cannot follow this writer: its server listens for none; name "
+                "peer_listen in node.toml, or --peer-listen 其他成员无法跟随本记账者"
+            )
         if json:
             print_json(result)
         else:

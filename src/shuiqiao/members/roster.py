@@ -41,6 +41,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import State, StateView
 from shuiqiao.ledger.state.machine import MEMBER_GATE, NO_END_MS
 from shuiqiao.ledger.transactions.document import Document, verify_document
+from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.model import VALIDATOR_KEY_BYTES, VALIDATOR_POWER, EngineName, KeyPurpose, Member, Role
 
 NETWORK_KEY = "members/network"
@@ -129,6 +130,11 @@ def roster(state: StateView) -> Mapping[str, str]:
     """Return the role of every member, suspended ones included."""
     found: Mapping[str, str] = state.get(ROSTER_KEY)
     return found
+
+
+def followers_of(state: StateView, member: MemberId) -> int:
+    """Return how many other members follow the log of a member: none where it is not the one that writes it."""
+    return len(roster(state)) - 1 if read_epoch(state).operator == member else 0
 
 
 def network_engine(state: StateView) -> EngineName:

@@ -182,24 +182,10 @@ def found_home(
     ``node.joining_unsupported``, ``node.validator_file_wrong``, ``ledger.p2p_invalid``; what ``load_member_file`` and
     ``load_keys`` raise.
     """
-    if home.settings.exists():
-        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
-    if not home.member_file.exists():
-        raise Unavailable(
-            "node.keys_unmade",
-            f"{home.folder} has no keys that wait for a genesis",
-            next_step="make them first: shuiqiao init --member ... --network ...; or join with --member and --genesis",
-        )
-    shown = load_member_file(home.member_file)
-    own, agreed = member_row(shown), decode_genesis(genesis)
-    found = next((member for member in agreed.members if member.id == own["id"]), None)
-    if found is None:
-        raise InvalidInput(
-            "node.founder_missing",
-            f"the genesis has {', '.join(member.id for member in agreed.members)}, and not {own['id']}, whose keys lie "
-            f"in {home.folder}",
-        )
-    comet = _configuration(found.id, agreed, own=node_of(shown), node=node)
+    require_prepared(home)
+    agreed = decode_genesis(genesis)
+    found = founder_of(home, agreed)
+    comet = _configuration(found.id, agreed, own=node_of(load_member_file(home.member_file)), node=node)
     settings = addresses.settings(
         member=found.id,
         role=found.role,
@@ -220,6 +206,43 @@ def found_home(
     return settings
 
 
+def require_prepared(home: Home) -> None:
+    """Return if a home has keys that wait for a genesis.
+
+    Raises Conflict ``node.home_exists``, Unavailable ``node.keys_unmade``.
+    """
+    if home.settings.exists():
+        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
+    if not home.member_file.exists():
+        raise Unavailable(
+            "node.keys_unmade",
+            f"{home.folder} has no keys that wait for a genesis",
+            next_step="make them first: shuiqiao init --member ... --network ...; or join with --member and --genesis",
+        )
+
+
+def founder_of(home: Home, agreed: Genesis) -> Member:
+    """Return the founding member whose keys lie in a home, as the genesis has it.
+
+    Raises InvalidInput ``node.founder_missing``, what ``load_member_file`` raises.
+    """
+    own = member_row(load_member_file(home.member_file))["id"]
+    found = next((member for member in agreed.members if member.id == own), None)
+    if found is None:
+        raise InvalidInput(
+            "node.founder_missing",
+            f"the genesis has {', '.join(member.id for member in agreed.members)}, and not {own}, whose keys lie in "
+            f"{home.folder}",
+        )
+    return found
+
+
+def require_not_founder(member: str, agreed: Genesis) -> None:
+    """Return if an institution is not in the genesis; raises Conflict ``node.member_known``."""
+    if any(each.id == member for each in agreed.members):
+        raise Conflict("node.member_known", f"{member} is a member by the genesis: its keys are made already")
+
+
 def _configuration(member: str, agreed: Genesis, *, own: str, node: NodePlaces) -> HomeSettings | None:
     """Return the configuration of a validator's node that dials all others of the genesis; None of a network of none.
 
@@ -232,17 +255,26 @@ def _configuration(member: str, agreed: Genesis, *, own: str, node: NodePlaces) 
             "node.joining_unsupported",
             f"the network is ordered by {agreed.engine}, and {member} has no node to take part",
         )
+    peers = nodes_dialled(node.peers, agreed=agreed, member=member)
+    listen = own.partition("@")[2] if node.listen is None else node.listen
+    require_p2p(listen)
+    return HomeSettings(moniker=member, p2p=f"tcp://{listen}", peers=peers)
+
+
+def nodes_dialled(files: Sequence[Path], *, agreed: Genesis, member: str) -> list[str]:
+    """Return where the nodes of all other validators are reached, by their member files.
+
+    Raises InvalidInput ``node.validator_file_wrong``, what ``load_member_file`` raises.
+    """
     known = {each.id: each.validator_key for each in agreed.members if each.id != member}
-    peers = dict(_dialled(path, known=known) for path in node.peers)
+    peers = dict(_dialled(path, known=known) for path in files)
     peers.pop(member, None)
     missing = [name for name, key in known.items() if key is not None and name not in peers]
     if missing or not peers:
         raise InvalidInput(
             "node.validator_file_wrong", f"no member file says where the node of {', '.join(missing) or 'another'} is"
         )
-    listen = own.partition("@")[2] if node.listen is None else node.listen
-    require_p2p(listen)
-    return HomeSettings(moniker=member, p2p=f"tcp://{listen}", peers=list(peers.values()))
+    return [*peers.values()]
 
 
 def _dialled(path: Path, *, known: Mapping[MemberId, bytes | None]) -> tuple[str, str]:
@@ -281,8 +313,7 @@ def join_network(
     """
     _require_names(new)
     agreed = decode_genesis(genesis)
-    if any(member.id == new.member for member in agreed.members):
-        raise Conflict("node.member_known", f"{new.member} is a member by the genesis: its keys are made already")
+    require_not_founder(new.member, agreed)
     seeds = MemberSeeds.generate(entropy)
     keys = _node_keys(p2p if agreed.engine is EngineName.COMETBFT else None, entropy=entropy)
     registration = Registration.on_network(network_id(genesis), MemberId(new.member))

@@ -34,6 +34,7 @@ from shuiqiao.lending.product_rules import BankProducts
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import followers_of
 from shuiqiao.models.model import ContentFacts, ModelForm
 from shuiqiao.node.applications import DeliveredOpenings, regulator_of
 from shuiqiao.node.home.keys import (
@@ -604,6 +605,10 @@ class InstitutionServices:
     def now_ms(self) -> int:
         """Return the time of this member's clock, in milliseconds."""
         return self.outbox.now_ms()
+
+    def others_that_follow(self) -> int:
+        """Return how many other members follow this one's log: none where it is not the one writer."""
+        return followers_of(self.engine.state(), self.member)
 
     def waits_for(self) -> str:
         """Return in words what this member waits for before it goes on, empty where it does not.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from cometbft_world import comet_program
 from patience import PATIENCE_S
-from serving_world import start_server
+from serving_world import log_file, served, start_server
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.node.home.settings import Home, load_settings
 from shuiqiao.node.member_file import node_of
@@ -35,8 +38,8 @@ def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(he
     files = [init(member, "--network", "delta").json["member_file"] for member in FOUNDERS]
     again = init("bureau", "--network", "delta")
     assert (again.code, again.json["error"]["code"]) == (1, "node.home_prepared")
-    served = call("serve", "--home", tmp_path / "bureau")
-    assert (served.code, served.json["error"]["code"]) == (1, "node.home_prepared")
+    early = call("serve", "--home", tmp_path / "bureau")
+    assert (early.code, early.json["error"]["code"]) == (1, "node.home_prepared")
     wrong = tmp_path / "wrong.json"
     wrong.write_text('{"members": []}', encoding="utf-8")
     refused = call("init", "--home", tmp_path / "bureau", "--genesis", wrong)
@@ -59,6 +62,16 @@ def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(he
     assert "warning: no passphrase was given, so a random one lies in" in joined.err
     asked = ("members", "propose", "admit", joined.json["member_file"], "--home", tmp_path / "bureau")
     assert call(*asked).json["status"] == "open"
+    # Followers cannot reach a writer that listens for none.
+    looked = call("doctor", "--home", tmp_path / "bureau")
+    [door] = [each for each in looked.json["findings"] if each["what"] == "address for members"]
+    assert (looked.code, door["ok"], door["says"].startswith("1 other members follow this writer")) == (0, True, True)
+    told = "warning: 1 other members cannot follow this writer: its server listens for none"
+    with served(Home(tmp_path / "bureau")) as server:
+        assert told in server.end()[1]
+    log_file(Home(tmp_path / "bureau")).unlink()
+    with served(Home(tmp_path / "bureau"), "--peer-listen", "127.0.0.1:0") as server:
+        assert told not in server.end()[1]
 
 
 def test_four_institutions_found_validators_from_empty_folders_and_order_together(here, tmp_path):
@@ -106,7 +119,7 @@ def test_four_institutions_found_validators_from_empty_folders_and_order_togethe
         (),
         ("--member", "bank-a", "--network", "delta"),
         ("--member", "bank-a", "--role", "bank", "--name", "A", "--name-zh", "甲"),
-        ("--listen", "127.0.0.1:8600"),
+        ("--peer-listen", "127.0.0.1:8601"),
         ("--peer", "bureau=http://127.0.0.1:8601"),
     ],
 )
@@ -116,30 +129,102 @@ def test_what_is_missing_is_asked_for(here, tmp_path, words):
     assert not (tmp_path / "home").exists()
 
 
-def test_on_a_terminal_it_asks_for_everything(tmp_path):
-    # What is no answer (a choice that is none, an id, a name that nobody sees) is said, and asked again.
-    answers = ["9", "2", "my-bank", "Bank Z", "bank-z", "bank", "  ", "Bank Z", "丁银行", "delta", ""]
-    answers += ["bank-z.example:26656"]
+def at_a_terminal(folder, *answers):
+    """Give a person's answers to the bare command; return its JSON and what the terminal showed."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "init", "--json"],
         stdin=terminal,
         stderr=terminal,
         stdout=subprocess.PIPE,
-        cwd=tmp_path,
+        cwd=folder,
         env={name: value for name, value in os.environ.items() if not name.startswith("SHUIQIAO")},
         start_new_session=True,
     )
     os.close(terminal)
     os.write(controller, "".join(f"{answer}\n" for answer in answers).encode())
-    out, _ = process.communicate(timeout=PATIENCE_S)
-    shown = os.read(controller, 65_536).decode()
-    os.close(controller)
-    assert process.returncode == 0
-    assert b'"member": "bank-z"' in out
+    shown = []
+    reading = threading.Thread(target=lambda: shown.extend(everything_from(controller)))
+    reading.start()
+    try:
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+        reading.join(PATIENCE_S)
+        os.close(controller)
+    said = b"".join(shown).decode()
+    assert process.returncode == 0, said
+    return json.loads(out), said
+
+
+def everything_from(controller):
+    # What a terminal shows has to be taken from it, or its program waits; it ends with an error once nobody has it.
+    with suppress(OSError):
+        while found := os.read(controller, 65_536):
+            yield found
+
+
+def test_on_a_terminal_it_asks_a_founder_of_validators_for_everything(tmp_path):
+    # What is no answer (a choice that is none, an id, a name that nobody sees) is said, and asked again.
+    answers = ["9", "2", "my-bank", "Bank Z", "bank-z", "bank", "  ", "Bank Z", "丁银行", "delta", ""]
+    made, shown = at_a_terminal(tmp_path, *answers, "validators", "bank-z.example", "bank-z.example:26656")
+    assert (made["member"], made["suite"]) == ("bank-z", "intl")
     # Each question names its choices once.
     assert "What is the home to be? 请选择:" in shown
     assert "What it is 角色 (tax_bureau, bank, regulator):" in shown
     assert "Cipher suite 密码套件 (intl, gm) [intl]:" in shown
-    assert b'"suite": "intl"' in out
+    assert "由谁记账 (writer, validators) [writer]:" in shown
+    assert "'bank-z.example' is not HOST:PORT" in shown
     assert node_of(Home(tmp_path / "my-bank").member_file.read_text()).endswith("@bank-z.example:26656")
+
+
+def test_on_a_terminal_a_network_with_a_writer_is_founded_and_joined(here, tmp_path):
+    """Only what such a network needs is asked, and no answer is lost to a wrong one after it."""
+    _, shown = at_a_terminal(tmp_path, "2", "bureau", "bureau", "tax_bureau", "Bureau", "税务局", "delta", "", "")
+    assert "节点" not in shown
+    words = ("--network", "delta", "--writer", "bureau", "--out", tmp_path / "genesis.json", "--json")
+    assert here("members", "genesis", tmp_path / "bureau" / "member.toml", *words).code == 0
+    answers = ("3", "nowhere", "bureau", "no.json", "", "here", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:0", "")
+    _, shown = at_a_terminal(tmp_path, *answers)
+    for said in ("nowhere has no keys that wait", "no.json cannot be read", "'here' does not have", ":99999' does not"):
+        assert said in shown
+    assert "节点" not in shown
+    settings = load_settings(Home(tmp_path / "bureau"))
+    assert (settings.listen, settings.peer_listen) == ("127.0.0.1:0", "127.0.0.1:0")
+    wrong = ("", "bureau", "bureau=127.0.0.1:8601", "Bureau=http://127.0.0.1:8601")
+    who = ("4", "bureau", "bank-b", "", "bureau", "bank-b", "bank", "Bank B", "乙银行")
+    _, shown = at_a_terminal(tmp_path, *who, "", "", *wrong, "bureau=http://127.0.0.1:18601")
+    for said in ("bureau is a home already", "bureau is a member by the genesis", "'bureau' has not the form"):
+        assert said in shown
+    assert ("is not https://host:port" in shown, "'Bureau' is not 2 to 32" in shown) == (True, True)
+    joined = load_settings(Home(tmp_path / "bank-b"))
+    assert joined.peers == {"bureau": "http://127.0.0.1:18601"}
+    assert joined.peer_listen != ""
+
+
+def test_a_second_home_to_try_things_on_is_offered_another_address(tmp_path):
+    _, shown = at_a_terminal(tmp_path, "1", "one", "")
+    taken = load_settings(Home(tmp_path / "one")).listen
+    assert f"[{taken}]" in shown
+    with socket.create_server(("127.0.0.1", int(taken.rpartition(":")[2]))):
+        at_a_terminal(tmp_path, "1", "two", "")
+    assert load_settings(Home(tmp_path / "two")).listen != taken
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--peer", "bureau=127.0.0.1:8601"), "members.endpoint_invalid"),
+        (("--peer", "Bureau=http://127.0.0.1:8601"), "node.member_name_invalid"),
+        (("--listen", "here"), "api.address_invalid"),
+        (("--peer-listen", "127.0.0.1:99999"), "api.address_invalid"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_a_home_is_made(here, tmp_path, words, code):
+    who = ("--member", "bank-a", "--role", "bank", "--name", "A", "--name-zh", "甲")
+    shown = here("init", "--home", tmp_path / "bank-a", *who, "--network", "delta", "--json").json["member_file"]
+    genesis = ("--network", "delta", "--writer", "bank-a", "--out", tmp_path / "genesis.json")
+    assert here("members", "genesis", shown, *genesis, "--json").code == 0
+    said = here("init", "--home", tmp_path / "bank-a", "--genesis", tmp_path / "genesis.json", *words, "--json")
+    assert (said.code, said.json["error"]["code"]) == (2, code), said.out
+    assert not Home(tmp_path / "bank-a").settings.exists()

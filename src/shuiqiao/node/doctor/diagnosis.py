@@ -22,6 +22,7 @@ from shuiqiao.ledger.store.lmdb_file import DATA_FILE
 from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import followers_of
 from shuiqiao.node.doctor.comparison import compare_copies
 from shuiqiao.node.doctor.database import look_at_database
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
@@ -39,6 +40,7 @@ from shuiqiao.node.home.settings import (
     load_settings,
     require_member,
 )
+from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.peers.delivery import DeliveryStore, receivers_waited_for
 from shuiqiao.node.pending import describe_refused, settle_and_describe
@@ -80,6 +82,8 @@ def diagnose_home(
             yield waiting
         if settings.role is Role.TAX_BUREAU:
             yield _look("secure scores", lambda: _secure_scores(settings))
+        if not settings.peer_listen and all(finding.ok for finding in found):
+            yield from _no_door_for_members(home)
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
@@ -186,6 +190,19 @@ def _deliveries(home: Home) -> Finding | None:
         for member, count in receivers_waited_for(waiting).items()
     ]
     return Finding(what=what, says=f"{len(waiting)} messages wait: {'; '.join(told)}", says_zh="有消息待其他成员接收")
+
+
+def _no_door_for_members(home: Home) -> Iterator[Finding]:
+    """Tell where members follow a writer whose node.toml has its server listen for none; serve may be told another."""
+    try:
+        with read_home(home) as reader:
+            others = followers_of(reader.engine.state(), reader.member)
+    except ShuiqiaoError:
+        # What is wrong with the ledger is told where that is looked at.
+        return
+    if others:
+        says = f"{others} other members follow this writer, and node.toml names no peer_listen where they reach it"
+        yield Finding(what="address for members", says=says, says_zh="node.toml 未设成员间地址,其他成员无法跟随")
 
 
 def _vault_index(folder: Path) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,24 @@ from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
 from shuiqiao.members.model import VALIDATOR_POWER, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
-from shuiqiao.node.home.settings import DEFAULT_LISTEN, Home, NodeSettings, encode_settings, home_prepared
+from shuiqiao.node.home.settings import (
+    DEFAULT_LISTEN,
+    Home,
+    NodeSettings,
+    encode_settings,
+    home_prepared,
+    split_address,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shuiqiao.base.clock import Clock
     from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
+
+_OFFERED = 10
+_OFFERED_STEP = 10
+"""Pairs of ports that a new home is offered, and how far apart."""
 
 SOLO_NETWORK = "trial"
 SOLO_MEMBER = MemberId("bureau")
@@ -62,11 +74,18 @@ class HomeNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where a home's server will listen and where it reaches others; left out, as the settings have it by default."""
+    """Where a home's server will listen and where it reaches others; left out, as the settings have it by default.
+
+    Raises InvalidInput ``api.address_invalid``.
+    """
 
     listen: str | None = None
     peer_listen: str = ""
     peers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        for address in filter(None, (self.listen, self.peer_listen)):
+            split_address(address)
 
     def settings(
         self, *, member: str, role: Role, genesis: Genesis, admitted: bool = False, p2p_port: int = 0
@@ -83,6 +102,18 @@ class Addresses:
             peers=dict(self.peers),
             listen=DEFAULT_LISTEN if self.listen is None else self.listen,
         )
+
+
+def offered_addresses() -> tuple[str, str]:
+    """Return where a new home's server may listen on this machine: for callers, and for other members.
+
+    They are the first two ports that are free together, from that of ``DEFAULT_LISTEN`` on in steps of ten.
+    """
+    host, first = split_address(DEFAULT_LISTEN)
+    for port in range(first, first + _OFFERED * _OFFERED_STEP, _OFFERED_STEP):
+        with suppress(OSError), socket.create_server((host, port)), socket.create_server((host, port + 1)):
+            return f"{host}:{port}", f"{host}:{port + 1}"
+    return DEFAULT_LISTEN, f"{host}:{first + 1}"
 
 
 def loopback_addresses(
@@ -134,6 +165,7 @@ def create_solo_home(
     passphrase: bytes | None,
     clock: Clock,
     entropy: Entropy,
+    addresses: Addresses | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> bytes:
     """Make the home of a network with one institution, a tax bureau that is its own writer; return the network id.
@@ -151,12 +183,17 @@ def create_solo_home(
         name_zh="试用税务局",
         suite=suite,
     )
-    genesis = encode_genesis(
-        Genesis(name=SOLO_NETWORK, suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
+    agreed = Genesis(
+        name=SOLO_NETWORK, suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,)
     )
-    settings = NodeSettings(member=member.id, role=member.role, suite=suite_name)
     return create_home(
-        home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy, cost=cost
+        home,
+        settings=(addresses or Addresses()).settings(member=member.id, role=member.role, genesis=agreed),
+        genesis=encode_genesis(agreed),
+        seeds=seeds,
+        passphrase=passphrase,
+        entropy=entropy,
+        cost=cost,
     )
 
 
@@ -210,10 +247,7 @@ def prepare_home(
     ``node.home_prepared``, Unavailable ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict
     ``node.home_unfinished`` or ``crypto.key_file_exists``.
     """
-    if home.settings.exists():
-        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
-    if home.member_file.exists():
-        raise home_prepared(home)
+    require_no_home(home)
     try:
         home.folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
         # Everything in a home is its owner's alone from the first byte, also in a folder that was there before.
@@ -227,6 +261,14 @@ def prepare_home(
             write_keys(home.cometbft, node_keys)
         for path, data in files.items():
             replace_file(path, data, mode=None)
+
+
+def require_no_home(home: Home) -> None:
+    """Return if a folder can become a home; raises Conflict ``node.home_exists``, ``node.home_prepared``."""
+    if home.settings.exists():
+        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
+    if home.member_file.exists():
+        raise home_prepared(home)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -28,6 +29,9 @@ from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Role
 
 MAX_SETTINGS_BYTES = 65_536
 DEFAULT_LISTEN = "127.0.0.1:8600"
+
+_LISTENING: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
+_MAX_PORT: Final = 65_535
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 PeerAddress = Annotated[str, msgspec.Meta(max_length=MAX_ENDPOINT_CHARACTERS + 1 + 2 * PIN_BYTES)]
@@ -196,6 +200,17 @@ def encode_settings(settings: NodeSettings) -> str:
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
     return "\n".join(lines) + "\n"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return the host, without brackets, and the port where a server listens; raises ``api.address_invalid``.
+
+    E.g. ``split_address("[::1]:8600") == ("::1", 8600)``; port 0 is any free one.
+    """
+    parts = _LISTENING.fullmatch(address)
+    if parts is None or int(parts[3]) > _MAX_PORT:
+        raise InvalidInput("api.address_invalid", f"{address[:100]!r} does not have the form host:port")
+    return parts[1] or parts[2], int(parts[3])
 
 
 def home_prepared(home: Home) -> Conflict:
