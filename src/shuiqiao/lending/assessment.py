@@ -18,9 +18,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from shuiqiao.credit.limit import LimitRequest, compute_limit
+from shuiqiao.credit.model_runner import inputs_of
 from shuiqiao.credit.pricing import ChurnCurve, compute_price
 from shuiqiao.credit.scorecard import score_taxpayers, scorecard_digest
-from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.features.engine import FACTS, FeatureEngine
 from shuiqiao.features.facts import GRADE_RANKS
 from shuiqiao.lending.model import (
     ApplicantFacts,
@@ -31,6 +32,7 @@ from shuiqiao.lending.model import (
     PaperInvoice,
     Product,
 )
+from shuiqiao.standards.model import CORE_GROUP
 from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
@@ -135,6 +137,19 @@ class Assessor:
             return engine.compute(tables, population={taxpayer: self._as_of})
         finally:
             self._engines.put(engine)
+
+
+def record_needs(model: ScoringModel | None) -> dict[str, tuple[str, ...]]:
+    """Return what an assessment on records reads: record type to disclosure groups, in order [LENDING-17].
+
+    That is what the scorecards of a model, the rules of every product, and limit and price go by. model: None where
+    none was chosen yet: then what is read whichever it is.
+    """
+    names = RULE_FEATURES | (frozenset[str]() if model is None else model.feature_names)
+    groups = {name: {*found} for name, found in inputs_of(sorted(names)).items()}
+    for _, need in FACTS.values():
+        groups.setdefault(need.record_type, {CORE_GROUP}).add(need.group)
+    return {name: tuple(sorted(groups[name])) for name in sorted(groups)}
 
 
 def offer_of(product: Product, *, wanted: LimitRequest, churn: Mapping[str, ChurnCurve]) -> Offer:

@@ -241,8 +241,16 @@ class RunningInstitution:
         self._stack.close()
 
     def require_ready(self) -> None:
-        """Return if requests can be answered: ledger and database are there; raises Unavailable where they are not."""
-        self.institution.engine.last_block()
+        """Return if requests can be answered: ledger and database are there [API-23].
+
+        Raises Unavailable where they are not, ``ledger.not_followed`` for a copy that never reached its writer.
+        """
+        engine = self.institution.engine
+        engine.last_block()
+        if isinstance(engine, FollowerLedger) and not engine.has_followed:
+            raise Unavailable(
+                "ledger.not_followed", "no checkpoint of the writer has been reached yet", retry_after_s=1.0
+            )
         with self.institution.database.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
 

@@ -19,6 +19,7 @@ import pytest
 from cometbft_world import comet_program
 from patience import PATIENCE_S
 from serving_world import log_file, served, start_server
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.node.home.settings import Home, load_settings
 from shuiqiao.node.member_file import node_of
@@ -28,6 +29,8 @@ FOUNDERS = {"bureau": "tax_bureau", "watch": "regulator"}
 
 
 def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(here, tmp_path):
+    [port] = free_ports(1)
+
     def call(*words):
         return here(*words, "--json")
 
@@ -51,27 +54,64 @@ def test_two_institutions_found_a_network_by_public_files_and_a_bank_joins_it(he
     taken = call("members", "genesis", *files, *words)
     assert (taken.code, taken.json["error"]["code"]) == (1, "cli.file_in_use")
     for member in FOUNDERS:
-        peers = () if member == "bureau" else ("--peer", "bureau=http://127.0.0.1:18601")
+        peers = () if member == "bureau" else ("--peer", f"bureau=http://127.0.0.1:{port}")
         done = call("init", "--home", tmp_path / member, "--genesis", genesis, *peers)
         assert (done.code, done.json["network"], done.json["member"]) == (0, made.json["network"], member), done.out
-    assert load_settings(Home(tmp_path / "watch")).peers == {"bureau": "http://127.0.0.1:18601"}
+    assert load_settings(Home(tmp_path / "watch")).peers == {"bureau": f"http://127.0.0.1:{port}"}
     nobody = call("init", "--home", tmp_path / "empty", "--genesis", genesis)
     assert (nobody.code, nobody.json["error"]["code"]) == (3, "node.keys_unmade")
-    joined = init("bank-b", "--genesis", genesis)
+    joined = init("bank-b", "--genesis", genesis, "--peer", f"bureau=http://127.0.0.1:{port}")
     assert (joined.code, load_settings(Home(tmp_path / "bank-b")).admitted) == (0, True), joined.out
     assert "warning: no passphrase was given, so a random one lies in" in joined.err
     asked = ("members", "propose", "admit", joined.json["member_file"], "--home", tmp_path / "bureau")
     assert call(*asked).json["status"] == "open"
+    a_follower_waits_for_its_writer(call, tmp_path, port=port)
+
+
+def a_follower_waits_for_its_writer(call, folder, *, port):
+    """Serve the homes that were founded and joined, the writer last."""
     # Followers cannot reach a writer that listens for none.
-    looked = call("doctor", "--home", tmp_path / "bureau")
+    looked = call("doctor", "--home", folder / "bureau")
     [door] = [each for each in looked.json["findings"] if each["what"] == "address for members"]
     assert (looked.code, door["ok"], door["says"].startswith("1 other members follow this writer")) == (0, True, True)
     told = "warning: 1 other members cannot follow this writer: its server listens for none"
-    with served(Home(tmp_path / "bureau")) as server:
+    with served(Home(folder / "bureau")) as server:
         assert told in server.end()[1]
-    log_file(Home(tmp_path / "bureau")).unlink()
-    with served(Home(tmp_path / "bureau"), "--peer-listen", "127.0.0.1:0") as server:
-        assert told not in server.end()[1]
+    log_file(Home(folder / "bureau")).unlink()
+    watch, joining = Home(folder / "watch"), Home(folder / "bank-b")
+    with served(watch) as follower:
+        # [API-23]: nothing is damaged in a copy that never reached its writer, and nothing can be asked of it.
+        with follower.client() as client, pytest.raises(Unavailable) as away:
+            client.get("/readyz")
+        assert away.value.code == "ledger.not_followed"
+        with served(Home(folder / "bureau"), "--peer-listen", f"127.0.0.1:{port}") as server:
+            end = time.monotonic() + PATIENCE_S
+            while not is_ready(follower):
+                assert time.monotonic() < end, "it does not follow"
+                time.sleep(0.2)
+            assert told not in server.end()[1]
+        # Once it has followed it answers, whether the writer is there or not.
+        assert is_ready(follower)
+    with served(joining) as server:
+        assert not is_ready(server)
+        server.end()
+    looked = call("doctor", "--home", joining.folder)
+    [note] = [each for each in looked.json["findings"] if each["what"] == "checkpoint"]
+    assert (looked.code, note["ok"], "no block yet" in note["says"]) == (0, True, True)
+    # A lost checkpoint of a copy that has blocks stays a fault.
+    for kept in (watch.ledger / "checkpoints").glob("*"):
+        if kept.is_file():
+            kept.unlink()
+    looked = call("doctor", "--home", watch.folder)
+    assert "ledger.checkpoint_missing" in {each["code"] for each in looked.json["findings"]}
+
+
+def is_ready(server):
+    try:
+        with server.client() as client:
+            return client.get("/readyz").status == 200
+    except Unavailable:
+        return False
 
 
 def test_four_institutions_found_validators_from_empty_folders_and_order_together(here, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from shuiqiao.credit.limit import LimitRefusal
 from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature, scorecard_digest
 from shuiqiao.features.inputs import input_schema
-from shuiqiao.lending.assessment import Assessor, unproven_papers
+from shuiqiao.lending.assessment import Assessor, record_needs, unproven_papers
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import ApplicantFile, Application, PaperInvoice
 from shuiqiao.standards.tax_credit_grade import Grade
@@ -189,3 +190,16 @@ def test_a_paper_that_contradicts_the_records_is_a_fact(assessor):
     forged = PaperInvoice(paper="q", invoice_no="1", issue_date=AS_OF - timedelta(days=10), total_fen=226_000_000)
     assert not assessed(assessor, file=ApplicantFile(papers=(good,))).facts.has_forged_paper
     assert assessed(assessor, file=ApplicantFile(papers=(good, forged))).facts.has_forged_paper
+
+
+def test_what_an_assessment_reads_is_what_its_model_and_the_rules_read():
+    """[LENDING-17]"""
+    rules = record_needs(None)
+    assert {"tax_credit_grade", "registration", "invoice_issued", "payment", "arrears"} == {*rules}
+    assert rules["payment"] == rules["arrears"] == ("amounts", "core")
+    assert rules["tax_credit_grade"] == ("core",)
+    # Whom a firm sells to is read where a scorecard has a feature of it, also one that some applicants alone get.
+    assert rules["invoice_issued"] == ("amounts", "core") == record_needs(MODEL)["invoice_issued"]
+    partners = replace(FEATURE, name="top5_customer_share_12m")
+    told = record_needs(ScoringModel(card=CARD, unseeing={KNOWN: replace(UNSEEING, features=(partners,))}))
+    assert told == rules | {"invoice_issued": ("amounts", "core", "counterparty")}

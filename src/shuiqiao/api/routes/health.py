@@ -38,9 +38,9 @@ async def read_health() -> Health:
     return Health(status="ok")
 
 
-@health.get("/readyz", permission=OPEN, codes=("node.database_unavailable",))
+@health.get("/readyz", permission=OPEN, codes=("node.database_unavailable", "ledger.not_followed"))
 async def read_readiness(request: Request, running: Running) -> Health:
-    """Tell that requests can be answered: ledger and database are there."""
+    """Tell that requests can be answered: ledger and database are there, and the writer was reached once."""
     door: Door = request.app.state.door
     await to_thread.run_sync(running.require_ready, limiter=door.lanes.probing)
     return Health(status="ok")

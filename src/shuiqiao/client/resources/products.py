@@ -85,7 +85,7 @@ class OfferedProduct(Wire):
     outputs: tuple[Name, ...] = ()
     """In the mode score: what a consent lets leave the bureau."""
     items: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
-    """In the mode score: the groups of each record type that the models read, which a consent names."""
+    """The groups of each record type that the assessment reads, which a consent names [LENDING-17]."""
     answers: Count = 1
     """How many answers a consent allows at least."""
 

@@ -123,6 +123,11 @@ class FollowerLedger(LocalLedger):
         return self._alarm
 
     @property
+    def has_followed(self) -> bool:
+        """Whether this copy has a block of the writer's, or has reached the writer, which had none yet."""
+        return self._accepted is not None or self.last_block()[0] > 0
+
+    @property
     def trouble(self) -> ShuiqiaoError | None:
         """Why the last attempt to follow failed, None after one that did not: for ``doctor`` and the pages."""
         return self._trouble

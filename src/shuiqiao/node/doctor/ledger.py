@@ -73,7 +73,9 @@ class LedgerDoctor:
         with ExitStack() as stack:
             note = self._note()
             index = self._index(stack)
-            checkpoint = None if note is None else self._checkpoint(note, index)
+            if note == b"":
+                self._no_note(index)
+            checkpoint = self._checkpoint(note, index) if note else None
             if not is_running:
                 self._opening(index, checkpoint)
             try:
@@ -128,14 +130,20 @@ class LedgerDoctor:
         )
 
     def _note(self) -> bytes | None:
+        """Return the newest stored note, nothing where there is none, None where one cannot be read."""
         try:
-            note = self._ledger.newest_note()
-            if note is None:
-                raise no_checkpoint(self._ledger.folder)
+            return self._ledger.newest_note() or b""
         except ShuiqiaoError as error:
             self._fail("checkpoint", error)
             return None
-        return note
+
+    def _no_note(self, index: IndexReader | None) -> None:
+        """Tell a copy that never had a block from one that lost its checkpoint."""
+        if self._ledger.has_blocks or index is None or index.head.height:
+            self._fail("checkpoint", no_checkpoint(self._ledger.folder))
+        else:
+            says = "there is none and no block yet: nothing was written, or copied from the writer, so far"
+            self._tell("checkpoint", says, "尚无区块与检查点:尚未写入,或尚未从记账者处复制")
 
     def _checkpoint(self, note: bytes, index: IndexReader | None) -> Checkpoint | None:
         try:

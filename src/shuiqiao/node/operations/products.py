@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.client.resources import products as api
 from shuiqiao.credit.pricing import ChurnCurve
+from shuiqiao.lending.assessment import record_needs
 from shuiqiao.lending.outputs import score_needs
 from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.opening import require_no_users
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shuiqiao.client.wire import Nothing
-    from shuiqiao.lending.model import Product
     from shuiqiao.lending.product_rules import ProductInUse
     from shuiqiao.node.institution import Institution
 
@@ -29,7 +29,7 @@ def list_products(institution: Institution, _asked: Nothing) -> api.ProductPage:
 def list_offered(institution: Institution) -> api.OfferedPage:
     """List what this bank offers, for anybody: what a consent may name here; others than banks offer nothing."""
     is_bank = institution.settings.role is Role.BANK
-    rows = [use.rules.product for use in institution.products.in_use()] if is_bank else []
+    rows = institution.products.in_use() if is_bank else []
     items = [
         api.OfferedProduct(
             product=product.id,
@@ -41,18 +41,22 @@ def list_offered(institution: Institution) -> api.OfferedPage:
             rate_to=str(product.pricing.rate_to),
             min_age_months=product.min_age_months,
             mode=product.mode.value,
-            **_asked(institution, product),
+            **_asked(institution, use),
         )
-        for product in rows
+        for use in rows
+        for product in [use.rules.product]
         if product.score is None or product.score.asks
     ]
     return api.OfferedPage(items=tuple(items), next=None)
 
 
-def _asked(institution: Institution, product: Product) -> dict[str, Any]:
-    """Return what a consent has to grant for a product in the mode score; nothing on records, which are as granted."""
+def _asked(institution: Institution, use: ProductInUse) -> dict[str, Any]:
+    """Return what a consent has to grant for a product: what its assessment reads, on records or by outputs."""
+    product = use.rules.product
     if product.score is None:
-        return {}
+        model = None if use.model is None else institution.lending_models.models.load(use.model)
+        read = record_needs(model).items()
+        return {"items": {institution.catalogue.get(name).standard_id: groups for name, groups in read}}
     needs = score_needs(product.score, recipient=institution.recipient)
     return {"outputs": tuple(map(str, needs.outputs)), "items": dict(needs.items), "answers": needs.answers}
 
