@@ -150,7 +150,7 @@ def audit_publish(
     *,
     home: Home,
     least_firms: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Firms that every cell holds at least 单元格最少企业数.")
+        int, typer.Option(min=2, max=1_000_000, help="Firms that every cell holds at least 单元格最少企业数.")
     ] = 5,
     json: Json = False,
 ) -> None:

@@ -74,7 +74,7 @@ def enterprise_enrol(
         "bureau": record.bureau,
         "key": str(key),
         "known": str(place.known),
-        "backup": backup,
+        "backup": backup or record.has_backup,
         "code_used": record.code_used,
     }
     if not record.code_used:

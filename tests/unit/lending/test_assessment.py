@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -200,6 +200,8 @@ def test_what_an_assessment_reads_is_what_its_model_and_the_rules_read():
     assert rules["tax_credit_grade"] == ("core",)
     # Whom a firm sells to is read where a scorecard has a feature of it, also one that some applicants alone get.
     assert rules["invoice_issued"] == ("amounts", "core") == record_needs(MODEL)["invoice_issued"]
-    partners = replace(FEATURE, name="top5_customer_share_12m")
-    told = record_needs(ScoringModel(card=CARD, unseeing={KNOWN: replace(UNSEEING, features=(partners,))}))
+    partners = msgspec.structs.replace(FEATURE, name="top5_customer_share_12m")
+    told = record_needs(
+        ScoringModel(card=CARD, unseeing={KNOWN: msgspec.structs.replace(UNSEEING, features=(partners,))})
+    )
     assert told == rules | {"invoice_issued": ("amounts", "core", "counterparty")}

@@ -196,7 +196,6 @@ def _require_digest(fields: dict[str, Any], named: bytes, *, hash_name: str) -> 
     raise IntegrityError(
         "ledger.receipt_altered",
         f"the receipt was altered or damaged: its digest is {digest.hex()}, and it says {named.hex()}",
-        next_step="ask a member of the network for the receipt again",
     )
 
 
