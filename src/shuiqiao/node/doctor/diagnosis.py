@@ -82,8 +82,7 @@ def diagnose_home(
             yield waiting
         if settings.role is Role.TAX_BUREAU:
             yield _look("secure scores", lambda: _secure_scores(settings))
-        if not settings.peer_listen and all(finding.ok for finding in found):
-            yield from _no_door_for_members(home)
+        yield from _no_door_for_members(home, settings)
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
@@ -192,8 +191,10 @@ def _deliveries(home: Home) -> Finding | None:
     return Finding(what=what, says=f"{len(waiting)} messages wait: {'; '.join(told)}", says_zh="有消息待其他成员接收")
 
 
-def _no_door_for_members(home: Home) -> Iterator[Finding]:
+def _no_door_for_members(home: Home, settings: NodeSettings) -> Iterator[Finding]:
     """Tell where members follow a writer whose node.toml has its server listen for none; serve may be told another."""
+    if settings.peer_listen:
+        return
     try:
         with read_home(home) as reader:
             others = followers_of(reader.engine.state(), reader.member)
