@@ -26,8 +26,8 @@ def test_a_token_is_good_until_it_is_ended(door, password):
     assert answer.headers["cache-control"] == "no-store"
     headers = {"Authorization": f"Bearer {answer.json()['token']}", "Idempotency-Key": "end-my-session"}
     assert door.get("/api/v1/me", headers=headers).json()["name"] == "chen.wei"
-    # An administrator manages users and reads no ledger.
-    assert door.get("/api/v1/consents", headers=headers).json()["code"] == "api.forbidden"
+    # Whoever has a first password chooses one of its own before anything else.
+    assert door.get("/api/v1/consents", headers=headers).json()["code"] == "node.password_first"
     assert door.post("/api/v1/sessions/end", headers=headers).json()["name"] == "chen.wei"
     assert door.get("/api/v1/me", headers=headers).json()["code"] == "api.unauthenticated"
 

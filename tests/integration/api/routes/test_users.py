@@ -13,7 +13,7 @@ def chen(office, admin):
     added = office.post("/users", {"user": "chen", "roles": ["internal_auditor"]}, token=admin).json()
     assert (added["user"], added["roles"]) == ("chen", ["internal_auditor"])
     early = office.log_in("chen", password=added["first_password"])
-    assert office.get("/journal", token=early).json()["code"] == "api.forbidden"
+    assert office.get("/journal", token=early).json()["code"] == "node.password_first"
     return office.take_up("chen", added["first_password"])
 
 
