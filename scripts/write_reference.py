@@ -305,7 +305,8 @@ def _fields() -> Iterator[tuple[str, str, str]]:
     from shuiqiao.node.home.settings import NodeSettings
 
     for field in msgspec.inspect.type_info(NodeSettings).fields:  # type: ignore[union-attr]
-        default = "needed" if field.required else "none" if _is_table(field.type) else f"`{field.default}`"
+        is_empty = _is_table(field.type) or field.default == ()
+        default = "needed" if field.required else "none" if is_empty else f"`{field.default}`"
         yield field.encode_name, _type_words(field.type), default
 
 
@@ -316,7 +317,9 @@ def _is_table(kind: Any) -> bool:
 def _type_words(kind: Any) -> str:
     if _is_table(kind):
         return "table of member and text"
-    name = type(kind).__name__
+    name = type(getattr(kind, "type", kind)).__name__
+    if name == "VarTupleType":
+        return "list of text"
     if name == "EnumType":
         return " or ".join(f"`{member.value}`" for member in kind.cls)
     if name == "LiteralType":

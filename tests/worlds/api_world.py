@@ -82,6 +82,8 @@ class AskedInstitution:
     leaps: Leaps
     rates: RequestRates
     apps: Mapping[str, ASGIApp]
+    origins: list[str]
+    """By which addresses it is reached: whoever serves it or puts something in front of it adds one."""
 
     @property
     def public(self) -> TestClient:
@@ -123,7 +125,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
         permissions=frozenset({Permission.OWN_READ, Permission.OWN_WRITE}),
         taxpayer=TAXPAYER,
     )
-    metrics, leaps = Metrics(running), Leaps()
+    metrics, leaps, origins = Metrics(running), Leaps(), list[str]()
     rates = RequestRates(clock=leaps)
     uploads, news = Uploads(running.institution.home), News(running.institution.engine)
     store = ActStore(running.institution.database, cipher=running.institution.cipher)
@@ -133,6 +135,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     def door(name: str, callers: Callers) -> Door:
         return Door(
             name=name,
+            origins=origins,
             running=running,
             callers=callers,
             metrics=metrics,
@@ -149,4 +152,4 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
         # For tests of the accounts themselves: the tokens are those that the institution gives.
         "accounts": public_app(door("public", Callers.at_address(running.accounts.service))),
     }
-    yield AskedInstitution(running=running, tokens=tokens, leaps=leaps, rates=rates, apps=apps)
+    yield AskedInstitution(running=running, tokens=tokens, leaps=leaps, rates=rates, apps=apps, origins=origins)

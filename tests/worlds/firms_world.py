@@ -27,6 +27,7 @@ from shuiqiao.consent.enterprise import ConsentTerms
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.members.endpoint import Endpoint, endpoint_of_text
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR
+from web_server import LossyLine, lossy_line
 
 OTHER_TAXPAYER = PARTNER
 PASSPHRASE = b"words of a firm"
@@ -62,7 +63,19 @@ class FirmsWorld:
         return self.stack.enter_context(asked(self.stack.enter_context(self.network.running(member))))
 
     def _serve(self, institution: AskedInstitution) -> str:
-        return self.stack.enter_context(served_app(institution.apps["accounts"]))
+        url = self.stack.enter_context(served_app(institution.apps["accounts"]))
+        institution.origins.append(url)
+        return url
+
+    @contextmanager
+    def line_to(self, institution: AskedInstitution) -> Generator[LossyLine]:
+        """A line to an institution that its operator knows of, as a reverse proxy that ``public_urls`` names."""
+        with lossy_line(institution.origins[0]) as line:
+            institution.origins.append(line.url)
+            try:
+                yield line
+            finally:
+                institution.origins.remove(line.url)
 
     def code(self, taxpayer: str, *, purpose: CodePurpose = CodePurpose.ENROL) -> str:
         """A code from the bureau's counter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -19,9 +20,10 @@ from shuiqiao.node.server import RunningInstitution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """What the routes of one app share. name: public or home."""
+    """What the routes of one app share. name: public or home. origins: as ``own_origins`` returns them."""
 
     name: str
+    origins: Sequence[str]
     running: RunningInstitution
     callers: Callers
     metrics: Metrics
@@ -39,3 +41,12 @@ async def _running_of(request: Request) -> RunningInstitution:
 
 Running = Annotated[RunningInstitution, Depends(_running_of)]
 """The institution that answers."""
+
+
+async def _origins_of(request: Request) -> Sequence[str]:
+    door: Door = request.app.state.door
+    return door.origins
+
+
+OwnOrigins = Annotated[Sequence[str], Depends(_origins_of)]
+"""The addresses by which the server that answers is reached."""

@@ -36,6 +36,7 @@ from shuiqiao.api.door import Door
 from shuiqiao.api.lanes import THREADS, Lanes
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics, log, set_up_logging
+from shuiqiao.api.origins import names_of_certificate, own_origins, read_public_urls
 from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
@@ -102,8 +103,9 @@ def serve_home(
 ) -> None:
     """Serve a home until SIGTERM or SIGINT; main thread only.
 
-    Raises what ``RunningInstitution.open`` raises, InvalidInput ``api.address_invalid``, ``api.tls_missing`` or
-    ``api.tls_invalid``, Unavailable ``api.address_unavailable``, what ``tracing.exported`` raises.
+    Raises what ``RunningInstitution.open`` raises, InvalidInput ``api.address_invalid``, ``api.tls_missing``,
+    ``api.tls_invalid`` or ``members.endpoint_invalid`` (``public_urls``), Unavailable ``api.address_unavailable``, what
+    ``tracing.exported`` raises.
     """
     share_heaps()
     set_up_logging()
@@ -111,6 +113,8 @@ def serve_home(
     # The process that has the home is told before an address that it listens at.
     require_not_served(home)
     tls = tls_of(home, settings)
+    public_urls = read_public_urls(settings.public_urls)
+    names = names_of_certificate(tls.certificate.read_bytes()) if tls is not None else []
     with ExitStack() as stack:
         stack.enter_context(tracing.exported(settings.opentelemetry_endpoint, member=settings.member))
         public = stack.enter_context(bound(addresses.listen or settings.listen, tls=tls))
@@ -119,7 +123,9 @@ def serve_home(
         running = stack.enter_context(RunningInstitution.open(home, dependencies=dependencies, passphrase=passphrase))
         listener = stack.enter_context(_own_socket(home))
         news = News(running.institution.engine)
-        doors = _doors(running, _Listeners(public=public, peers=peers, own=listener), news=news, tls=tls)
+        origins = [*public_urls, *own_origins(public.getsockname()[:2], names=names, is_secure=tls is not None)]
+        listeners = _Listeners(public=public, peers=peers, own=listener)
+        doors = _doors(running, listeners, news=news, tls=tls, origins=origins)
         listening = Listening(
             member=settings.member,
             role=settings.role,
@@ -175,7 +181,9 @@ class _Listeners:
     own: socket.socket
 
 
-def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tls: Tls | None) -> list[_DoorServer]:
+def _doors(
+    running: RunningInstitution, listeners: _Listeners, *, news: News, tls: Tls | None, origins: Sequence[str]
+) -> list[_DoorServer]:
     institution = running.institution
     metrics, known = Metrics(running), running.accounts.service
     store = ActStore(institution.database, cipher=institution.cipher)
@@ -185,6 +193,7 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
     def door(name: str, callers: Callers) -> Door:
         return Door(
             name=name,
+            origins=origins,
             running=running,
             callers=callers,
             metrics=metrics,

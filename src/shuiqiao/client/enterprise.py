@@ -5,7 +5,8 @@ no secret: which bureau of which network knows the key, and by which taxpayer nu
 when the enterprise enrols or gets its key back, and holds against a bureau that claims later to be another one.
 
 A session is a signed challenge, at the bureau by the enrolment key, at a bank by the key of one consent and never by
-another. Nothing that an institution says decides which key signs: the address that the caller chose does.
+another. Nothing that an institution says decides which key signs: the address that the caller chose does. What is
+signed holds that address, so that its server can use the signature nowhere else [API-22].
 """
 
 from __future__ import annotations
@@ -277,7 +278,7 @@ class EnterpriseDevice:
         self, address: Endpoint, *, claim: str, key: SigningKey, member: MemberId | None, until: float = 0.0
     ) -> Generator[HttpClient]:
         with client_of(address) as door:
-            token = self._log_in(door, claim=claim, key=key, member=member, until=until)
+            token = self._log_in(door, origin=address.url, claim=claim, key=key, member=member, until=until)
         with client_of(address, token=token) as session:
             try:
                 yield session
@@ -286,13 +287,16 @@ class EnterpriseDevice:
                 with suppress(ShuiqiaoError):
                     session.perform(END_SESSION, Nothing())
 
-    def _log_in(self, door: HttpClient, *, claim: str, key: SigningKey, member: MemberId | None, until: float) -> str:
+    def _log_in(
+        self, door: HttpClient, *, origin: str, claim: str, key: SigningKey, member: MemberId | None, until: float
+    ) -> str:
         while True:
             found = self._challenge(door, member=member)
             signed = sign_login(
                 bytes.fromhex(found.challenge),
                 claim=claim,
                 institution=found.institution,
+                origin=origin,
                 network=self._network,
                 key=key,
                 suite=self._keys.suite,

@@ -8,15 +8,24 @@ import stat
 import time
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from patience import PATIENCE_S
 from serving_world import PASSPHRASE, ServedHome, make_served_home, served, start_server
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.client.http import HttpClient
+from shuiqiao.client.http import JSON, HttpClient
+from shuiqiao.client.operation import PREFIX
 from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.client.resources.sessions import LOG_IN_ENTERPRISE, READ_CHALLENGE, EnterpriseProof
+from shuiqiao.client.wire import Nothing
+from shuiqiao.consent.login import sign_login
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.home.server_lock import serving_process
+from shuiqiao.node.home.settings import encode_settings, load_settings
+from tls_world import make_certificate
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +148,82 @@ def test_an_address_that_others_reach_needs_a_certificate(tmp_path):
     home = make_served_home(tmp_path / "home")
     process = start_server(home, "--listen", "0.0.0.0:0")
     assert "api.tls_missing" in process.communicate(timeout=PATIENCE_S)[0]
+
+
+def login_refusal(server: ServedHome, origin: str, *, pin: bytes | None = None) -> str:
+    """The code by which a taxpayer that is not enrolled is refused, whose program reached the server by an address."""
+    key = get_suite(SuiteName.INTL).signing_key_from_seed(b"e" * 32)
+    with HttpClient(server.listening["listen"], pin=pin) as door:
+        told = door.perform(READ_CHALLENGE, Nothing())
+        signed = sign_login(
+            bytes.fromhex(told.challenge),
+            claim="taxpayer:nobody",
+            institution=told.institution,
+            origin=origin,
+            network=bytes.fromhex(told.network),
+            key=key,
+            suite=get_suite(SuiteName.INTL),
+        )
+        # Whatever the request says of where it went counts nothing.
+        headers = {name: origin.partition("://")[2] for name in ("Host", "X-Forwarded-Host")}
+        with pytest.raises(Denied) as refused:
+            door.request(
+                "POST",
+                PREFIX + LOG_IN_ENTERPRISE.path,
+                content=EnterpriseProof(signed=signed.hex()).model_dump_json().encode(),
+                content_type=JSON,
+                headers={"Content-Type": JSON, **headers},
+            )
+    return refused.value.code
+
+
+def test_an_enterprise_logs_in_at_the_loopback_address_of_a_server_and_at_no_other(server: ServedHome):
+    """[API-22]: who is let in at an address is asked for its key next."""
+    here = server.listening["listen"]
+    port = here.rpartition(":")[2]
+    for origin in (here, f"http://localhost:{port}"):
+        assert login_refusal(server, origin) == "node.login_refused"
+    for origin in (
+        f"https://127.0.0.1:{port}",
+        f"http://127.0.0.2:{port}",
+        "http://127.0.0.1:1",
+        "https://bank.example:443",
+    ):
+        assert login_refusal(server, origin) == "node.origin_foreign"
+
+
+def test_an_enterprise_logs_in_behind_a_proxy_that_is_named_and_by_the_names_of_the_certificate(tmp_path):
+    """[API-22]"""
+    home = make_served_home(tmp_path / "home")
+    pin = make_certificate(home.folder, names=("bureau.example", "*.tax.example"))
+    settings = msgspec.structs.replace(
+        load_settings(home), tls_certificate="c.pem", tls_key="k.pem", public_urls=("https://proxy.example",)
+    )
+    home.settings.write_text(encode_settings(settings))
+    with served(home) as server:
+        port = server.listening["listen"].rpartition(":")[2]
+        for origin in (
+            "https://proxy.example:443",
+            f"https://bureau.example:{port}",
+            f"https://127.0.0.9:{port}",
+            f"https://127.0.0.1:{port}",
+        ):
+            assert login_refusal(server, origin, pin=pin) == "node.login_refused", origin
+        for origin in (
+            f"https://proxy.example:{port}",
+            "https://bureau.example:443",
+            f"https://a.tax.example:{port}",
+            f"http://127.0.0.1:{port}",
+        ):
+            assert login_refusal(server, origin, pin=pin) == "node.origin_foreign", origin
+
+
+def test_a_public_url_that_no_client_goes_to_keeps_a_server_from_starting(tmp_path):
+    home = make_served_home(tmp_path / "home")
+    home.settings.write_text(home.settings.read_text() + 'public_urls = ["http://bank.example"]\n')
+    process = start_server(home)
+    said = process.communicate(timeout=PATIENCE_S)[0]
+    assert (process.returncode, "members.endpoint_invalid" in said, "public_urls" in said) == (2, True, True)
 
 
 def test_a_server_that_is_not_there_is_unreachable(tmp_path):

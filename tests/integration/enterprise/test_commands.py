@@ -32,7 +32,6 @@ from shuiqiao.node.jobs.duties import GRANT_CONSENT
 from shuiqiao.node.jobs.model import JobState
 from shuiqiao.node.operations import own
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, LEAD_BANK, REGULATOR
-from web_server import lossy_line
 
 CONSENT = ("--item", "invoice_issued@2=amounts,core", "--from", "2024-01-01", "--to", "2025-12-31")
 
@@ -325,7 +324,7 @@ def test_predicates_are_proven_any_number_of_times_and_what_does_not_hold_is_not
 
 def test_copies_whose_answer_was_lost_are_the_same_copies(firm, here, world, key):
     """[API-9]"""
-    with lossy_line(world.bureau_url) as line:
+    with world.line_to(world.bureau) as line:
         wanted = ("credentials", "obtain", "--bureau", line.url)
         line.loses = "/own/credentials"
         said = here("enterprise", *wanted, "--key", key, "--json")
@@ -363,7 +362,7 @@ def test_who_repeats_what_got_no_answer_makes_nothing_twice(firm, here, world, k
         return [*key.parent.glob("*.sent.json")]
 
     before = [row["consent"] for row in firm("consents")["consents"]]
-    with lossy_line(world.bureau_url) as line:
+    with world.line_to(world.bureau) as line:
         wanted = ("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--bureau", line.url)
         line.loses = "/own/consents"
         lost(*wanted)
@@ -377,7 +376,7 @@ def test_who_repeats_what_got_no_answer_makes_nothing_twice(firm, here, world, k
         line.loses = ""
         consent = firm(*wanted)["consent"]
     assert [row["consent"] for row in firm("consents")["consents"]] == [*before, consent]
-    with lossy_line(world.bank_url) as line:
+    with world.line_to(world.bank) as line:
         wanted = ("apply", consent, "5000000", "--bank", line.url)
         line.loses = "/own/applications"
         lost(*wanted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from shuiqiao.api.access import ANY_CALLER, OPEN, SCHEME
-from shuiqiao.api.door import Running
+from shuiqiao.api.door import OwnOrigins, Running
 from shuiqiao.api.limits import address_of_scope
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.base.errors import Denied
@@ -64,11 +64,17 @@ def read_challenge(running: Running) -> Challenge:
     )
 
 
-@sessions.post(LOG_IN_ENTERPRISE.path, permission=OPEN, problems=(403, 422), codes=("node.challenge_invalid",))
-def log_in_enterprise(proof: EnterpriseProof, running: Running) -> SessionToken:
-    """Give a token to an enterprise that signed a challenge, for its own objects only."""
+@sessions.post(
+    LOG_IN_ENTERPRISE.path,
+    permission=OPEN,
+    problems=(403, 422),
+    codes=("node.challenge_invalid", "node.origin_foreign"),
+)
+def log_in_enterprise(proof: EnterpriseProof, running: Running, origins: OwnOrigins) -> SessionToken:
+    """Give a token to an enterprise that signed a challenge for an address of this server, for its own objects only."""
     challenges, service, signed = running.accounts.challenges, running.accounts.service, bytes.fromhex(proof.signed)
-    issued = service.admit_enterprise(challenges.proven_claim(signed), request=request_id.current.get())
+    claim = challenges.proven_claim(signed, origins=origins)
+    issued = service.admit_enterprise(claim, request=request_id.current.get())
     try:
         challenges.require_key(signed)
     except Denied:

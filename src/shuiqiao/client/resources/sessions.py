@@ -33,7 +33,7 @@ class ClientProof(Wire):
 
 
 class EnterpriseProof(Wire):
-    """A challenge of this institution, signed by an enterprise's key."""
+    """A challenge of this institution, signed by an enterprise's key with the address that it reached."""
 
     model_config = example(signed="d284")
 

@@ -6,13 +6,15 @@ What it signs is ``consent/login``, whose challenge is made here::
 
 A challenge is not kept when it is given out, so nobody fills anything by asking for many; one that was used with a good
 signature is remembered until it has ended. A server that started anew takes none that was given out before. A claim
-that nobody can prove is refused as one that another key signed.
+that nobody can prove is refused as one that another key signed. A signature counts only at an address by which this
+server is reached, so that whoever passes a challenge on to an enterprise gets nothing here [API-22].
 """
 
 from __future__ import annotations
 
 import hmac
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cachetools import TTLCache
@@ -35,6 +37,10 @@ MAX_USED: Final = 16_384
 """Challenges that were used and have not ended: beyond that nobody more is let in until some have."""
 
 
+ORIGINS_TOLD: Final = 8
+"""Of its own addresses a server names so many where it refuses another one."""
+
+
 class EnterpriseKeys(Protocol):
     """Whoever knows which public key proves a claim at this institution."""
 
@@ -49,7 +55,7 @@ class Challenges:
     ::
 
         challenge = challenges.issue()
-        claim = challenges.proven_claim(signed)  # "consent:bureau/00ff..."
+        claim = challenges.proven_claim(signed, origins=["https://bank.example:8600"])  # "consent:bureau/00ff..."
     """
 
     def __init__(
@@ -77,15 +83,19 @@ class Challenges:
         head = self._clock.now_ms().to_bytes(STAMP_BYTES, "big") + self._entropy(RANDOM_BYTES)
         return head + self._tag(head)
 
-    def proven_claim(self, signed: bytes) -> str:
+    def proven_claim(self, signed: bytes, *, origins: Sequence[str]) -> str:
         """Return what the signer of a challenge proved to be, once for each challenge.
 
+        origins: the addresses by which this server is reached, as ``Endpoint.url`` spells them.
+
         Raises InvalidInput for what is no such document of this network; Denied ``node.challenge_invalid`` for a
-        challenge of another institution or server, one that has ended or was used; Denied ``node.login_refused`` where
-        the key does not prove the claim; Unavailable ``node.login_busy``.
+        challenge of another institution or server, one that has ended or was used; Denied ``node.origin_foreign`` for
+        one that was signed for another address; Denied ``node.login_refused`` where the key does not prove the claim;
+        Unavailable ``node.login_busy``.
         """
         document = decode_login(signed, network=self._network, suite=self._suite)
         self._require_fresh(document.body)
+        _require_own(document.body.origin, origins=origins)
         self._require_key(document)
         self._use(document.body.challenge)
         return document.body.claim
@@ -132,6 +142,16 @@ class Challenges:
 
     def _tag(self, head: bytes) -> bytes:
         return hmac.digest(self._secret, head + self._institution.encode(), "sha256")
+
+
+def _require_own(origin: str, *, origins: Sequence[str]) -> None:
+    if origin not in origins:
+        more = ", ..." if len(origins) > ORIGINS_TOLD else ""
+        known = ", ".join(origins[:ORIGINS_TOLD]) + more
+        raise Denied(
+            "node.origin_foreign",
+            f"the log-in was signed for {origin}, and this server knows itself as {known or 'nothing'}",
+        )
 
 
 def _refused() -> Denied:

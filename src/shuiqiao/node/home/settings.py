@@ -29,12 +29,17 @@ from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Role
 
 MAX_SETTINGS_BYTES = 65_536
 DEFAULT_LISTEN = "127.0.0.1:8600"
+MAX_PUBLIC_URLS = 32
 
 _LISTENING: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 _MAX_PORT: Final = 65_535
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 PeerAddress = Annotated[str, msgspec.Meta(max_length=MAX_ENDPOINT_CHARACTERS + 1 + 2 * PIN_BYTES)]
+PublicUrls = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=MAX_ENDPOINT_CHARACTERS)], ...],
+    msgspec.Meta(max_length=MAX_PUBLIC_URLS),
+]
 PeerAddresses = Annotated[dict[MemberName, PeerAddress], msgspec.Meta(max_length=MAX_MEMBERS)]
 
 
@@ -82,6 +87,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     listen: Annotated[str, msgspec.Meta(max_length=300)] = DEFAULT_LISTEN
     """Where the server listens for callers with a token, as host:port; [::1]:8600 for IPv6."""
+    public_urls: PublicUrls = ()
+    """Under which addresses callers reach ``listen`` through something else, as ``["https://bank.example"]``: a reverse
+    proxy, a forwarded port, a name that the certificate does not have. Enterprises log in at these, at what ``listen``
+    says, and at the names of ``tls_certificate`` with the port of ``listen``; at no other."""
     peer_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
     """Where the server listens for other members, as host:port; empty: for none."""
     tls_certificate: Annotated[str, msgspec.Meta(max_length=4096)] = ""
@@ -111,6 +120,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 _OF_A_SERVER = {
     "entry_delay_min": 0,
     "listen": DEFAULT_LISTEN,
+    "public_urls": (),
     "peer_listen": "",
     "tls_certificate": "",
     "tls_key": "",
@@ -263,6 +273,8 @@ def database_of(home: Home) -> str | Path:
 def _toml(value: object) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{name} = {_toml(each)}' for name, each in value.items())} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)

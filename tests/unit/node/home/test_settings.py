@@ -11,6 +11,7 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import (
+    MAX_PUBLIC_URLS,
     MAX_SETTINGS_BYTES,
     Home,
     NodeSettings,
@@ -36,6 +37,7 @@ def test_settings_go_there_and_back(home):
         block_linger_ms=10,
         tiles_folder='a "public" folder\\log 公开',
         tiles_interval_s=5,
+        public_urls=("https://bank.example", "https://bank.example:8443"),
     )
     home.settings.write_text(encode_settings(settings), encoding="utf-8")
     assert load_settings(home) == settings
@@ -74,6 +76,9 @@ def test_three_settings_are_enough(home):
         GOOD + "block_linger_ms = 2.5\n",
         GOOD + "tiles_interval_s = 0\n",
         GOOD + "tiles_folder = 1\n",
+        GOOD + 'public_urls = "https://bank.example"\n',
+        GOOD + "public_urls = [1]\n",
+        GOOD + f"public_urls = {['https://bank.example'] * (MAX_PUBLIC_URLS + 1)}\n",
         GOOD + "fee = 1\n",
         GOOD + "x = " + "[" * 3000,
         GOOD + "#" * MAX_SETTINGS_BYTES,
