@@ -286,7 +286,7 @@ def test_predicates_are_proven_any_number_of_times_and_what_does_not_hold_is_not
     wanted = ("credentials", "show", "tax-credit-loan", "--bank", world.bank_url, "--format", "anoncreds")
     said = here("enterprise", *wanted, "--key", key, "--json")
     assert (said.code, said.json["error"]["code"]) == (3, "client.credentials_used_up")
-    with lossy_line(world.bureau_url) as line:
+    with world.line_to(world.bureau) as line:
         get = ("credentials", "obtain", "--format", "anoncreds", "--bureau", line.url)
         line.loses = "/own/credentials"
         lost = here("enterprise", *get, "--key", key, "--json")
