@@ -1,4 +1,4 @@
-"""A server knows by which addresses it is reached, from what its operator configured [API-22]."""
+"""A server knows by which addresses it is reached, from what its operator configured [API-23]."""
 
 from __future__ import annotations
 
