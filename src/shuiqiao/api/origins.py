@@ -1,4 +1,4 @@
-"""By which addresses a server is reached, as an enterprise's program spells them [API-23].
+"""By which addresses a server is reached, as an enterprise's program spells them [API-24].
 
 An enterprise signs the address that it went to, and the server takes no log-in that was signed for another one. It
 knows itself by what its operator configured, never by what a request says (``Host``, ``Forwarded``)::

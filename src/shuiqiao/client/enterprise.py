@@ -6,7 +6,7 @@ when the enterprise enrols or gets its key back, and holds against a bureau that
 
 A session is a signed challenge, at the bureau by the enrolment key, at a bank by the key of one consent and never by
 another. Nothing that an institution says decides which key signs: the address that the caller chose does. What is
-signed holds that address, so that its server can use the signature nowhere else [API-23].
+signed holds that address, so that its server can use the signature nowhere else [API-24].
 """
 
 from __future__ import annotations

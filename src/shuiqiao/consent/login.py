@@ -1,7 +1,7 @@
 """What an enterprise signs to log in at an institution: that a key of its own proves who it claims to be there.
 
 At its bureau a taxpayer proves its enrolment key, at a bank the key of a consent, never the enrolment key. The document
-is bound to the network, the institution, the claim and the address that the enterprise's program reached [API-23]::
+is bound to the network, the institution, the claim and the address that the enterprise's program reached [API-24]::
 
     node.enterprise_login/2  {"institution": text, "claim": text, "challenge": bytes, "origin": text}
     claim                    "taxpayer:<number>" at a bureau, "consent:<provider>/<id in hex>" at a bank

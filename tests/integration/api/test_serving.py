@@ -178,7 +178,7 @@ def login_refusal(server: ServedHome, origin: str, *, pin: bytes | None = None) 
 
 
 def test_an_enterprise_logs_in_at_the_loopback_address_of_a_server_and_at_no_other(server: ServedHome):
-    """[API-23]: who is let in at an address is asked for its key next."""
+    """[API-24]: who is let in at an address is asked for its key next."""
     here = server.listening["listen"]
     port = here.rpartition(":")[2]
     for origin in (here, f"http://localhost:{port}"):
@@ -193,7 +193,7 @@ def test_an_enterprise_logs_in_at_the_loopback_address_of_a_server_and_at_no_oth
 
 
 def test_an_enterprise_logs_in_behind_a_proxy_that_is_named_and_by_the_names_of_the_certificate(tmp_path):
-    """[API-23]"""
+    """[API-24]"""
     home = make_served_home(tmp_path / "home")
     pin = make_certificate(home.folder, names=("bureau.example", "*.tax.example"))
     settings = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""A hostile server hands an enterprise's log-in on to another institution, and gets nothing there [API-23]."""
+"""A hostile server hands an enterprise's log-in on to another institution, and gets nothing there [API-24]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server knows by which addresses it is reached, from what its operator configured [API-23]."""
+"""A server knows by which addresses it is reached, from what its operator configured [API-24]."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ What it signs is ``consent/login``, whose challenge is made here::
 A challenge is not kept when it is given out, so nobody fills anything by asking for many; one that was used with a good
 signature is remembered until it has ended. A server that started anew takes none that was given out before. A claim
 that nobody can prove is refused as one that another key signed. A signature counts only at an address by which this
-server is reached, so that whoever passes a challenge on to an enterprise gets nothing here [API-23].
+server is reached, so that whoever passes a challenge on to an enterprise gets nothing here [API-24].
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def test_a_challenge_is_of_one_institution_and_one_process(door):
 
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_log_in_counts_at_each_address_of_the_server(door, origin):
-    """[API-23]"""
+    """[API-24]"""
     assert door.claim(door.sign(door.challenges.issue(), origin=origin)) == CLAIM
 
 
@@ -145,7 +145,7 @@ def test_a_log_in_counts_at_each_address_of_the_server(door, origin):
     ],
 )
 def test_a_log_in_that_was_signed_for_another_address_is_refused(door, origin):
-    """[API-23]: both addresses are named, whoever the server said to be; the challenge is not used up by it."""
+    """[API-24]: both addresses are named, whoever the server said to be; the challenge is not used up by it."""
     challenge = door.challenges.issue()
     with pytest.raises(Denied, match=r"^node\.origin_foreign") as caught:
         door.claim(door.sign(challenge, origin=origin))
@@ -171,7 +171,7 @@ def test_an_origin_has_a_form(door, origin):
 
 
 def test_a_log_in_of_the_form_that_held_no_address_is_refused(door):
-    """[API-23]"""
+    """[API-24]"""
 
     class Before(msgspec.Struct, frozen=True, kw_only=True):
         institution: str
