@@ -60,6 +60,8 @@ class Hung:
         stack.callback(proxy.close)
         network.change(LEAD_BANK, peers={BUREAU: proxy.url})
         bank = stack.enter_context(network.here(LEAD_BANK))
+        # A copy that never reached its writer is not ready [API-23].
+        bank.engine.sync()
         self.asked = stack.enter_context(asked(RunningInstitution(bank, stack=stack)))
         self.go_on = threading.Event()
         stack.callback(self.go_on.set)
