@@ -94,9 +94,10 @@ def test_while_acts_wait_for_a_member_that_hangs_everybody_elses_questions_are_a
     async def run():
         async with Asking(hung.asked.apps["public"]) as asking:
             acts = [
-                asyncio.ensure_future(asking.post(ENDPOINT, token=token, url=f"https://b{number}.example"))
+                # The same act twice is one: each names an address of its own.
+                asyncio.ensure_future(asking.post(ENDPOINT, token=token, url=f"https://b{number}-{place}.example"))
                 for number in range(WAITING_OF_ONE + 4)
-                for token in tokens
+                for place, token in enumerate(tokens)
             ]
             assert len(acts) > THREADS > WAITING
             await asyncio.to_thread(wait_until_at_work, outbox, WAITING)
