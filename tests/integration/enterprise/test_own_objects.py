@@ -13,7 +13,7 @@ from shuiqiao.api.routing import PERMISSION_FIELD
 from shuiqiao.client.http import HttpClient
 from shuiqiao.client.pages import PageQuery, read_pages
 from shuiqiao.client.resources import own
-from shuiqiao.client.resources.disputes import RAISE_DISPUTE, DisputeStatement
+from shuiqiao.client.resources.disputes import LIST_OWN_DISPUTES, RAISE_DISPUTE, DisputeStatement
 from shuiqiao.client.resources.own import OwnRecordSearch
 from shuiqiao.sandbox.scenario.consortium import BUREAU
 
@@ -33,7 +33,10 @@ def firm_with_all(world, key, taxpayer):
     application = world.applied(device, consent)
     world.asked_for(consent)
     with device.at_bureau() as session:
-        record = session.perform(own.SEARCH_OWN_RECORDS, OwnRecordSearch(record_type="invoice_issued")).records[0]
+        records = session.perform(own.SEARCH_OWN_RECORDS, OwnRecordSearch(record_type="invoice_issued")).records
+        # The bureau is that of other tests too, which may have disputed some.
+        open_now = {(row.batch, row.leaf) for row in session.perform(LIST_OWN_DISPUTES, PageQuery()).items}
+        record = next(row for row in records if (row.batch, row.leaf) not in open_now)
         signed = device.dispute(bytes.fromhex(record.batch), record.leaf, reason=f"wrong for {taxpayer}")
         dispute = session.perform(RAISE_DISPUTE, DisputeStatement(dispute=signed.hex())).dispute
         entries = [entry for page in read_pages(session, own.LIST_OWN_ENTRIES, PageQuery()) for entry in page.items]

@@ -50,12 +50,16 @@ def require_library() -> Path:
 def load_library() -> Any:
     """Return the library, loaded without its package, silent and without a log; raises as ``require_library``."""
     path = require_library()
+    if "libspu" in sys.modules:
+        # Its types can be registered once in a process.
+        return sys.modules["libspu"]
     loader = ExtensionFileLoader("libspu", os.fspath(path))
     found = spec_from_file_location("libspu", path, loader=loader)
     if found is None:  # pragma: no cover - a loader was given
         raise AssertionError(path)
-    library = sys.modules["libspu"] = module_from_spec(found)
+    library = module_from_spec(found)
     loader.exec_module(library)
+    sys.modules["libspu"] = library
     options = library.logging.LogOptions()
     options.enable_console_logger, options.system_log_path = False, os.devnull
     library.logging.setup_logging(options)

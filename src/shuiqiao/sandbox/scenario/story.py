@@ -158,7 +158,11 @@ def run_scenario(settings: RunSettings, *, conclude: Callable[[FinishedRun], Fou
     share_file(settings.folder / "genesis.json")
     with open_consortium(prepared, clock=settings.clock, entropy=settings.entropy) as consortium:
         links = {name: BureauLink(bank, consortium.bureau) for name, bank in consortium.banks.items()}
-        return conclude(_main_job(Run(settings=settings, consortium=consortium, links=links)))
+        finished = conclude(_main_job(Run(settings=settings, consortium=consortium, links=links)))
+        if prepared.network is None:
+            # The homes stay: each has a checkpoint of its own copy that counts, so that its log can be published.
+            consortium.settle()
+        return finished
 
 
 def _main_job(run: Run) -> FinishedRun:

@@ -60,7 +60,7 @@ def test_the_outbox(database):
     assert [store.add(row) for row in [*rows[:3], rows[0]]] == [True, True, True, False]
     assert store.rows() == rows[2::-1]
     store.remove([rows[0].leaf])
-    store.replace(rows[2].leaf, rows[3])
+    store.replace([rows[2].leaf], rows[3])
     store.refuse(rows[1].leaf, Denied("members.role_wrong", "税务局"))
     assert store.rows() == [rows[3], replace(rows[1], refusal_code="members.role_wrong", refusal="税务局")]
 
