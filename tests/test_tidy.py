@@ -150,6 +150,17 @@ def test_the_command_line_starts_without_heavy_libraries():
     assert output.splitlines()[-1] == "LOADED []"
 
 
+def test_a_server_that_nobody_asked_for_features_has_not_loaded_what_computes_them():
+    """It would be an eighth of its memory."""
+    code = (
+        "import sys, shuiqiao.api.app, shuiqiao.api.serving, shuiqiao.node.server\n"
+        "shuiqiao.api.app.public_api(), shuiqiao.api.app.home_api()\n"
+        "print(sorted({'duckdb', 'ibis', 'sklearn', 'scipy', 'tenseal', 'libspu', 'anoncreds'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_whoever_reads_a_home_for_its_members_loads_neither_databases_nor_columns():
     program = (
         "import sys, shuiqiao.node.home_reader, shuiqiao.node.operations.reading\n"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.client.resources import products as api
 from shuiqiao.credit.pricing import ChurnCurve
-from shuiqiao.lending.assessment import record_needs
 from shuiqiao.lending.outputs import score_needs
 from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.opening import require_no_users
@@ -54,6 +53,9 @@ def _asked(institution: Institution, use: ProductInUse) -> dict[str, Any]:
     """Return what a consent has to grant for a product: what its assessment reads, on records or by outputs."""
     product = use.rules.product
     if product.score is None:
+        # What features read is known to the libraries that compute them: a server has them when it first needs them.
+        from shuiqiao.lending.assessment import record_needs
+
         model = None if use.model is None else institution.lending_models.models.load(use.model)
         read = record_needs(model).items()
         return {"items": {institution.catalogue.get(name).standard_id: groups for name, groups in read}}
