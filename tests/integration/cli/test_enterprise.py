@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from consortium_world import TAXPAYER
@@ -41,7 +43,7 @@ def test_the_counter_is_told_whether_the_bureau_knows_the_number(here, home, fil
 
 def test_nobody_used_and_disputed_anything_yet(here, home):
     assert here("enterprise", "used", FIRM, "--home", home, "--json").json == {"uses": []}
-    for as_of in ("2026-11-30", "0"):
+    for as_of in (f"{datetime.now(tz=UTC):%F}", "0"):
         arguments = ("enterprise", "used", FIRM, "--as-of", as_of, "--home", home, "--json")
         assert here(*arguments).json == {"uses": []}
     said = here("enterprise", "used", FIRM, "--as-of", "soon", "--home", home, "--json")

@@ -12,7 +12,9 @@ from shuiqiao.client.resources.oversight import PastPage
 from shuiqiao.node.published.http_tiles import TILES_PATH
 from shuiqiao.node.published.standing_audit import StandingAudit
 
-TODAY = datetime.now(tz=UTC).date()
+
+def today():
+    return datetime.now(tz=UTC).date()
 
 
 class AskedTiles:
@@ -52,11 +54,11 @@ def past(bureau, subject, **asked):
 def test_what_held_is_listed_by_pages_and_names_the_entries_that_made_it_so(bureau):
     now = past(bureau, "anchors")
     assert {"tax_credit_grade"} <= {row.detail["standard"].partition("@")[0] for row in now.items}
-    assert past(bureau, "anchors", day=str(TODAY)).items == now.items
+    assert past(bureau, "anchors", day=str(today())).items == now.items
     for path in ("anchors", "members"):
         early = bureau.get(f"/api/v1/past/{path}", day=str(date.max))
         assert (early.status_code, early.json()["code"]) == (400, "oversight.day_not_over")
-        assert (str(date.max) in early.json()["detail"], str(TODAY) in early.json()["detail"]) == (True, True)
+        assert (str(date.max) in early.json()["detail"], str(today()) in early.json()["detail"]) == (True, True)
     first = now.items[0]
     assert past(bureau, "anchors", size=first.index).items == ()
     found, cursor = [], {}
@@ -74,7 +76,7 @@ def test_what_held_is_listed_by_pages_and_names_the_entries_that_made_it_so(bure
     assert past(bureau, "anchors", about="bureau").items == now.items
     before = bureau.get("/api/v1/past/anchors", day="1000-02-28")
     assert (before.status_code, before.json()["code"]) == (400, "oversight.day_before_network")
-    members = MemberPage.model_validate_json(bureau.get("/api/v1/past/members", day=str(TODAY)).content)
+    members = MemberPage.model_validate_json(bureau.get("/api/v1/past/members", day=str(today())).content)
     assert [row.member for row in members.items] == ["bureau"]
     for day in ("0", "2026-13-01", "2026-1-1", "0001-01-01", "today"):
         refused = bureau.get("/api/v1/past/anchors", day=day)
