@@ -48,6 +48,8 @@ WORDS: Final = {
     r"0\.[0-9]{1,6}": "a rate such as 0.0465",
     r"[01]\.[0-9]{1,6} to [01]\.[0-9]{1,6}": "two shares such as 0.65 to 0.77",
     "[\u4e00-\u9fff]": "words in Chinese",
+    "[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}": "a record type with its version, such as invoice_issued@2",
+    "[a-z][a-z0-9_]{0,31}": "a name in lower-case letters, digits and _, a letter first, such as core",
     "[a-z][a-z0-9_]{0,59}": "a name in lower-case letters, digits and _, a letter first",
     "[A-Za-z0-9_]{1,40}": "a code of letters, digits and _",
     "[A-Z][A-Z0-9_]{0,39}": "a code of capital letters, digits and _, a letter first",

@@ -52,6 +52,9 @@ def test_what_people_type_most_is_named():
     # Cursors, kinds, digests of programs and numbers of products: programs send these.
     assert len(unnamed) < len(WORDS)
     assert words_of_pattern("^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$").startswith("MEMBER/ID")
+    assert "invoice_issued@2" in in_words(
+        r"Expected `str` matching regex '^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\\Z' - at `key` in `$.items`"
+    )
     assert all(re.compile(pattern) for pattern in WORDS)
 
 
