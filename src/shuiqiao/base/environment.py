@@ -12,7 +12,7 @@ DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
 """Environment variable naming a PostgreSQL database instead of the home's SQLite file."""
 
 CLOCK_VARIABLE = "SHUIQIAO_CLOCK_IS_RIGHT"
-"""Environment variable that --clock-is-right sets: this machine's clock is right, though the newest block is old."""
+"""Environment variable that --clock-is-right sets for its command: this clock is right, old as the newest block is."""
 
 COMETBFT_VARIABLE = "SHUIQIAO_COMETBFT"
 """Environment variable naming the cometbft program, where it is not the one that scripts/install_cometbft.sh made."""

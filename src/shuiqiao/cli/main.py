@@ -131,6 +131,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the callback's form i
 
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
@@ -143,6 +144,8 @@ def options(
     ] = False,
 ) -> None:
     """Shuiqiao 税桥: tax facts on a permissioned record ledger, lent on under consent."""
-    if clock_is_right:
+    if clock_is_right and CLOCK_VARIABLE not in os.environ:
+        # For this command alone: another in the same process says it for itself.
         os.environ[CLOCK_VARIABLE] = "1"
+        context.call_on_close(partial(os.environ.pop, CLOCK_VARIABLE, None))
     choose_language(lang)

@@ -85,13 +85,16 @@ _ALWAYS: Final = (date(1949, 10, 1), date(2099, 12, 31))
 _LEAST_TEXT = 8
 _LEAST_NUMBER = 1 << 16
 """Bytes of a text, and a number: what is shorter or less stands in other bytes by chance."""
-_DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)?")
+_DIGITS = re.compile(rb"(?<![0-9A-Za-z_])[0-9]++(?:\.[0-9]++)?+(?![0-9A-Za-z_])")
 _NUMBERS = frozenset({FieldType.AMOUNT_FEN, FieldType.INTEGER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """How a value can stand in bytes. digits: as text, where no digit stands before or after it."""
+    """How a value can stand in bytes.
+
+    digits: as text, with no digit beside it, nor a letter, as in base64, where digits stand in a row by chance.
+    """
 
     ways: tuple[bytes, ...]
     digits: tuple[bytes, ...] = ()
