@@ -16,6 +16,8 @@ _DAY_WORDS: Final = "a day such as 2026-11-30"
 _TAXPAYER_WORDS: Final = "letters A to Z and digits, 32 at most, without spaces"
 _BEGINNING_WORDS: Final = "an id in hexadecimal, or its beginning"
 
+_CURSOR_WORDS: Final = "the cursor that the page before named as next"
+
 _LEAP_YEAR: Final = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
 
 DAY_FORM: Final = (
@@ -54,6 +56,21 @@ WORDS: Final = {
     "[A-Za-z0-9_]{1,40}": "a code of letters, digits and _",
     "[A-Z][A-Z0-9_]{0,39}": "a code of capital letters, digits and _, a letter first",
     "[0-9A-Za-z -]{1,32}": "a code as the bureau gave it: letters, digits and hyphens",
+    "(0|[1-9][0-9]{0,15})": _CURSOR_WORDS,
+    "[0-9]{1,15}": _CURSOR_WORDS,
+    "[1-9][0-9]{0,14}": _CURSOR_WORDS,
+    "[A-Za-z0-9_.@:~/-]{1,200}": _CURSOR_WORDS,
+    "(underwriting|loan_monitoring|model_development|one_time)": (
+        "underwriting, loan_monitoring, model_development or one_time"
+    ),
+    "[0-9A-Za-z.-]{1,100}": "the id of an ingest: letters, digits, points and hyphens",
+    r"[0-9]{1,3}(\.[0-9]{1,9})?": "a number such as 0.035",
+    "[A-Za-z0-9][A-Za-z0-9_.-]{0,31}": "a name of at most 32 letters, digits, _, . and -",
+    "[A-Za-z0-9_-]+": "bytes in base64url without padding",
+    "[A-Za-z0-9_.~-]+": "a credential as it was issued or shown",
+    "[a-z][a-z0-9_]{0,47}": "a name in lower-case letters, digits and _, a letter first",
+    r"[a-z_]{1,32}(\.[a-z_]{1,32}){0,2}": "the kind of a job, such as home.backup",
+    r"[a-z_]{1,40}\.[a-z_]{1,40}": "the kind of an entry, such as consent.grant",
 }
 """Forms that people type, by their pattern without its anchors."""
 

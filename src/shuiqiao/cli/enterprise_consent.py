@@ -323,10 +323,15 @@ def _grant(
 def _read(draft: ConsentArtefact, names: Mapping[str, Words], *, ask: bool) -> None:
     """Show the text of a consent in both languages before it is signed; at a terminal a person says yes to it.
 
-    The text names members by their ids, which never change; their names at present stand below it.
+    The text names members by their ids, which never change; their names at present stand below it. Nobody is shown a
+    text of types or groups that the standard does not have: raises InvalidInput ``standards.type_unknown``,
+    ``standards.group_unknown``.
     """
+    from shuiqiao.consent.artefact import verify_items
     from shuiqiao.consent.text import consent_text
+    from shuiqiao.standards.publication import load_catalogue
 
+    verify_items(draft, catalogue=load_catalogue())
     words = consent_text(draft)
     typer.echo(f"{words.zh}\n{words.en}", err=True)
     others = () if draft.joint is None else (draft.joint.other_provider,)

@@ -12,7 +12,7 @@ from shuiqiao.consent.standing import verify_binding
 from shuiqiao.consent.text import verify_text
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
-from shuiqiao.standards.model import CORE_GROUP
+from shuiqiao.standards.model import CORE_GROUP, Catalogue
 
 ARTEFACT = "consent.artefact/2"
 ENDORSEMENT = "consent.endorsement/1"
@@ -23,10 +23,7 @@ _FIRM = b"shuiqiao/consent/firm/1\x00"
 
 def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
     """Return an artefact signed by its consent key; raises InvalidInput for one that breaks a rule [CONSENT-5]."""
-    verify_artefact_rules(artefact)
-    # Those of earlier releases may lack them, and nothing is scored under one that does.
-    if artefact.outputs is None and Mode.SCORE in artefact.modes:
-        raise _invalid(f"the mode {Mode.SCORE} is granted without saying which outputs may leave")
+    verify_new_artefact(artefact)
     verify_binding(artefact, suite=suite)
     verify_text(artefact, suite=suite)
     if key.public_key != artefact.key:
@@ -112,6 +109,14 @@ def verify_commitment(artefact: ConsentArtefact, *, artefact_bytes: bytes, grant
         )
 
 
+def verify_new_artefact(artefact: ConsentArtefact) -> None:
+    """Return if a new artefact keeps its rules [CONSENT-5]; raises InvalidInput ``consent.artefact_invalid``."""
+    verify_artefact_rules(artefact)
+    # Those of earlier releases may lack them, and nothing is scored under one that does.
+    if artefact.outputs is None and Mode.SCORE in artefact.modes:
+        raise _invalid(f"the mode {Mode.SCORE} is granted without saying which outputs may leave")
+
+
 def verify_artefact_rules(artefact: ConsentArtefact) -> None:
     """Return if the artefact makes sense by itself; raises InvalidInput ``consent.artefact_invalid`` [CONSENT-5]."""
     if artefact.provider == artefact.recipient:
@@ -129,6 +134,16 @@ def verify_artefact_rules(artefact: ConsentArtefact) -> None:
         _expect_ordered(groups, what=f"groups of {type_id}")
         if CORE_GROUP not in groups:
             raise _invalid(f"{type_id} lacks the group {CORE_GROUP}, without which nobody can tell whose record it is")
+
+
+def verify_items(artefact: ConsentArtefact, *, catalogue: Catalogue) -> None:
+    """Return if the standard has each record type and group that an artefact names.
+
+    Raises InvalidInput ``standards.type_unknown``, ``standards.group_unknown``.
+    """
+    for type_id, groups in artefact.items.items():
+        for group in groups:
+            catalogue.get(type_id).group(group)
 
 
 def _expect_ordered(values: list[str], *, what: str) -> None:

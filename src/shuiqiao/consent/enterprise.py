@@ -17,7 +17,13 @@ from msgspec.structs import replace
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
-from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement, firm_tag
+from shuiqiao.consent.artefact import (
+    commitment_of,
+    encode_artefact,
+    encode_endorsement,
+    firm_tag,
+    verify_new_artefact,
+)
 from shuiqiao.consent.contract import (
     GRANT,
     PAUSE,
@@ -167,19 +173,29 @@ class Enterprise:
         return self.sign(self.draft(terms), now_ms=now_ms)
 
     def draft(self, terms: ConsentTerms) -> ConsentArtefact:
-        """Return the artefact of a new consent, not signed yet: ``consent_text`` of it is what a person reads."""
+        """Return the artefact of a new consent, not signed yet: ``consent_text`` of it is what a person reads.
+
+        Raises InvalidInput ``consent.terms_wrong``, ``consent.period_reversed`` for terms that nobody could grant
+        [CONSENT-5].
+        """
         consent = self._id(terms.joint)
         key = self._keys.consent_key(consent, network=self._network)
         enrolment = self._keys.enrolment_key(terms.provider, network=self._network)
         firm = firm_tag(enrolment.public_key, network=self._network, suite=self._suite)
         artefact = self._artefact(terms, consent=consent, key=key.public_key, firm=firm)
+        try:
+            verify_new_artefact(artefact)
+        except InvalidInput as error:
+            if error.code != "consent.artefact_invalid":
+                raise
+            raise InvalidInput("consent.terms_wrong", error.message) from error
         return replace(artefact, text=text_digest(artefact, suite=self._suite))
 
     def sign(self, artefact: ConsentArtefact, *, now_ms: int) -> ConsentSubmission:
         """Return a drafted consent, ready for the provider: artefact, endorsement and half-signed grant.
 
-        Raises InvalidInput ``consent.artefact_invalid`` for terms that break a rule of their own,
-        ``consent.text_mismatch`` for an artefact that was changed after it was drafted.
+        Raises InvalidInput ``consent.artefact_invalid`` or ``consent.text_mismatch`` for an artefact that was changed
+        after it was drafted.
         """
         key = self._keys.consent_key(artefact.consent, network=self._network)
         provider = MemberId(artefact.provider)

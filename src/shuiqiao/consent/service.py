@@ -23,7 +23,14 @@ from dataclasses import dataclass
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
-from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
+from shuiqiao.consent.artefact import (
+    commitment_of,
+    decode_artefact,
+    firm_tag,
+    verify_commitment,
+    verify_endorsement,
+    verify_items,
+)
 from shuiqiao.consent.ceilings import ceiling_of, verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
 from shuiqiao.consent.model import (
@@ -294,9 +301,7 @@ class ConsentService(_Artefacts):
 
     def _verify_items(self, artefact: ConsentArtefact) -> None:
         """Step 5."""
-        for type_id, groups in artefact.items.items():
-            for group in groups:
-                self._catalogue.get(type_id).group(group)
+        verify_items(artefact, catalogue=self._catalogue)
         verify_within_ceiling(artefact, ceiling=ceiling_of(artefact, self._submitter.state()))
 
     def _verify_others(self, artefact: ConsentArtefact) -> None:

@@ -114,6 +114,32 @@ def test_the_text_is_shown_before_it_is_signed(here, firm, world, key):
     assert (artefact.text.hex(), consent_text(artefact).zh) == (said.json["text_digest"], said.json["text_zh"])
 
 
+@pytest.mark.parametrize(
+    ("changed", "code", "named"),
+    [
+        (("--item", "invoice_isued@2=core"), "standards.type_unknown", "invoice_isued@2"),
+        (("--item", "invoice_issued@2=core,amount"), "standards.group_unknown", "amount"),
+        (("--item", "invoice_issued@2=amounts"), "consent.terms_wrong", "core"),
+        (("--from", "2025-12-31", "--to", "2024-01-01"), "consent.period_reversed", "2024-01-01"),
+        (("--mode", "score"), "consent.terms_wrong", "outputs"),
+    ],
+)
+def test_a_consent_that_nobody_could_grant_is_refused_before_its_text_is_shown(here, firm, key, changed, code, named):
+    """[CONSENT-5]"""
+    given = (LEAD_BANK, "tax-credit-loan", *_but(CONSENT, changed))
+    said = here("enterprise", "consent", *given, "--yes", "--key", key, "--json")
+    assert (said.code, said.json["error"]["code"]) == (1, code)
+    assert named in said.json["error"]["message"]
+    assert "授权书" not in said.err
+
+
+def _but(options, changed):
+    """Options, those that are named again in their place."""
+    kept = {options[at]: options[at + 1] for at in range(0, len(options), 2)}
+    kept |= {changed[at]: changed[at + 1] for at in range(0, len(changed), 2)}
+    return [part for option in kept.items() for part in option]
+
+
 def test_a_consent_is_good_once_renewed_or_given_with_another(firm, here, world, key, tmp_path):
     """[CONSENT-25] [CONSENT-26] [CONSENT-27]: by the commands of both enterprises, as their bureau has it."""
     once = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT, "--once")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Annotated
 
 import msgspec
@@ -15,10 +17,11 @@ import shuiqiao
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.forms import UNNAMED, WORDS, full_width_words, in_words, is_whole_number, words_of_pattern
+from shuiqiao.client import resources
+from shuiqiao.client.wire import Wire
 from shuiqiao.consent.model import TaxpayerNumber
 
 SOURCE = Path(shuiqiao.__file__).parent
-MESSAGES = SOURCE / "client" / "resources"
 
 
 def patterns_in(folder):
@@ -47,10 +50,30 @@ def test_no_pattern_of_a_schema_is_shown(pattern):
         assert told.removesuffix(" - at `$.a`") == f"expected is {words_of_pattern(pattern)}"
 
 
-def test_what_people_type_most_is_named():
-    unnamed = [pattern for pattern in set(patterns_in(MESSAGES)) if words_of_pattern(pattern) == UNNAMED]
-    # Cursors, kinds, digests of programs and numbers of products: programs send these.
-    assert len(unnamed) < len(WORDS)
+def patterns_of(schema):
+    """Every pattern in a JSON Schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from patterns_of(part)
+
+
+def test_every_form_of_a_message_of_the_api_is_named():
+    modules = [
+        importlib.import_module(f"{resources.__name__}.{found.name}") for found in iter_modules(resources.__path__)
+    ]
+    messages = {
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Wire) and not kind.__pydantic_generic_metadata__["parameters"]
+    }
+    patterns = {pattern for message in messages for pattern in patterns_of(message.model_json_schema())}
+    assert len(patterns) > 20
+    assert {pattern for pattern in patterns if words_of_pattern(pattern) == UNNAMED} == set()
     assert words_of_pattern("^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$").startswith("MEMBER/ID")
     assert "invoice_issued@2" in in_words(
         r"Expected `str` matching regex '^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\\Z' - at `key` in `$.items`"
