@@ -1,4 +1,4 @@
-"""``shuiqiao doctor``: what this machine and this home have, and what is wrong, in words."""
+"""``shuiqiao doctor``: what this machine and this home have, and what is wrong; ``status``: what runs here now."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import typer
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.cli.options import Json, OptionalHome
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
+from shuiqiao.cli.options import Home, Json, OptionalHome
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, dated, print_json, progress_on_stderr, say, say_next, show
 
 if TYPE_CHECKING:
+    from shuiqiao.client.resources.home import HomeStatus
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.node.doctor.finding import Finding
     from shuiqiao.node.home.settings import Home as HomeFolder
@@ -50,6 +51,19 @@ def doctor(
     return EXIT_DONE if is_well else EXIT_REFUSED
 
 
+def status(*, home: Home, json: Json = False) -> int:
+    """Say where the running server of a home stands, and what it waits for; exit 1 while it waits 运行状态."""
+    from shuiqiao.node.home.server_lock import serving_process
+    from shuiqiao.node.home.settings import Home as HomeFolder
+
+    folder = HomeFolder(home)
+    if serving_process(folder) is None:
+        raise Unavailable("node.not_running", f"no server of {home} runs", next_step=f"shuiqiao serve --home {home}")
+    told = _asked(folder)
+    show(dated(told.model_dump(mode="json"), "block_time_ms"), as_json=json)
+    return EXIT_REFUSED if told.waits_for or told.differing_clocks else EXIT_DONE
+
+
 def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[Finding]:
     from shuiqiao.node.doctor.diagnosis import diagnose_home
     from shuiqiao.node.home.settings import Home
@@ -62,26 +76,32 @@ def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[
         ]
 
 
-def _server(home: HomeFolder) -> Iterator[Finding]:
-    """Ask the server of a home over its socket where one runs."""
+def _asked(home: HomeFolder) -> HomeStatus:
+    """Ask the server of a home over its socket."""
     from shuiqiao.client.http import HttpClient
     from shuiqiao.client.resources.home import HomeStatus
+
+    with HttpClient.at_socket(home.socket, timeout_s=ASK_S) as client:
+        return client.get("/home/status").read_as(HomeStatus)
+
+
+def _server(home: HomeFolder) -> Iterator[Finding]:
+    """Say how the server of a home is, where one runs."""
     from shuiqiao.node.doctor.finding import Finding, finding_of_error
     from shuiqiao.node.home.server_lock import serving_process
 
     if serving_process(home) is None:
         return
     try:
-        with HttpClient.at_socket(home.socket, timeout_s=ASK_S) as client:
-            status = client.get("/home/status").read_as(HomeStatus)
+        told = _asked(home)
     except ShuiqiaoError as error:
         yield finding_of_error("server", error)
     else:
-        says = f"process {status.pid}, block {status.height}, {status.outbox_waiting} acts wait for the ledger"
+        says = f"process {told.pid}, block {told.height}, {told.outbox_waiting} acts wait for the ledger"
         yield Finding(what="server", says=says)
-        if status.waits_for:
-            yield finding_of_error("following", Unavailable("node.writer_awaited", status.waits_for))
-        for differing in status.differing_clocks:
+        if told.waits_for:
+            yield finding_of_error("following", Unavailable("node.writer_awaited", told.waits_for))
+        for differing in told.differing_clocks:
             refused = Denied("peer.clock_differs", differing.says)
             yield finding_of_error(f"clock beside {differing.member}", refused)
 

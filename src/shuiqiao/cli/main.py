@@ -23,7 +23,7 @@ from shuiqiao.cli.audit import audit_app
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
-from shuiqiao.cli.doctor import doctor
+from shuiqiao.cli.doctor import doctor, status
 from shuiqiao.cli.enterprise import enterprise_app
 from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
@@ -50,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, init, serve, ingest, verify, receipt, log, doctor, apply, request, score, decide):
+for command in (demo, init, serve, ingest, verify, receipt, log, doctor, status, apply, request, score, decide):
     app.command()(command)
 for name, group in {
     "audit": audit_app,

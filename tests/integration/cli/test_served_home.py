@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -449,3 +450,15 @@ def refuse(home, path):
         institution.vault.ingest(
             [path], anchor=Frozen(institution.outbox), record_type=institution.catalogue.get("invoice_issued")
         )
+
+
+def test_the_owner_of_a_home_asks_without_a_token_how_its_server_is(made, here):
+    silent = here("status", "--home", made.folder, "--json")
+    assert (silent.code, silent.json["error"]["code"]) == (3, "node.not_running")
+    assert f"shuiqiao serve --home {made.folder}" in silent.json["error"]["next_step"]
+    with served_here(made):
+        told = here("status", "--home", made.folder, "--json")
+        spoken = here("status", "--home", made.folder)
+    assert (told.code, spoken.code) == (0, 0), told.err
+    assert (told.json["pid"], told.json["waits_for"], told.json["differing_clocks"]) == (os.getpid(), "", [])
+    assert f"member           {told.json['member']}\n" in spoken.out
