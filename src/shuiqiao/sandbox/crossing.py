@@ -248,11 +248,10 @@ class Stage:
         from shuiqiao.sandbox.secure_pair import overheard
 
         bureau = self.consortium.bureau
-        with overheard() as (banks, bureaus):
-            bank.secure_links, bureau.secure_links = banks, bureaus
-            yield
-            link.to_bureau.append(banks.sent)
-            link.to_bank.append(bureaus.sent)
+        bank.secure_links, bureau.secure_links = banks, bureaus = overheard()
+        yield
+        link.to_bureau.append(banks.sent)
+        link.to_bank.append(bureaus.sent)
 
     def _shown(self, bank: Institution) -> list[bytes]:
         """Have the bureau issue a credential and show it to a bank; return what is shown, every part of it decoded."""

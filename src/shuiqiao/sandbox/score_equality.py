@@ -10,6 +10,7 @@ everywhere. The records of 200 taxpayers are in memory at a time, and the featur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -193,7 +194,7 @@ def _secure(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
     from shuiqiao.sandbox.secure_pair import SecurePair
 
     content = decode_secure(secure_content(model, salt=system_entropy(32)))
-    pair, asked = SecurePair(), (Output.POINTS, Output.BAND)
+    pair, asked = SecurePair().open(), (Output.POINTS, Output.BAND)
     try:
         for first in range(0, len(values), _ROWS_OF_A_RUN):
             batch = values[first : first + _ROWS_OF_A_RUN]
@@ -203,7 +204,7 @@ def _secure(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
                     content.function(output, rows=len(batch)),
                     bank_values(model, output),
                     holds,
-                    run=f"{output} of {first}",
+                    binding=sha256(f"{output} of {first}".encode()).digest(),
                 )
                 for output in asked
             )

@@ -1,18 +1,18 @@
 """A bank's and a bureau's links on one machine: between two worker processes, or in this process and overheard.
 
-For the study alone: two members that compute with each other have a server and a worker each.
+For study, figures and tests alone: two members that compute with each other have a server and a worker each.
 """
 
 from __future__ import annotations
 
 import queue
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
+from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.privacy.secure.links import SecureLinks
 from shuiqiao.privacy.secure.model import TAG_BYTES
@@ -24,39 +24,99 @@ if TYPE_CHECKING:
     from shuiqiao.privacy.secure.library import Party
     from shuiqiao.privacy.secure.model import SecureFunction
 
-_BANK: Final = MemberId("bank")
-_BUREAU: Final = MemberId("bureau")
+BANK: Final = MemberId("bank")
+BUREAU: Final = MemberId("bureau")
+BINDING: Final = sha256(b"a request").digest()
+"""What runs are bound to that need no request of their own."""
+
 _RUN_S: Final = 120.0
-_FRAME_S: Final = 30.0
+_FRAME_S: Final = 120.0
 
 
 class SecurePair:
-    """Two links to each other. Whoever opens it closes it."""
+    """The links of both. Whoever makes it closes it.
 
-    def __init__(self) -> None:
-        """Open it; raises what ``SecureLinks`` raises."""
-        self._bank = SecureLinks(timeout_s=_RUN_S)
-        self._bureau = SecureLinks(listen="127.0.0.1:0", timeout_s=_RUN_S)
+    Example::
+
+        with closing(SecurePair().open()) as pair:
+            pair.outputs(SecureFunction(indicators=2, cuts=0, output=SecureOutput.POINTS), [5, 7], [0, 1])  # [7]
+    """
+
+    def __init__(self, *, workers: int = 2, timeout_s: float = _RUN_S) -> None:
+        """workers, timeout_s: as ``SecureLinks`` has them."""
+        self.bank = SecureLinks(workers=workers, timeout_s=timeout_s)
+        self.bureau = SecureLinks(listen="127.0.0.1:0", workers=workers, timeout_s=timeout_s)
+
+    def open(self) -> Self:
+        """Open a link, in place of one that was there; closes all and raises what ``SecureLinks`` raises."""
         try:
-            self._bank.connect(_BUREAU, self._bureau.accept(_BANK, self._bank.offer(_BUREAU)))
+            self.bank.connect(BUREAU, self.bureau.accept(BANK, self.bank.offer(BUREAU)))
         except BaseException:
             self.close()
             raise
+        return self
+
+    def halves(
+        self,
+        function: SecureFunction,
+        weights: Sequence[int] | npt.NDArray[np.int64],
+        holds: Sequence[int] | npt.NDArray[np.int64],
+        *,
+        binding: bytes = BINDING,
+        theirs: SecureFunction | None = None,
+        their_binding: bytes | None = None,
+    ) -> tuple[bytes | ShuiqiaoError, bytes | ShuiqiaoError]:
+        """Return the share that came of each half, the bank's first, or what was raised there.
+
+        holds: rows x indicators, 0 or 1. theirs, their_binding: of the bureau, where they are others.
+        """
+
+        def half(run: Callable[[], bytes]) -> bytes | ShuiqiaoError:
+            try:
+                return run()
+            except ShuiqiaoError as error:
+                return error
+
+        with ThreadPoolExecutor(1) as pool:
+            bureau = pool.submit(
+                half, lambda: self.bureau.run(BANK, theirs or function, holds, binding=their_binding or binding)
+            )
+            return half(lambda: self.bank.run(BUREAU, function, weights, binding=binding)), bureau.result()
 
     def outputs(
-        self, function: SecureFunction, weights: Sequence[int], holds: npt.NDArray[np.int64], *, run: str
+        self,
+        function: SecureFunction,
+        weights: Sequence[int] | npt.NDArray[np.int64],
+        holds: Sequence[int] | npt.NDArray[np.int64],
+        *,
+        binding: bytes = BINDING,
     ) -> list[int]:
-        """Return the outputs of all rows of one run. run: a name that no other one has."""
-        binding = sha256(run.encode()).digest()
-        with ThreadPoolExecutor(1) as pool:
-            bureau = pool.submit(self._bureau.run, _BANK, function, holds.reshape(-1), binding=binding)
-            bank = self._bank.run(_BUREAU, function, weights, binding=binding)
-            return function.combine_all(bank, bureau.result())
+        """Return the outputs of all rows of one run; raises what either half raises, the bank's first."""
+        bank, bureau = self.halves(function, weights, holds, binding=binding)
+        if isinstance(bank, ShuiqiaoError):
+            raise bank
+        if isinstance(bureau, ShuiqiaoError):
+            raise bureau
+        return function.combine_all(bank, bureau)
+
+    def workers(self) -> tuple[int, ...]:
+        """Return the process ids of the workers that live, the bank's first."""
+        return (*self.bank.worker_pids, *self.bureau.worker_pids)
 
     def close(self) -> None:
         """End both workers."""
-        self._bank.close()
-        self._bureau.close()
+        self.bank.close()
+        self.bureau.close()
+
+
+def random_rows(random: np.random.Generator, *, rows: int, features: int = 20, bins: int = 5) -> npt.NDArray[np.int64]:
+    """Return indicators of taxpayers, rows x features * bins: of each feature one bin holds."""
+    import numpy as np
+
+    holds = np.zeros((rows, features * bins), dtype=np.int64)
+    chosen = np.arange(features) * bins + random.integers(0, bins, (rows, features))
+    holds[np.arange(rows)[:, np.newaxis], chosen] = 1
+    return holds
 
 
 class OverheardFrames:
@@ -116,17 +176,25 @@ class OverheardLinks(SecureLinks):
         return function.share_of(kind, words, tag=binding[:TAG_BYTES])
 
 
-@contextmanager
-def overheard() -> Generator[tuple[OverheardLinks, OverheardLinks]]:
-    """Give the links of a bank and of a bureau that compute here; raises Unavailable ``privacy.extra_missing``."""
+def overheard_parties() -> tuple[tuple[Party, OverheardFrames], tuple[Party, OverheardFrames]]:
+    """Return a bank and a bureau of this process, each with all that it sends.
+
+    Raises Unavailable ``privacy.extra_missing``.
+    """
     from shuiqiao.privacy.secure.library import Party, context_over, load_library
 
     library, frames = load_library(), (OverheardFrames(), OverheardFrames())
     frames[0].other, frames[1].other = frames[1], frames[0]
 
-    def begun(rank: int) -> Party:
-        return Party(library, context_over(library, frames[rank], rank=rank), rank=rank)
+    def begun(rank: int) -> tuple[Party, OverheardFrames]:
+        return Party(library, context_over(library, frames[rank], rank=rank), rank=rank), frames[rank]
 
     with ThreadPoolExecutor(2) as pool:
         bank, bureau = pool.map(begun, (0, 1))
-    yield OverheardLinks(bank, frames[0]), OverheardLinks(bureau, frames[1])
+    return bank, bureau
+
+
+def overheard() -> tuple[OverheardLinks, OverheardLinks]:
+    """Return the links of a bank and of a bureau that compute here; raises Unavailable ``privacy.extra_missing``."""
+    bank, bureau = overheard_parties()
+    return OverheardLinks(*bank), OverheardLinks(*bureau)

@@ -5,53 +5,26 @@ Both parties run in this process, over frames that are kept, so that every byte 
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from absence import absent
-from patience import PATIENCE_S
-from secure_pair import rows_of
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.privacy.secure.library import Party, context_over, load_library, require_library
+from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import ADDED, SecureFunction, SecureOutput
+from shuiqiao.sandbox.secure_pair import overheard_parties, random_rows
 
 RANDOM = np.random.default_rng(7)
-
-
-class KeptFrames:
-    """Frames to the other of two parties, all of them kept."""
-
-    def __init__(self):
-        self.sent, self.other = bytearray(), None
-        self.arrived, self.held = threading.Condition(), defaultdict(deque)
-
-    def send(self, key, data):
-        self.sent += data
-        with self.other.arrived:
-            self.other.held[key].append(data)
-            self.other.arrived.notify_all()
-
-    def receive(self, key):
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: self.held[key], timeout=PATIENCE_S)
-            return self.held[key].popleft()
 
 
 class Both:
     """Both parties, each in a thread of its own."""
 
     def __init__(self):
-        library = load_library()
-        self.frames = KeptFrames(), KeptFrames()
-        self.frames[0].other, self.frames[1].other = self.frames[1], self.frames[0]
+        self.parties, self.frames = zip(*overheard_parties(), strict=True)
         self.threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self.parties = self.each(
-            lambda rank: Party(library, context_over(library, self.frames[rank], rank=rank), rank=rank)
-        )
 
     def each(self, half):
         asked = [thread.submit(half, rank) for rank, thread in enumerate(self.threads)]
@@ -161,7 +134,7 @@ def test_no_weight_cut_or_row_stands_in_what_crosses_and_the_same_look_finds_the
     """[SECURE-1]"""
     function = SecureFunction(indicators=100, cuts=5, output=SecureOutput.BAND)
     weights, cuts = RANDOM.integers(-200, 200, 100), np.sort(RANDOM.integers(-600, 600, 5))
-    row = rows_of(RANDOM, rows=1)[0]
+    row = random_rows(RANDOM, rows=1)[0]
     sent = [len(frames.sent) for frames in both.frames]
     both.run(function, [*weights, *cuts], row)
     crossed = [bytes(frames.sent[before:]) for frames, before in zip(both.frames, sent, strict=True)]

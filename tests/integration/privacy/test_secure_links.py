@@ -18,12 +18,12 @@ import hostile_party
 from absence import absent
 from hostile_party import BABBLE, HostileBank
 from patience import PATIENCE_S
-from secure_pair import BANK, BINDING, BUREAU, SecurePair, rows_of
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.privacy.secure import links as links_module
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
+from shuiqiao.sandbox.secure_pair import BANK, BINDING, BUREAU, SecurePair, random_rows
 
 RANDOM = np.random.default_rng(1)
 POINTS, BAND, YES_NO = SecureOutput.POINTS, SecureOutput.BAND, SecureOutput.YES_NO
@@ -39,7 +39,7 @@ def _library():
 
 @pytest.fixture(scope="module")
 def pair():
-    made = SecurePair().open()
+    made = SecurePair(timeout_s=PATIENCE_S).open()
     yield made
     made.close()
 
@@ -47,9 +47,14 @@ def pair():
 @pytest.fixture
 def broken_pair():
     """One that a test breaks."""
-    made = SecurePair().open()
+    made = SecurePair(timeout_s=PATIENCE_S).open()
     yield made
     made.close()
+
+
+def lose_patience(pair):
+    """Wait for nothing from now on, where what is waited for never comes."""
+    pair.bank._timeout_s = pair.bureau._timeout_s = 0.5
 
 
 def codes(halves):
@@ -61,7 +66,7 @@ def codes(halves):
 def test_what_comes_out_is_what_one_party_would_compute(pair, rows, output, cuts):
     """[SECURE-1] [SECURE-2] Whole points, bands and answers, exactly: this is arithmetic of integers."""
     weights, edges = RANDOM.integers(-100, 100, 100), np.sort(RANDOM.integers(-600, 600, cuts))
-    holds = rows_of(RANDOM, rows=rows)
+    holds = random_rows(RANDOM, rows=rows)
     function = SecureFunction(indicators=100, cuts=cuts, output=output, rows=rows)
     plain = holds @ weights
     wanted = plain if output is POINTS else (plain[:, np.newaxis] >= edges).sum(axis=1)
@@ -99,7 +104,7 @@ def test_nothing_is_written_to_a_file_and_no_weight_stands_in_an_argument(tmp_pa
     """[SECURE-8]"""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    made = SecurePair().open()
+    made = SecurePair(timeout_s=PATIENCE_S).open()
     try:
         assert made.outputs(SecureFunction(indicators=2, cuts=0, output=POINTS), [1_234, 77], [1, 0]) == [1_234]
         for pid in made.workers():
@@ -129,7 +134,7 @@ def test_a_worker_that_dies_in_a_run_is_told_on_both_sides_and_the_next_opening_
         os.kill(links[side].pid, signal.SIGKILL)
 
     threading.Thread(target=kill).start()
-    found = codes(broken_pair.halves(function, RANDOM.integers(-9, 9, 100), rows_of(RANDOM, rows=rows)))
+    found = codes(broken_pair.halves(function, RANDOM.integers(-9, 9, 100), random_rows(RANDOM, rows=rows)))
     assert found == ["privacy.secure_peer_silent"] * 2
     assert not broken_pair.bank.is_open(BUREAU)
     assert not broken_pair.bureau.is_open(BANK)
@@ -147,10 +152,10 @@ def test_a_worker_that_dies_while_nothing_runs_takes_the_other_along(broken_pair
 
 
 def test_a_side_that_is_not_asked_leaves_the_other_with_a_refusal():
-    pair = SecurePair().open()
+    pair = SecurePair(timeout_s=PATIENCE_S).open()
     try:
         function = SecureFunction(indicators=2, cuts=0, output=POINTS)
-        pair.lose_patience()
+        lose_patience(pair)
         with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
             pair.bank.run(BUREAU, function, [1, 2], binding=BINDING)
         assert not pair.bank.is_open(BUREAU)
@@ -166,7 +171,7 @@ def test_a_bank_that_never_comes_and_one_of_another_certificate(broken_pair):
     stranger = bureau.accept(MemberId("bank-b"), replace(bank.offer(MemberId("tax-b")), session=answer.session))
     with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent.*certificate"):
         bank.connect(BUREAU, replace(answer, certificate=stranger.certificate))
-    broken_pair.lose_patience()
+    lose_patience(broken_pair)
     with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
         bureau.run(BANK, function, [0, 1], binding=BINDING)
     assert not bureau.is_open(BANK)
@@ -197,7 +202,7 @@ def test_a_worker_that_says_what_none_says_is_ended(words, monkeypatch):
     monkeypatch.setenv("BABBLE", words)
     monkeypatch.setenv("PYTHONPATH", str(Path(hostile_party.__file__).parent))
     monkeypatch.setattr(links_module, "run_worker", hostile_party.babble)
-    links = SecurePair().bank
+    links = SecurePair(timeout_s=PATIENCE_S).bank
     with pytest.raises(ShuiqiaoError) as refusal:
         links.offer(BUREAU)
     assert refusal.value.code == ("privacy.secure_peer_silent" if words == "half" else "privacy.secure_failed")
@@ -216,7 +221,7 @@ def test_a_third_link_takes_the_place_of_one_that_does_nothing(broken_pair):
 
 def test_where_every_worker_computes_nobody_is_thrown_out():
     """[SECURE-9]"""
-    pair = SecurePair(workers=1).open()
+    pair = SecurePair(workers=1, timeout_s=PATIENCE_S).open()
     try:
         with pair.bank._links[BUREAU]._asking, pytest.raises(Unavailable, match=r"privacy\.secure_busy") as refusal:
             pair.bank.offer(MemberId("tax-b"))
@@ -244,13 +249,10 @@ def test_runs_of_one_link_wait_for_their_turn(pair):
 def test_workers_end_with_the_server_that_started_them(tmp_path):
     """[SECURE-8]"""
     program = (
-        "from secure_pair import SecurePair; import time\n"
+        "from shuiqiao.sandbox.secure_pair import SecurePair; import time\n"
         "print(*SecurePair().open().workers(), flush=True); time.sleep(600)"
     )
-    worlds = str(Path(__file__).resolve().parents[2] / "worlds")
-    server = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": worlds}
-    )
+    server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path)
     workers = [int(pid) for pid in server.stdout.readline().split()]
     assert len(workers) == 2
     server.kill()

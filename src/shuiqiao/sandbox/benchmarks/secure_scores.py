@@ -14,19 +14,16 @@ import statistics
 import threading
 import time
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.encoding import decode_json, encode_json
-from shuiqiao.base.ids import MemberId
 from shuiqiao.base.worker_process import WorkerProcess, begin_worker
 from shuiqiao.privacy.secure.library import Party, load_library
-from shuiqiao.privacy.secure.links import SecureLinks
 from shuiqiao.privacy.secure.model import MAX_ROWS, TAG_BYTES, SecureFunction, SecureOutput
+from shuiqiao.sandbox.secure_pair import BANK, BUREAU, SecurePair, random_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +39,6 @@ _INDICATORS: Final = _FEATURES * _BINS
 _DELAYED_CALLS: Final = 10
 _PART_BYTES: Final = 65_536
 _MAX_LINE_BYTES: Final = 65_536
-_BANK, _BUREAU = MemberId("bank"), MemberId("bureau")
-_BINDING: Final = sha256(b"bench").digest()
 _ONE: Final = SecureFunction(indicators=_INDICATORS, cuts=0, output=SecureOutput.POINTS)
 
 
@@ -66,25 +61,24 @@ def secure_figures(*, rows: int) -> dict[str, dict[str, object]]:
 
 
 def _linked(rows: int) -> tuple[float, float, dict[str, object]]:
-    with _pair() as (bank, bureau):
-        bank.connect(_BUREAU, bureau.accept(_BANK, bank.offer(_BUREAU)))
-        one = _median_ms(bank, bureau, calls=CALLS)
-        memory = {"one_applicant": _memory_mb(bank, bureau)}
+    with closing(SecurePair().open()) as pair:
+        one = _median_ms(pair, calls=CALLS)
+        memory = {"one_applicant": _memory_mb(pair)}
         weights, holds = _numbers(rows)
         began = time.perf_counter()
         for first in range(0, rows, MAX_ROWS):
             part = holds[first : first + MAX_ROWS]
-            _both(bank, bureau, replace(_ONE, rows=len(part)), weights=weights, holds=part)
-        return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": _memory_mb(bank, bureau)}
+            _run(pair, replace(_ONE, rows=len(part)), weights=weights, holds=part)
+        return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": _memory_mb(pair)}
 
 
 def _delayed() -> tuple[float, int, int]:
-    with _pair() as (bank, bureau):
-        answer = bureau.accept(_BANK, bank.offer(_BUREAU))
+    with closing(SecurePair()) as pair:
+        answer = pair.bureau.accept(BANK, pair.bank.offer(BUREAU))
         with _slow_line(answer.address) as line:
-            bank.connect(_BUREAU, replace(answer, address=line.address))
+            pair.bank.connect(BUREAU, replace(answer, address=line.address))
             before = list(line.passed)
-            taken = _median_ms(bank, bureau, calls=_DELAYED_CALLS)
+            taken = _median_ms(pair, calls=_DELAYED_CALLS)
             # One call more was made, which is not timed.
             sent, came = (
                 (after - first) // (_DELAYED_CALLS + 1) for after, first in zip(line.passed, before, strict=True)
@@ -92,30 +86,21 @@ def _delayed() -> tuple[float, int, int]:
     return taken, sent, came
 
 
-def _median_ms(bank: SecureLinks, bureau: SecureLinks, *, calls: int) -> float:
+def _median_ms(pair: SecurePair, *, calls: int) -> float:
     weights, holds = _numbers(1)
     taken: list[float] = []
     for _ in range(calls + 1):
         began = time.perf_counter()
-        _both(bank, bureau, _ONE, weights=weights, holds=holds)
+        _run(pair, _ONE, weights=weights, holds=holds)
         taken.append(time.perf_counter() - began)
     # The first call compiles the function.
     return round(1000 * statistics.median(taken[1:]), 1)
 
 
-def _both(
-    bank: SecureLinks,
-    bureau: SecureLinks,
-    function: SecureFunction,
-    *,
-    weights: npt.NDArray[np.int64],
-    holds: npt.NDArray[np.int64],
+def _run(
+    pair: SecurePair, function: SecureFunction, *, weights: npt.NDArray[np.int64], holds: npt.NDArray[np.int64]
 ) -> None:
-    with bank.turn(_BUREAU), ThreadPoolExecutor(1) as pool:
-        theirs = pool.submit(bureau.run, _BANK, function, holds, binding=_BINDING)
-        ours = bank.run(_BUREAU, function, weights, binding=_BINDING)
-        found = function.combine_all(ours, theirs.result())
-    if found != (holds @ weights).tolist():
+    if pair.outputs(function, weights, holds) != (holds @ weights).tolist():
         raise AssertionError("a secure score is not the plain one")
 
 
@@ -123,26 +108,13 @@ def _numbers(rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     import numpy as np
 
     random = np.random.default_rng(1)
-    holds = np.zeros((rows, _INDICATORS), dtype=np.int64)
-    chosen = np.arange(_FEATURES) * _BINS + random.integers(0, _BINS, (rows, _FEATURES))
-    holds[np.arange(rows)[:, np.newaxis], chosen] = 1
+    holds = random_rows(random, rows=rows, features=_FEATURES, bins=_BINS)
     return random.integers(-100, 100, _INDICATORS), holds
 
 
-@contextmanager
-def _pair() -> Generator[tuple[SecureLinks, SecureLinks]]:
-    bank, bureau = SecureLinks(timeout_s=60), SecureLinks(listen="127.0.0.1:0", timeout_s=60)
-    try:
-        yield bank, bureau
-    finally:
-        bank.close()
-        bureau.close()
-
-
-def _memory_mb(bank: SecureLinks, bureau: SecureLinks) -> dict[str, int]:
+def _memory_mb(pair: SecurePair) -> dict[str, int]:
     found: dict[str, int] = {}
-    for name, links in (("bank", bank), ("bureau", bureau)):
-        (pid,) = links.worker_pids
+    for name, pid in zip(("bank", "bureau"), pair.workers(), strict=True):
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         found[name] = int(status.partition("VmHWM:")[2].split()[0]) // 1024
     return found
