@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
@@ -24,7 +22,6 @@ from shuiqiao.credit.indicators import (
     BinnedFeature,
     centred_points,
     features_of,
-    indicators_of,
     malformed,
     middle_of,
     plain_features,
@@ -32,7 +29,7 @@ from shuiqiao.credit.indicators import (
     verify_features,
 )
 from shuiqiao.credit.model_content import MAX_POINTS_VALUES, ModelContent
-from shuiqiao.credit.scorecard import Integers, Scorecard
+from shuiqiao.credit.scorecard import Scorecard
 from shuiqiao.models.model import MAX_CONTENT_BYTES, ContentFacts
 from shuiqiao.privacy.blind.scheme import BlindKeys, blind_scheme
 
@@ -58,10 +55,6 @@ class BlindContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def feature_names(self) -> tuple[str, ...]:
         """The features that it reads, in order."""
         return tuple(feature.name for feature in self.features)
-
-    def indicators_of(self, values: Integers) -> npt.NDArray[np.bool_]:
-        """Return which indicators hold. values: taxpayers x features, in millionths, UNKNOWN where null."""
-        return indicators_of(self.features, values)
 
 
 def encrypt_card(content: ModelContent, *, keys: BlindKeys) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.model import Output
 from shuiqiao.credit.blind_content import BlindContent, decode_blind, points_in
-from shuiqiao.credit.indicators import unseen_row
+from shuiqiao.credit.closed_runner import ClosedRunner
 from shuiqiao.credit.model_content import MAX_POINTS_VALUES, decode_content
-from shuiqiao.credit.model_runner import inputs_of, score_of
-from shuiqiao.exchange.modes.score import ModelRunner, ScoreOutput, Session
+from shuiqiao.credit.model_runner import score_of
+from shuiqiao.exchange.modes.score import ScoreOutput, Session
 from shuiqiao.privacy.blind.scheme import LoadedWeights, blind_scheme
-from shuiqiao.privacy.model import Revealed, millibits_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
     from shuiqiao.credit.model_runner import ScorecardRunner
     from shuiqiao.credit.store import ClosedCard, ClosedCardStore
+    from shuiqiao.privacy.model import Revealed
 
 MAX_LOADED = 4
 """Models whose weights are kept ready: about 50 MB each."""
@@ -43,7 +43,7 @@ class _Loaded:
     weights: LoadedWeights
 
 
-class BlindRunner(ModelRunner):
+class BlindRunner(ClosedRunner):
     """Evaluates encrypted weights, and opens results; any number of threads may ask.
 
     Example::
@@ -54,16 +54,11 @@ class BlindRunner(ModelRunner):
     """
 
     def __init__(self, *, features: ScorecardRunner, cards: ClosedCardStore, entropy: Entropy) -> None:
-        """features: computes them. cards: of what this institution encrypted itself, none at a bureau."""
-        self._features = features
-        self._cards = cards
+        """As ``ClosedRunner``. entropy: of the noise that covers a result."""
+        super().__init__(features=features, cards=cards)
         self._entropy = entropy
         self._lock = threading.Lock()
         self._ready: OrderedDict[bytes, _Loaded] = OrderedDict()
-
-    def inputs(self, content: bytes) -> Mapping[str, Sequence[str]]:
-        """Return what the indicators' features need; raises InvalidInput as ``decode_blind``."""
-        return inputs_of(self._content(content).feature_names)
 
     def run(
         self,
@@ -81,8 +76,7 @@ class BlindRunner(ModelRunner):
         """
         del outputs, session  # A model of encrypted weights declares points alone.
         loaded = self._loaded(content)
-        values = self._features.values(loaded.content.feature_names, tables=tables, taxpayer=taxpayer, as_of=as_of)
-        holds = loaded.content.indicators_of(values)
+        holds = self._indicators(loaded.content, tables=tables, taxpayer=taxpayer, as_of=as_of)
         return ScoreOutput(ciphertext=blind_scheme().evaluate(loaded.weights, holds, entropy=self._entropy))
 
     def reveals(
@@ -90,10 +84,8 @@ class BlindRunner(ModelRunner):
     ) -> Revealed:
         """Return 12 bits, a sum of its own for each distinct ciphertext and day [BLIND-11], and the cuts [LEAK-7]."""
         del outputs, session
-        digest = hashlib.sha256(content).hexdigest()
-        row = unseen_row(self._content(content).features, since=since, as_of=as_of)
-        row[f"ciphertext {digest}@{since}/{as_of}"] = 1
-        return Revealed(millibits=millibits_of(MAX_POINTS_VALUES), row=row)
+        own = f"ciphertext {hashlib.sha256(content).hexdigest()}@{since}/{as_of}"
+        return self._unseen(self._read(content), own=own, values=MAX_POINTS_VALUES, since=since, as_of=as_of)
 
     def opened(self, content: bytes, output: ScoreOutput, *, session: Session | None = None) -> ScoreOutput:
         """Return points, band and yes or no of a result, as the bank's own card has them [BLIND-10].
@@ -107,19 +99,15 @@ class BlindRunner(ModelRunner):
         found = blind_scheme().decrypt(output.ciphertext or b"", secret=kept.secret, count=1)
         return score_of(model, points=points_in(model.card, float(found[0])))
 
-    def card(self, content: bytes) -> bytes:
-        """Return the card that was encrypted; raises Denied ``credit.blind_key_missing``."""
-        return self._kept(content).card
-
     def _kept(self, content: bytes) -> ClosedCard:
-        kept = self._cards.find(hashlib.sha256(content).digest())
+        kept = self._cards.find(content)
         if kept is None:
             raise Denied("credit.blind_key_missing", "the key of these encrypted weights is not here")
         return kept
 
-    def _content(self, data: bytes) -> BlindContent:
-        ready = self._ready.get(hashlib.sha256(data).digest())
-        return decode_blind(data) if ready is None else ready.content
+    def _read(self, content: bytes) -> BlindContent:
+        ready = self._ready.get(hashlib.sha256(content).digest())
+        return decode_blind(content) if ready is None else ready.content
 
     def _loaded(self, data: bytes) -> _Loaded:
         digest = hashlib.sha256(data).digest()

@@ -7,21 +7,19 @@ half of that run beside the request, and both shares put together. The bank open
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Denied, IntegrityError
 from shuiqiao.consent.model import Output
-from shuiqiao.credit.indicators import indicators_of, unseen_row
+from shuiqiao.credit.closed_runner import ClosedRunner
 from shuiqiao.credit.model_content import ModelContent
-from shuiqiao.credit.model_runner import decode_kept_content, inputs_of
-from shuiqiao.credit.secure_content import bank_values, decode_secure, output_in
+from shuiqiao.credit.model_runner import decode_kept_content
+from shuiqiao.credit.secure_content import SecureContent, bank_values, decode_secure, output_in
 from shuiqiao.exchange.modes.port import Half
-from shuiqiao.exchange.modes.score import ModelRunner, ResultShare, ScoreOutput, Session
-from shuiqiao.privacy.model import Revealed, millibits_of
+from shuiqiao.exchange.modes.score import ResultShare, ScoreOutput, Session
 
 if TYPE_CHECKING:
     from datetime import date
@@ -30,7 +28,8 @@ if TYPE_CHECKING:
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.credit.model_runner import ScorecardRunner
-    from shuiqiao.credit.store import ClosedCardStore
+    from shuiqiao.credit.store import ClosedCard, ClosedCardStore
+    from shuiqiao.privacy.model import Revealed
     from shuiqiao.privacy.secure.links import SecureLinks
 
 UNTIL_BEGUN_S = 120.0
@@ -39,7 +38,7 @@ UNTIL_BEGUN_S = 120.0
 _decode_kept = lru_cache(maxsize=64)(decode_secure)
 
 
-class SecureRunner(ModelRunner):
+class SecureRunner(ClosedRunner):
     """Does one half of secure runs, and puts shares together; any number of threads may ask.
 
     Example::
@@ -58,15 +57,10 @@ class SecureRunner(ModelRunner):
         links: SecureLinks,
         open_link: Callable[[MemberId], None],
     ) -> None:
-        """cards: that this institution keeps, none at a bureau. open_link: opens the one to a bureau, where none is."""
-        self._features = features
-        self._cards = cards
+        """As ``ClosedRunner``. open_link: opens the one to a bureau, where none is."""
+        super().__init__(features=features, cards=cards)
         self._links = links
         self._open_link = open_link
-
-    def inputs(self, content: bytes) -> Mapping[str, Sequence[str]]:
-        """Return what the indicators' features need; raises InvalidInput as ``decode_secure``."""
-        return inputs_of(_decode_kept(content).feature_names)
 
     def run(
         self,
@@ -83,8 +77,7 @@ class SecureRunner(ModelRunner):
         Raises what ``SecureLinks.run`` raises.
         """
         model, (output,) = _decode_kept(content), outputs
-        values = self._features.values(model.feature_names, tables=tables, taxpayer=taxpayer, as_of=as_of)
-        holds = [int(each) for each in indicators_of(model.features, values)[:, 0]]
+        holds = [int(each) for each in self._indicators(model, tables=tables, taxpayer=taxpayer, as_of=as_of)[:, 0]]
         share = self._links.run(session.peer, model.function(output), holds, binding=session.binding)
         return ScoreOutput(shared=ResultShare(output=output, share=share))
 
@@ -111,9 +104,8 @@ class SecureRunner(ModelRunner):
     ) -> Revealed:
         """Return the bits of the output, a sum of its own for each request [SECURE-15], and the cuts [LEAK-7]."""
         model, (output,) = _decode_kept(content), outputs
-        row = unseen_row(model.features, since=since, as_of=as_of)
-        row[f"secure {session.binding.hex()}"] = 1
-        return Revealed(millibits=millibits_of(model.outputs[output].values), row=row)
+        own, values = f"secure {session.binding.hex()}", model.outputs[output].values
+        return self._unseen(model, own=own, values=values, since=since, as_of=as_of)
 
     def opened(self, content: bytes, output: ScoreOutput, *, session: Session) -> ScoreOutput:
         """Return what both shares say together [SECURE-14].
@@ -131,12 +123,14 @@ class SecureRunner(ModelRunner):
         found = _decode_kept(content).function(shared.output).combine(session.share, shared.share)
         return output_in(self._card(content), shared.output, found=found)
 
-    def card(self, content: bytes) -> bytes:
-        """Return the card that was kept; raises Denied ``credit.secure_card_missing``."""
-        kept = self._cards.find(hashlib.sha256(content).digest())
+    def _read(self, content: bytes) -> SecureContent:
+        return _decode_kept(content)
+
+    def _kept(self, content: bytes) -> ClosedCard:
+        kept = self._cards.find(content)
         if kept is None:
             raise Denied("credit.secure_card_missing", "the card of this model is not here")
-        return kept.card
+        return kept
 
     def _card(self, content: bytes) -> ModelContent:
         return decode_kept_content(self.card(content))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -172,45 +173,44 @@ class ModelStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedCard:
-    """A card whose weights nobody else sees. content_digest: SHA-256 of the content that stands for it elsewhere.
+    """A card whose weights nobody else sees.
 
     secret: of encrypted weights, the key that opens results; of secure ones, the salt that opens their commitment.
     card: the content in clear.
     """
 
-    content_digest: bytes
     secret: bytes
     card: bytes
 
 
 class ClosedCardStore:
-    """The cards of a bank's models whose weights a provider does not see, each for one content.
+    """The cards of a bank's models whose weights a provider does not see, each for the content that stands for it.
 
     Example::
 
-        store.save(ClosedCard(content_digest=digest, secret=keys.secret, card=card))
-        assert store.find(digest).card == card
+        store.save(ClosedCard(secret=keys.secret, card=card), content=content)
+        assert store.find(content).card == card
     """
 
     def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
         self._cipher = cipher
 
-    def save(self, card: ClosedCard) -> None:
-        """Keep a card, durable when this returns."""
-        plain = {name: getattr(card, name) for name in ClosedCard.__slots__}
+    def save(self, card: ClosedCard, *, content: bytes) -> None:
+        """Keep the card of a content, durable when this returns."""
+        plain = {"content_digest": sha256(content).digest(), "secret": card.secret, "card": card.card}
         with self._engine.begin() as connection:
             connection.execute(insert(_closed_cards), self._cipher.encrypt_row(_CLOSED_CARD_SECRETS, plain))
 
-    def find(self, content_digest: bytes) -> ClosedCard | None:
+    def find(self, content: bytes) -> ClosedCard | None:
         """Return the card of a content, or None; raises IntegrityError ``crypto.column_damaged``."""
-        wanted = select(_closed_cards).where(_closed_cards.c.content_digest == content_digest)
+        wanted = select(_closed_cards).where(_closed_cards.c.content_digest == sha256(content).digest())
         with self._engine.connect() as connection:
             row = connection.execute(wanted).mappings().first()
         if row is None:
             return None
         found = self._cipher.decrypt_row(_CLOSED_CARD_SECRETS, dict(row))
-        return ClosedCard(**{name: found[name] for name in ClosedCard.__slots__})
+        return ClosedCard(secret=found["secret"], card=found["card"])
 
 
 def _typed(data: bytes, kind: Any) -> Any:

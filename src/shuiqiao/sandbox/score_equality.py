@@ -173,6 +173,7 @@ def _compared(
 def _blind(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
     """Yield points and band of each taxpayer as the bank opens them; raises what ``blind_scheme`` raises."""
     from shuiqiao.credit.blind_content import decode_blind, encrypt_card, points_in
+    from shuiqiao.credit.indicators import indicators_of
     from shuiqiao.privacy.blind.scheme import SLOTS, blind_scheme
 
     scheme = blind_scheme()
@@ -181,7 +182,7 @@ def _blind(model: ModelContent, values: Integers) -> Iterator[tuple[int, str]]:
     weights = scheme.read_weights(content.weights, public=content.public)
     for first in range(0, len(values), SLOTS):
         batch = values[first : first + SLOTS]
-        result = scheme.evaluate(weights, content.indicators_of(batch), entropy=system_entropy)
+        result = scheme.evaluate(weights, indicators_of(content.features, batch), entropy=system_entropy)
         for found in scheme.decrypt(result, secret=keys.secret, count=len(batch)):
             points = points_in(model.card, float(found))
             yield points, model.band_of(points)

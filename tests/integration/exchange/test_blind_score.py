@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import msgspec
 import numpy as np
 import pytest
@@ -34,8 +32,8 @@ def encrypted(world, *, owner=BANK_A, **card):
     """A card's encrypted weights, approved by the bureau; the key is kept by the owner."""
     keys, content = blind_scheme().generate_keys(), read_outputs(DECLARED, card=a_card(**card))
     data = encrypt_card(content, keys=keys)
-    key = ClosedCard(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
-    world.closed_cards[owner].save(key)
+    key = ClosedCard(secret=keys.secret, card=encode_content(content))
+    world.closed_cards[owner].save(key, content=data)
     return world.approved(data, owner=owner, form=ModelForm.BLIND_LINEAR), data, keys
 
 

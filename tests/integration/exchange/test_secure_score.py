@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from hashlib import sha256
 from types import SimpleNamespace
 
 import msgspec
@@ -37,8 +36,8 @@ def secured(world, *, owner=BANK_A, card=None, **named):
     """A card whose weights its owner keeps, approved by the bureau."""
     salt, content = world.entropy(32), read_outputs(DECLARED, card=card or a_card(**named))
     data = secure_content(content, salt=salt)
-    kept = ClosedCard(content_digest=sha256(data).digest(), secret=salt, card=encode_content(content))
-    world.closed_cards[owner].save(kept)
+    kept = ClosedCard(secret=salt, card=encode_content(content))
+    world.closed_cards[owner].save(kept, content=data)
     return world.approved(data, owner=owner, form=ModelForm.SECURE_LINEAR), data
 
 
@@ -372,7 +371,7 @@ def test_a_refusal_ends_what_the_bank_waits_for(world, secure):
 
 def test_the_committed_card_is_the_one_that_is_kept(world, secure):
     """[SECURE-11]: what a regulator has shown holds against what was registered."""
-    kept = world.closed_cards[BANK_A].find(sha256(secure[1]).digest())
+    kept = world.closed_cards[BANK_A].find(secure[1])
     digest = world.registries[BANK_A].registered(secure[0])[0].digest
     assert world.banks[BANK_A].model_card(secure[0], digest=digest) == kept.card
     assert decode_content(kept.card).card == a_card()

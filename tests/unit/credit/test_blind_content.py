@@ -20,7 +20,7 @@ from shuiqiao.credit.blind_content import (
     points_in,
     read_blind_facts,
 )
-from shuiqiao.credit.indicators import middle_of, points_range
+from shuiqiao.credit.indicators import indicators_of, middle_of, points_range
 from shuiqiao.credit.model_content import read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.privacy.blind.scheme import blind_scheme
@@ -65,7 +65,7 @@ def test_every_taxpayer_gets_the_points_of_the_plain_card(card, keys, data):
     values[rng.random(values.shape) < 0.1] = UNKNOWN
     content, scheme = decode_blind(data), blind_scheme()
     assert content.feature_names == card.feature_names
-    holds = content.indicators_of(values)
+    holds = indicators_of(content.features, values)
     assert (holds.sum(axis=0) == len(FEATURES)).all()
     weights = scheme.read_weights(content.weights, public=content.public)
     found = scheme.decrypt(scheme.evaluate(weights, holds, entropy=os.urandom), secret=keys.secret, count=len(values))

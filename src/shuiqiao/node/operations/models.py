@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import encode_json
@@ -203,9 +202,7 @@ def encrypted_card(institution: Institution, content: ModelContent) -> bytes:
 
     keys = blind_scheme().generate_keys()
     data = encrypt_card(content, keys=keys)
-    institution.closed_cards.save(
-        ClosedCard(content_digest=sha256(data).digest(), secret=keys.secret, card=encode_content(content))
-    )
+    institution.closed_cards.save(ClosedCard(secret=keys.secret, card=encode_content(content)), content=data)
     return data
 
 
@@ -220,9 +217,7 @@ def secured_card(institution: Institution, content: ModelContent) -> bytes:
 
     salt = institution.dependencies.entropy(SALT_BYTES)
     data = secure_content(content, salt=salt)
-    institution.closed_cards.save(
-        ClosedCard(content_digest=sha256(data).digest(), secret=salt, card=encode_content(content))
-    )
+    institution.closed_cards.save(ClosedCard(secret=salt, card=encode_content(content)), content=data)
     return data
 
 
