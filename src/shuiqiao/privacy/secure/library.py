@@ -49,21 +49,26 @@ def require_library() -> Path:
 
 def load_library() -> Any:
     """Return the library, loaded without its package, silent and without a log; raises as ``require_library``."""
-    path = require_library()
-    if "libspu" in sys.modules:
-        # Its types can be registered once in a process.
-        return sys.modules["libspu"]
-    loader = ExtensionFileLoader("libspu", os.fspath(path))
-    found = spec_from_file_location("libspu", path, loader=loader)
-    if found is None:  # pragma: no cover - a loader was given
-        raise AssertionError(path)
-    library = module_from_spec(found)
-    loader.exec_module(library)
-    sys.modules["libspu"] = library
+    library = load_beside(require_library(), "libspu")
     options = library.logging.LogOptions()
     options.enable_console_logger, options.system_log_path = False, os.devnull
     library.logging.setup_logging(options)
     return library
+
+
+def load_beside(path: Path, name: str) -> Any:
+    """Return a module of the folder of the library, loaded once: its types can be registered once in a process."""
+    if name in sys.modules:
+        return sys.modules[name]
+    place = path.with_name(f"{name}.so")
+    loader = ExtensionFileLoader(name, os.fspath(place))
+    found = spec_from_file_location(name, place, loader=loader)
+    if found is None:  # pragma: no cover - a loader was given
+        raise AssertionError(place)
+    module = module_from_spec(found)
+    loader.exec_module(module)
+    sys.modules[name] = module
+    return module
 
 
 class Party:

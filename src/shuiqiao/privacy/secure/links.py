@@ -22,6 +22,8 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -31,6 +33,7 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id, system_entropy
 from shuiqiao.base.worker_process import WorkerProcess
+from shuiqiao.privacy.secure.intersection import MAX_ITEMS, PLACE_BYTES, decode_places, require_items
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, TAG_BYTES, SecureFunction, SecureOffer
 from shuiqiao.privacy.secure.worker import HEAD, KEEPS_LINK, run_worker
@@ -45,7 +48,7 @@ MAX_WORKERS: Final = 64
 _MAX_ADDRESS_CHARS: Final = 261
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}:[0-9]{1,5}\Z")
 _MAX_CERTIFICATE_BYTES: Final = 2_048
-_MAX_REPLY_BYTES: Final = 1_024 + 9 * MAX_ROWS
+_MAX_REPLY_BYTES: Final = 1_024 + max(9 * MAX_ROWS, PLACE_BYTES * MAX_ITEMS)
 _SESSION_BYTES: Final = 16
 _BUSY_RETRY_S: Final = 1.0
 _KINDS: Final[dict[str, type[ShuiqiaoError]]] = {
@@ -53,8 +56,10 @@ _KINDS: Final[dict[str, type[ShuiqiaoError]]] = {
     "privacy.secure_not_set_up": Unavailable,
     "privacy.secure_peer_silent": Unavailable,
     "privacy.secure_failed": IntegrityError,
+    "privacy.secure_items_wrong": InvalidInput,
     KEEPS_LINK: InvalidInput,
 }
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each run has a folder of its own there
 
 
 class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,6 +69,7 @@ class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     address: Annotated[str, Meta(max_length=_MAX_ADDRESS_CHARS)] = ""
     warm: bool = False
     share: Annotated[bytes, Meta(max_length=1 + TAG_BYTES + 8 * MAX_ROWS)] = b""
+    found: Annotated[bytes, Meta(max_length=PLACE_BYTES * MAX_ITEMS)] = b""
     code: Annotated[str, Meta(max_length=64)] = ""
     message: Annotated[str, Meta(max_length=1_024)] = ""
 
@@ -170,6 +176,38 @@ class SecureLinks:
         }
         with self._dropped_if_broken(peer, link):
             return link.share_of(order, wanted=function.share_bytes, timeout_s=self._timeout_s + wait_s)
+
+    def intersect(
+        self, peer: MemberId, items: Sequence[bytes], *, binding: bytes, theirs: int = MAX_ITEMS, wait_s: float = 0.0
+    ) -> list[int]:
+        """Return the places of the items that the other side has too, rising; nothing at the side that was asked.
+
+        items: 1 to 131,072 different ones of 32 bytes. theirs: at the side that was asked, how many the other one
+        compares; with another number it is refused. binding, wait_s: as for ``run``.
+        Raises InvalidInput ``privacy.secure_items_wrong``, and what ``run`` raises.
+
+        Example::
+
+            places = links.intersect(bank, [item_of(each) for each in applicants], binding=binding)
+        """
+        require_items(items)
+        link = self._link(peer)
+        # The folder outlives the worker, whatever becomes of it, so that nothing stays behind.
+        with (
+            TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
+            self._dropped_if_broken(peer, link),
+        ):
+            order = {
+                "binding": binding,
+                "folder": folder,
+                "items": b"".join(items),
+                "theirs": theirs,
+                "wait_ms": round(1_000 * wait_s),
+            }
+            found = decode_places(link.answer_to(order, timeout_s=self._timeout_s + wait_s).found)
+            if found != sorted(set(found)) or (found and (link.rank or found[-1] >= len(items))):
+                raise IntegrityError("privacy.secure_failed", "a worker finds items that were not put in")
+            return found
 
     def give_up(self, peer: MemberId) -> None:
         """End the link to a member; a run that waits there is told at once. Without one there is nothing to do."""
@@ -290,16 +328,21 @@ class _Link:
             self._wait_until_warm(time.monotonic() + timeout_s)
 
     def share_of(self, order: dict[str, Any], *, wanted: int, timeout_s: float) -> bytes:
+        """Order one run; raises as ``answer_to``, and IntegrityError for a share of another length than was wanted."""
+        share = self.answer_to(order, timeout_s=timeout_s).share
+        if len(share) != wanted:
+            raise IntegrityError("privacy.secure_failed", f"a worker gives a share of {len(share)} bytes, not {wanted}")
+        return share
+
+    def answer_to(self, order: dict[str, Any], *, timeout_s: float) -> _Reply:
         """Order one run; raises what the worker tells, and Unavailable where it tells nothing in time."""
         until = time.monotonic() + timeout_s
         with self._asking:
             self._wait_until_warm(until)
             self._send(order, until)
-            share = self._received(until).share
+            found = self._received(until)
             self.used_s = time.monotonic()
-        if len(share) != wanted:
-            raise IntegrityError("privacy.secure_failed", f"a worker gives a share of {len(share)} bytes, not {wanted}")
-        return share
+        return found
 
     def end(self) -> None:
         """Kill the worker, whatever it does; a thread that waits for it is told that it is gone."""
@@ -341,12 +384,11 @@ class _Link:
         try:
             value = decode_cbor_strict(self._read(length, until), max_bytes=_MAX_REPLY_BYTES)
             found = typed(value, _Reply, builtin_types=(bytes,))
-            if found.code:
-                raise _KINDS[found.code](found.code, found.message)
+            kind = _KINDS[found.code] if found.code else None
         except (InvalidInput, msgspec.ValidationError, KeyError) as error:
-            if isinstance(error, InvalidInput) and error.code == KEEPS_LINK:
-                raise
             raise IntegrityError("privacy.secure_failed", "a worker says what none says") from error
+        if kind is not None:
+            raise kind(found.code, found.message)
         return found
 
     def _read(self, count: int, until: float) -> bytes:

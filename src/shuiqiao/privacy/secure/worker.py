@@ -8,6 +8,7 @@ failure.
     message = 4 bytes length, big-endian | canonical CBOR
     worker: {certificate, address}   server: {certificate, address}   worker: {warm}
     then again and again             server: {function, values, binding, wait_ms}   worker: {share} or {code, message}
+                                 or  server: {items, theirs, folder, binding, wait_ms}   worker: {found} or as above
 """
 
 from __future__ import annotations
@@ -19,14 +20,25 @@ import ssl
 import struct
 import threading
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.worker_process import begin_worker
 from shuiqiao.privacy.secure.channel import Frames, LinkCertificate, accept, connect, listen
+from shuiqiao.privacy.secure.intersection import (
+    INTERSECTION,
+    ITEM_BYTES,
+    MAX_ITEMS,
+    PLACE_BYTES,
+    encode_places,
+    keyed_items,
+)
 from shuiqiao.privacy.secure.library import Party, context_over, load_library
 from shuiqiao.privacy.secure.model import CONFIGURATION, TAG_BYTES, SecureFunction, SecureOutput
+from shuiqiao.privacy.secure.psi_library import common_items
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +114,8 @@ class _Worker:
         ours = sha256(session + CONFIGURATION).digest()
         if self._exchanged(ours) != ours:
             raise IntegrityError("privacy.secure_failed", "the other side opens another session")
-        self._party = Party(library, context_over(library, self._frames, rank=self._rank), rank=self._rank)
+        self._context = context_over(library, self._frames, rank=self._rank)
+        self._party = Party(library, self._context, rank=self._rank)
         self._codes: dict[bytes, bytes] = {}
         self._computed(_WARM, bytes(_WARM.values_of(self._rank) * (1 if self._rank else 8)), binding=session)
         self.tell({"warm": True})
@@ -117,18 +130,44 @@ class _Worker:
             order = decode_cbor(self.orders.get(timeout=idle_s))
             self._busy.set()
             try:
-                share = self._computed(
-                    _function(order["function"]),
-                    order["values"],
-                    binding=order["binding"],
-                    wait_s=order["wait_ms"] / 1_000,
-                )
+                done = self._done(order)
             except ShuiqiaoError as error:
                 if error.code != KEEPS_LINK:
                     raise
                 self.tell({"code": error.code, "message": error.message[:_MAX_WORDS]})
             else:
-                self.tell({"share": share})
+                self.tell(done)
+
+    def _done(self, order: dict[str, Any]) -> dict[str, Any]:
+        waits: dict[str, Any] = {"binding": order["binding"], "wait_s": order["wait_ms"] / 1_000}
+        if "items" in order:
+            raw: bytes = order["items"]
+            items = [raw[first : first + ITEM_BYTES] for first in range(0, len(raw), ITEM_BYTES)]
+            return {"found": self._common(items, theirs=order["theirs"], folder=Path(order["folder"]), **waits)}
+        return {"share": self._computed(_function(order["function"]), order["values"], **waits)}
+
+    def _common(self, items: list[bytes], *, theirs: int, folder: Path, binding: bytes, wait_s: float) -> bytes:
+        """Compare request, protocol and sizes with the other side, then find the common items [PSI-2], [PSI-3].
+
+        theirs: how many items the other side may put in, exactly that many where it is the one that asks.
+        """
+        ours = sha256(binding + sha256(INTERSECTION).digest()).digest()
+        if self._exchanged(ours, wait_s=wait_s) != ours:
+            raise InvalidInput(KEEPS_LINK, "the other side has another request or protocol for this run")
+        size = int.from_bytes(self._exchanged(len(items).to_bytes(PLACE_BYTES, "big")), "big")
+        if not 0 < size <= MAX_ITEMS or (self._rank and size != theirs):
+            raise InvalidInput("privacy.secure_items_wrong", f"the other side compares {size} items, not {theirs}")
+        own = system_entropy(ITEM_BYTES)
+        parts = (own, self._exchanged(own))
+        key = sha256(b"".join(parts if self._rank == 0 else reversed(parts))).digest()
+        keyed = dict(keyed_items(items, key=key, rank=self._rank, entropy=system_entropy))
+        try:
+            found = common_items(self._context, list(keyed), rank=self._rank, folder=folder)
+        except ShuiqiaoError:
+            raise
+        except Exception as error:
+            raise IntegrityError("privacy.secure_failed", _words(error)) from error
+        return encode_places(sorted(keyed[each] for each in found))
 
     def _computed(self, function: SecureFunction, values: bytes, *, binding: bytes, wait_s: float = 0.0) -> bytes:
         """Compare request, function and configuration with the other side, then compute [SECURE-7]."""

@@ -30,6 +30,7 @@ from shuiqiao.privacy.model import Charge, Revealed
 from shuiqiao.privacy.sd_jwt import Challenge, issue, jose_profile, present, verify
 from shuiqiao.privacy.store import ChargeStore
 from shuiqiao.sandbox.benchmarks.anoncreds import anoncreds_figures
+from shuiqiao.sandbox.benchmarks.intersections import intersection_figures
 from shuiqiao.sandbox.benchmarks.secure_scores import secure_figures
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
     are measured; a million take some minutes to enter, once for each suite's cipher. rows: 100,000, fewer in a trial.
     With the extra privacy also what ``_blind_figures`` and ``anoncreds_figures`` give, with the extra mpc what
-    ``secure_figures`` gives.
+    ``secure_figures`` and ``intersection_figures`` give.
     """
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
     return {
@@ -71,6 +72,7 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str
             _blind_figures(rows) if find_spec("tenseal") else {},
             secure_figures(rows=rows) if find_spec("spu") else {},
         ),
+        **(intersection_figures(items=rows) if find_spec("spu") else {}),
         **(anoncreds_figures() if find_spec("anoncreds") else {}),
     }
 

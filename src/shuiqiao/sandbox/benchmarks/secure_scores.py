@@ -63,13 +63,13 @@ def secure_figures(*, rows: int) -> dict[str, dict[str, object]]:
 def _linked(rows: int) -> tuple[float, float, dict[str, object]]:
     with closing(SecurePair().open()) as pair:
         one = _median_ms(pair, calls=CALLS)
-        memory = {"one_applicant": _memory_mb(pair)}
+        memory = {"one_applicant": memory_mb(pair)}
         weights, holds = _numbers(rows)
         began = time.perf_counter()
         for first in range(0, rows, MAX_ROWS):
             part = holds[first : first + MAX_ROWS]
             _run(pair, replace(_ONE, rows=len(part)), weights=weights, holds=part)
-        return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": _memory_mb(pair)}
+        return one, round(time.perf_counter() - began, 2), {**memory, "rows_100k": memory_mb(pair)}
 
 
 def _delayed() -> tuple[float, int, int]:
@@ -112,7 +112,8 @@ def _numbers(rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return random.integers(-100, 100, _INDICATORS), holds
 
 
-def _memory_mb(pair: SecurePair) -> dict[str, int]:
+def memory_mb(pair: SecurePair) -> dict[str, int]:
+    """Return the most that the one worker of each side held, in MB."""
     found: dict[str, int] = {}
     for name, pid in zip(("bank", "bureau"), pair.workers(), strict=True):
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
@@ -176,7 +177,7 @@ def _slow_line(target: str) -> Generator[_SlowLine]:
 
 def _bare_ms() -> float:
     """Return the median of the library's own call, seen by the bank's process."""
-    ports = _free_ports()
+    ports = free_ports()
     workers = [WorkerProcess(run_bare, str(rank), *map(str, ports)) for rank in (0, 1)]
     try:
         with os.fdopen(workers[0].source, "rb") as told:
@@ -219,6 +220,7 @@ def run_bare(rank: str, *ports: str) -> None:
     os._exit(0)
 
 
-def _free_ports() -> list[int]:
+def free_ports() -> list[int]:
+    """Return two ports of this machine at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         return [one.getsockname()[1], other.getsockname()[1]]

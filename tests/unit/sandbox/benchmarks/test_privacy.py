@@ -31,5 +31,7 @@ def test_the_figures_of_privacy_are_of_both_suites() -> None:
         # Twenty round trips, none of them for nothing.
         assert delayed["secure_ms"] > 20
         assert figures["rows_100k"]["secure_s"] > 0
+        assert figures["psi_100k_s"] > 0
+        assert figures["psi_100k_bare_s"] > 0
         assert figures["bytes"]["secure_sent"] > 0 < figures["bytes"]["secure_came"]
         assert sorted(figures["memory_mb"]["rows_100k"]) == ["bank", "bureau"]
