@@ -161,7 +161,15 @@ def _figures(count: dict[str, int], firms: int) -> ScenarioFigures:
         network_checks=None,
         who_saw_what={
             BANKS[0]: {"disclose": {"fields": 12, "bits": 8_123.5}},
-            BANKS[1]: {"score": {"fields": 0, "bits": 6.644}},
+            BANKS[1]: {"at_source": {"fields": 0, "bits": 6.644}, "blind": {"fields": 0, "bits": 12.0}},
+            "anybody": {"prove": {"fields": 0, "bits": 21.5}, "predicates": {"fields": 0, "bits": 21.5}},
+        },
+        modes_refused={
+            "secure": {
+                "code": "privacy.extra_missing",
+                "message": "the extra mpc is not installed",
+                "next_step": "Install the extra that the message names.",
+            }
         },
         receipts_dir="demo-out/receipts",
         report="demo-out/report.html",

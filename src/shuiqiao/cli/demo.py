@@ -18,6 +18,7 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, pr
 
 if TYPE_CHECKING:
     from shuiqiao.sandbox.scenario.consortium import RunEngine
+    from shuiqiao.sandbox.scenario.modes import WhoSawWhat
     from shuiqiao.sandbox.scenario.result import NetworkChecks, ScenarioResult
 
 DEFAULT_OUT = "demo-out"
@@ -182,12 +183,21 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     )
     for story in details.tamper:
         say(f"tampering       {'caught 已发现' if story.caught else 'NOT CAUGHT 未发现'}  {story.act.en}")
+    _speak_modes(figures.who_saw_what, figures.modes_refused)
     if figures.network_checks is not None:
         _speak_network(figures.network_checks)
     for name in failed:
         say(f"FAILED 未通过    {name}")
     say(f"report          {figures.report}")
     say(f"verify it       {program()} {details.receipt_example.removeprefix('shuiqiao ')}")
+
+
+def _speak_modes(seen: WhoSawWhat, refused: Mapping[str, Mapping[str, Any]]) -> None:
+    for party, modes in seen.items():
+        for mode, known in modes.items():
+            say(f"one applicant   {mode}: {party} knows {known['fields']} fields, {known['bits']} bits 字段与比特")
+    for mode, error in refused.items():
+        say(f"one applicant   {mode}: {error['code']}, {error['message']}; {error['next_step']}")
 
 
 def _speak_network(checks: NetworkChecks) -> None:
@@ -222,6 +232,7 @@ def _speak_servers(figures: Mapping[str, Any], *, failed: list[str]) -> None:
         f"{audit['anchors_verified']} anchors verified, {served['openings_checked']} openings checked, "
         f"root {'matches' if audit['root_matches'] else 'DIFFERS'}"
     )
+    _speak_modes(figures["who_saw_what"], figures["modes_refused"])
     say(f"receipts        {served['receipts_verified']} verified with the genesis alone, in {figures['receipts_dir']}")
     for name in failed:
         say(f"FAILED 未通过    {name}")

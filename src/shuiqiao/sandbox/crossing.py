@@ -14,10 +14,9 @@ everywhere and are not searched for.
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import cycle
@@ -27,59 +26,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
-from shuiqiao.base.encoding import encode_cbor, typed
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.client.resources.presentations import Presentation, PresentationQuestion
-from shuiqiao.consent.ceilings import longest_period
-from shuiqiao.consent.model import Mode, Output, Purpose
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.messages import open_answer, read_request
-from shuiqiao.models.model import ModelForm
-from shuiqiao.node.operations.models import encrypted_card, secured_card
-from shuiqiao.node.operations.presentations import ask_presentation, show_credential
-from shuiqiao.privacy.credentials import anoncreds
-from shuiqiao.privacy.credentials.model import (
-    BlindedRequestBody,
-    CredentialRequestBody,
-    encode_blinded,
-    encode_request,
-    find_registry,
-)
-from shuiqiao.privacy.credentials.presentation import ProveRules, decode_request
-from shuiqiao.privacy.credentials.verifier import PublishedRules
-from shuiqiao.privacy.sd_jwt import Challenge, jose_profile, present
 from shuiqiao.sandbox.economy.files import RECORD_TABLES, write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy
 from shuiqiao.sandbox.scenario.consortium import create_consortium, open_consortium
-from shuiqiao.sandbox.scenario.enterprises import BureauLink, ConsentWanted, EnterpriseOwner
+from shuiqiao.sandbox.scenario.enterprises import BureauLink, EnterpriseOwner
+from shuiqiao.sandbox.scenario.modes import AT_SOURCE, DISCLOSE, MODES, Learning, ModesApplicant, known_to
 from shuiqiao.sandbox.scenario.population import SYNTHETIC_AS_OF
-from shuiqiao.sandbox.scenario.unseen import let_run, who_saw_what
 from shuiqiao.sandbox.score_equality import SEED, scored_content
+from shuiqiao.sandbox.secure_pair import overheard
 from shuiqiao.standards.model import FieldType
-from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from shuiqiao.base.ids import OwnedId
     from shuiqiao.credit.scorecard import Scorecard
     from shuiqiao.node.institution import Institution
     from shuiqiao.sandbox.scenario.consortium import Consortium
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
-
-DISCLOSE, AT_SOURCE, BLIND, SECURE = "disclose", "at_source", "blind", "secure"
-PROVE, PREDICATES = "prove", "predicates"
-MODES: Final = (DISCLOSE, AT_SOURCE, BLIND, SECURE, PROVE, PREDICATES)
-"""The modes that are built, as the study names them: scores of open, encrypted, kept weights; a credential proves, by
-its claims or by predicates."""
-
-PROVING_LOAN: Final = "tax-credit-loan"
-"""The product that asks for a credential."""
 
 _ALWAYS: Final = (date(1949, 10, 1), date(2099, 12, 31))
 _LEAST_TEXT = 8
@@ -184,6 +156,14 @@ class Listening:
         self.to_bank += [answer, content.manifest, content.disclosure]
         return answer
 
+    @contextmanager
+    def computing(self, bank: Institution, bureau: Institution) -> Generator[None]:
+        """Let bank and bureau compute here, so that all that crosses between the two is heard."""
+        bank.secure_links, bureau.secure_links = banks, bureaus = overheard()
+        yield
+        self.to_bureau.append(banks.sent)
+        self.to_bank.append(bureaus.sent)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossed:
@@ -200,128 +180,38 @@ class Crossed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """An enterprise with its bureau and banks, whose card is given as the bytes of its content."""
+    """An applicant, and what it looks like from both sides of the way between bank and bureau."""
 
-    consortium: Consortium
-    owner: EnterpriseOwner
-    content: bytes
+    applicant: ModesApplicant
+    learning: Learning
+
+    @property
+    def consortium(self) -> Consortium:
+        """Its institutions."""
+        return self.applicant.consortium
 
     def cross(self, mode: str, bank: Institution) -> Crossed:
-        """Let a bank ask in one of ``MODES``.
-
-        Raises Unavailable ``privacy.extra_missing``, what any party refuses with.
-        """
+        """Let a bank ask in one of ``MODES``, banks taking turns; raises what ``ModesApplicant.use`` raises."""
         bureau = self.consortium.bureau
         height, _ = bureau.engine.last_block()
         link = Listening(bank, bureau)
-        if mode == PROVE:
-            link.to_bank += self._shown(bank)
-        if mode == PREDICATES:
-            link.to_bank += self._proven(bank)
-        records = self._asked(mode, bank, link) if mode not in {PROVE, PREDICATES} else {}
+        used = self.applicant.use(mode, bank, link=link, computing=link.computing)
+        self.learning.note(mode)
         bureau.catch_up_with(bank)
         entries = [raw for block in bureau.engine.blocks(from_height=height + 1) for raw in block.transactions]
         return Crossed(
-            to_bank=b"".join([*link.to_bank, *entries]),
-            to_bureau=b"".join([*link.to_bureau, *entries]),
-            records=records,
+            to_bank=b"".join([*link.to_bank, *used.shown, *entries]),
+            to_bureau=b"".join([*link.to_bureau, used.model, *entries]),
+            records=self.records(used.items) if mode == DISCLOSE else {},
             weights=self.weights() if mode == AT_SOURCE else {},
         )
-
-    def _asked(self, mode: str, bank: Institution, link: Listening) -> Secrets:
-        """Let a bank ask under a consent; return what stands in the records that it may read."""
-        model = None if mode == DISCLOSE else self._let_run(mode, bank, link)
-        items = self._items()
-        consent = self._consent(bank, items=items, mode=Mode.DISCLOSE if model is None else Mode.SCORE)
-        with self._computing(bank, link) if mode == SECURE else nullcontext():
-            wanted = (
-                bank.recipient.granted(consent)
-                if model is None
-                else bank.recipient.scoring(consent, model, outputs=(Output.POINTS,))
-            )
-            bank.recipient.obtain(wanted, provider=link)
-        return self.records(items) if model is None else {}
-
-    @contextmanager
-    def _computing(self, bank: Institution, link: Listening) -> Generator[None]:
-        """Let bank and bureau compute here, so that all that crosses between the two is heard."""
-        from shuiqiao.sandbox.secure_pair import overheard
-
-        bureau = self.consortium.bureau
-        bank.secure_links, bureau.secure_links = banks, bureaus = overheard()
-        yield
-        link.to_bureau.append(banks.sent)
-        link.to_bank.append(bureaus.sent)
-
-    def _shown(self, bank: Institution) -> list[bytes]:
-        """Have the bureau issue a credential and show it to a bank; return what is shown, every part of it decoded."""
-        bureau, taxpayer, request = self.consortium.bureau, self.owner.applicant.uscc, new_id(system_entropy)
-        suite, network, now_ms = bureau.suite, bureau.parameters.network, bureau.dependencies.clock.now_ms()
-        holder = self.owner.keys.credential_key(request, number=0, network=network)
-        body = CredentialRequestBody(
-            request=request, bureau=bureau.member, taxpayer=taxpayer, keys=[holder.public_key], made_ms=now_ms
-        )
-        enrolment_key = self.owner.keys.enrolment_key(bureau.member, network=network)
-        issued = bureau.credentials.issue(encode_request(body, network=network, suite=suite, key=enrolment_key))
-        bank.catch_up_with(bureau)
-        asked = ask_presentation(bank, PresentationQuestion(product=PROVING_LOAN))
-        wanted = decode_request(bytes.fromhex(asked.request), network=network, suite=suite).body
-        shown = present(
-            issued.credentials[0],
-            names=wanted.claims,
-            challenge=Challenge(audience=wanted.bank, nonce=wanted.request.hex()),
-            now_s=now_ms // MS_PER_SECOND,
-            key=holder,
-            profile=jose_profile(suite),
-        )
-        show_credential(bank, Presentation(request=asked.request, presentation=shown))
-        return [shown.encode(), *(urlsafe_b64decode(f"{part}==") for part in re.split("[.~]", shown))]
-
-    def _proven(self, bank: Institution) -> list[bytes]:
-        """Have the bureau issue a credential, and prove to a bank all that it can say; return what is shown."""
-        bureau, request = self.consortium.bureau, new_id(system_entropy)
-        suite, network, keys = bureau.suite, bureau.parameters.network, self.owner.keys
-        row = bureau.credentials.definition()
-        definition = anoncreds.decode_definition(row.content)
-        secret = keys.link_secret(request, network=network)
-        blinded, metadata = anoncreds.blind(definition, request=request, link_secret=secret)
-        body = BlindedRequestBody(
-            request=request,
-            bureau=bureau.member,
-            taxpayer=self.owner.applicant.uscc,
-            definition=suite.digest(row.content),
-            blinded=blinded,
-            made_ms=bureau.dependencies.clock.now_ms(),
-        )
-        enrolment_key = keys.enrolment_key(bureau.member, network=network)
-        raw = encode_blinded(body, network=network, suite=suite, key=enrolment_key)
-        (issued,) = bureau.credentials.issue_blinded(raw).credentials
-        bank.catch_up_with(bureau)
-        credential = anoncreds.take(definition, anoncreds.decode_text(issued), metadata=metadata, link_secret=secret)
-        rules = PublishedRules(product=PROVING_LOAN, digest=bytes(32), prove=_all_of(credential))
-        asked = bank.presentations.request(rules, status_list=definition.status_list)
-        registry = find_registry(bank.engine.state(), definition.status_list)
-        if registry is None:
-            raise LookupError(f"{bank.member} follows no registry {definition.status_list}")
-        with TemporaryDirectory() as folder:
-            tails = Path(folder) / "tails"
-            tails.write_bytes(row.tails)
-            proof = anoncreds.present(
-                definition,
-                credential,
-                rules=rules.prove,
-                challenge=asked,
-                registry=registry,
-                link_secret=secret,
-                tails=tails,
-            )
-        bank.presentations.accept(asked, anoncreds.encode_shown(definition, proof), rules=rules)
-        return [definition.raw, proof]
 
     def records(self, groups: Mapping[str, Sequence[str]]) -> dict[str, Secret]:
         """Return what stands in some groups of all of the taxpayer's records."""
         bureau, (first, last) = self.consortium.bureau, _ALWAYS
-        found = bureau.vault.disclose(uscc=self.owner.applicant.uscc, groups=groups, period_from=first, period_to=last)
+        found = bureau.vault.disclose(
+            uscc=self.applicant.owner.applicant.uscc, groups=groups, period_from=first, period_to=last
+        )
         return secrets_of(found, catalogue=bureau.catalogue)
 
     def every_record(self) -> dict[str, Secret]:
@@ -333,39 +223,7 @@ class Stage:
         """Return the weights of the card."""
         from shuiqiao.credit.model_content import decode_content
 
-        return weights_of(decode_content(self.content).card)
-
-    def _let_run(self, mode: str, bank: Institution, link: Listening) -> OwnedId:
-        from shuiqiao.credit.model_content import decode_content
-
-        data, form = self.content, ModelForm.SCORECARD
-        if mode == BLIND:
-            data, form = encrypted_card(bank, decode_content(self.content)), ModelForm.BLIND_LINEAR
-        if mode == SECURE:
-            data, form = secured_card(bank, decode_content(self.content)), ModelForm.SECURE_LINEAR
-        model = let_run(data, form=form, bank=bank, bureau=self.consortium.bureau)
-        link.to_bureau.append(bank.model_registry.handed(model))
-        return model
-
-    def _items(self) -> dict[str, list[str]]:
-        """Return what the card reads."""
-        from shuiqiao.credit.model_runner import ScorecardRunner
-
-        catalogue = self.consortium.bureau.catalogue
-        inputs = ScorecardRunner().inputs(self.content)
-        return {catalogue.get(name).standard_id: list(groups) for name, groups in inputs.items()}
-
-    def _consent(self, bank: Institution, *, items: dict[str, list[str]], mode: Mode) -> OwnedId:
-        wanted = ConsentWanted(
-            recipient=bank.member,
-            purpose=Purpose.UNDERWRITING,
-            items=items,
-            period=longest_period(Purpose.UNDERWRITING, last=SYNTHETIC_AS_OF),
-            product="study",
-            modes=(mode,),
-            outputs=(Output.POINTS,) if mode is Mode.SCORE else (),
-        )
-        return self.owner.consent(wanted, bank=bank).artefact.name
+        return weights_of(decode_content(self.applicant.content).card)
 
 
 @contextmanager
@@ -383,7 +241,12 @@ def open_stage(folder: Path, *, cost: PassphraseCost = STRONG_COST) -> Generator
         bureau.vault.ingest([file.path for file in population.record_files], anchor=bureau.outbox)
         owner = EnterpriseOwner(population.applicants[0], bureau=bureau, entropy=entropy)
         owner.enrol()
-        yield Stage(consortium=consortium, owner=owner, content=scored_content())
+        yield Stage(
+            applicant=ModesApplicant(
+                consortium=consortium, owner=owner, content=scored_content(), as_of=SYNTHETIC_AS_OF
+            ),
+            learning=Learning(known_to(bureau.leakage, owner.applicant.uscc)),
+        )
 
 
 def look_at_crossing(*, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
@@ -396,23 +259,7 @@ def look_at_crossing(*, progress: Progress = no_progress) -> dict[str, dict[str,
         for done, (mode, bank) in enumerate(zip(MODES, cycle(stage.consortium.banks.values()), strict=False)):
             progress("what crosses", done, len(MODES))
             leaked[mode], granted[mode] = looked_at(stage, mode, bank)
-        known = who_saw_what(stage.consortium.bureau.leakage, stage.owner.applicant.uscc)
-    return {"leaked_bytes": leaked, "granted_bytes": granted, "who_saw_what": known}
-
-
-def _all_of(credential: bytes) -> ProveRules:
-    """Return the most that can be asked of a credential: its own bands as bounds, every flag that is set."""
-    said = anoncreds.claims_of(credential)
-    grades = [Grade(letter) for letter in "ABMC"]
-    grade = said["tax_credit_grade"]
-    return typed(
-        {
-            "grades": grades[: grades.index(Grade(grade)) + 1] if isinstance(grade, str) else [],
-            "least": {name: said[name] for name in anoncreds.BANDS if said[name]},
-            "flags": [name for name in anoncreds.FLAGS if said[name]],
-        },
-        ProveRules,
-    )
+    return {"leaked_bytes": leaked, "granted_bytes": granted, "who_saw_what": stage.learning.who_saw_what}
 
 
 def looked_at(stage: Stage, mode: str, bank: Institution) -> tuple[Any, Any]:

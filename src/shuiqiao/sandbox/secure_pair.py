@@ -42,15 +42,19 @@ class SecurePair:
             pair.outputs(SecureFunction(indicators=2, cuts=0, output=SecureOutput.POINTS), [5, 7], [0, 1])  # [7]
     """
 
-    def __init__(self, *, workers: int = 2, timeout_s: float = _RUN_S) -> None:
-        """workers, timeout_s: as ``SecureLinks`` has them."""
+    def __init__(
+        self, *, workers: int = 2, timeout_s: float = _RUN_S, names: tuple[MemberId, MemberId] = (BANK, BUREAU)
+    ) -> None:
+        """workers, timeout_s: as ``SecureLinks`` has them. names: of bank and bureau."""
+        self._names = names
         self.bank = SecureLinks(workers=workers, timeout_s=timeout_s)
         self.bureau = SecureLinks(listen="127.0.0.1:0", workers=workers, timeout_s=timeout_s)
 
     def open(self) -> Self:
         """Open a link, in place of one that was there; closes all and raises what ``SecureLinks`` raises."""
         try:
-            self.bank.connect(BUREAU, self.bureau.accept(BANK, self.bank.offer(BUREAU)))
+            bank, bureau = self._names
+            self.bank.connect(bureau, self.bureau.accept(bank, self.bank.offer(bureau)))
         except BaseException:
             self.close()
             raise

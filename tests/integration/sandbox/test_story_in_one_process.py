@@ -18,6 +18,7 @@ from shuiqiao.members.model import EngineName
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.report.page import render_report
 from shuiqiao.sandbox.scenario.consortium import EMBEDDED, RunEngine
+from shuiqiao.sandbox.scenario.modes import DISCLOSE, MODES
 from shuiqiao.sandbox.scenario.outvoting import CHEAT
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.sandbox.scenario.story import RunSettings, run_scenario
@@ -53,8 +54,9 @@ def test_every_check_of_the_story_holds(result):
     assert figures.audit.replayed == figures.ledger.transactions
     assert json.dumps(figures.as_json())
     by_mode = [(mode, known) for modes in figures.who_saw_what.values() for mode, known in modes.items()]
-    assert {mode for mode, _ in by_mode} == {"disclose", "score"}
-    assert all((known["fields"] > 0) == (mode == "disclose") and known["bits"] > 0 for mode, known in by_mode)
+    assert sorted([*(mode for mode, _ in by_mode), *figures.modes_refused]) == sorted(MODES)
+    assert all((known["fields"] > 0) == (mode == DISCLOSE) and known["bits"] > 0 for mode, known in by_mode)
+    assert {error["code"] for error in figures.modes_refused.values()} <= {"privacy.extra_missing"}
     checks = figures.network_checks
     if checks is not None:
         assert checks.named == (CHEAT,)

@@ -189,8 +189,10 @@ class ScenarioFigures:
     network_checks: NetworkChecks | None
     """None with the embedded engine, where nobody votes."""
     who_saw_what: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """Of the applicant that was lent to without records: member to mode to ``fields`` and ``bits``, as the bureau's
+    """Of one applicant: member, or "anybody" of a credential, to mode to ``fields`` and ``bits``, as the bureau's
     leakage account has them."""
+    modes_refused: Mapping[str, Mapping[str, Any]]
+    """Modes whose extra is not installed: to the error's code, message and next step."""
     receipts_dir: str
     report: str
 

@@ -1,7 +1,7 @@
 """The run: every step of the Bank-Tax Interaction on real nodes, in order, timed, and checked at the end.
 
     found -> ingest -> enrol -> consent and develop the model -> apply and decide -> people decide what was referred
-    -> refusals -> tampering -> audit -> statistics and receipts -> one applicant without records
+    -> refusals -> tampering -> audit -> statistics and receipts -> one applicant in each mode
 
 Nothing is simulated but the people: keys, ledger, vault, proofs and decisions are the product's own.
 """
@@ -27,6 +27,7 @@ from shuiqiao.base.progress import Progress
 from shuiqiao.consent.ceilings import longest_period
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.development import DevelopedModel, develop_model
+from shuiqiao.credit.model_content import encode_content, read_outputs
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.recipient import ReceivedData
@@ -55,13 +56,26 @@ from shuiqiao.sandbox.scenario.consortium import (
     open_consortium,
 )
 from shuiqiao.sandbox.scenario.enterprises import BureauLink, EnterpriseOwner, OpeningLink, Terms
+from shuiqiao.sandbox.scenario.modes import (
+    AT_SOURCE,
+    BLIND,
+    DISCLOSE,
+    PREDICATES,
+    PROVE,
+    SECURE,
+    Learning,
+    ModesApplicant,
+    ModesShown,
+    known_to,
+    show_modes,
+)
 from shuiqiao.sandbox.scenario.outvoting import outvote_cheat
 from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.scenario.refusals import try_refusals
 from shuiqiao.sandbox.scenario.result import NetworkChecks, TamperStory
 from shuiqiao.sandbox.scenario.scene import Scene
 from shuiqiao.sandbox.scenario.tampering import try_tampering
-from shuiqiao.sandbox.scenario.unseen import UnseenLoan, UnseenTerms, lend_unseen
+from shuiqiao.sandbox.scenario.unseen import UnseenTerms, lend_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -140,8 +154,8 @@ class FinishedRun:
     """The bureau's newest when the main job was done."""
     heights: Mapping[str, int]
     """Member -> blocks in its own copy then."""
-    unseen: UnseenLoan
-    """One applicant, lent to in the mode score after all others were counted."""
+    modes: ModesShown
+    """One applicant in each mode, after all others were counted."""
     network: NetworkChecks | None
 
 
@@ -238,7 +252,7 @@ def _check(
         transactions_by_kind=by_kind,
         checkpoint=checkpoint,
         heights=heights,
-        unseen=_lend_unseen(run, terms, _typical(decided), model=model),
+        modes=_show_modes(run, terms, _typical(decided), model=model),
         network=_outvote(run),
     )
 
@@ -272,23 +286,35 @@ def _end_files(run: Run) -> None:
             process.process(application)
 
 
-def _lend_unseen(run: Run, terms: Terms, chosen: DecidedApplication, *, model: DevelopedModel) -> UnseenLoan:
-    """Let an applicant that showed its records to one bank be lent to by another that sees none."""
+def _show_modes(run: Run, terms: Terms, chosen: DecidedApplication, *, model: DevelopedModel) -> ModesShown:
+    """Let an applicant that showed its records to one bank be lent to by another that sees none, then use each mode."""
     bank = next(bank for member, bank in run.consortium.banks.items() if member not in {chosen.bank, LEAD_BANK})
-    population = run.settings.data.population
+    population, owner = run.settings.data.population, chosen.owner
+    card = model.card_for(owner.applicant.uscc)
+    learning = Learning(known_to(run.consortium.bureau.leakage, owner.applicant.uscc))
+    learning.note(DISCLOSE)
     with run.step("one applicant without records 可用不可见审批"):
-        return lend_unseen(
+        lend_unseen(
             run.consortium,
-            chosen.owner,
+            owner,
             bank=bank,
             terms=UnseenTerms(
-                card=model.card_for(chosen.owner.applicant.uscc),
+                card=card,
                 churn=population.churn,
                 as_of=population.as_of,
                 period=terms.period,
                 amount_fen=chosen.application.amount_fen,
             ),
         )
+        learning.note(AT_SOURCE)
+    with run.step("one applicant in the other modes 其他隐私方式"):
+        applicant = ModesApplicant(
+            consortium=run.consortium,
+            owner=owner,
+            content=encode_content(read_outputs({"points": True}, card=card)),
+            as_of=population.as_of,
+        )
+        return show_modes(applicant, (BLIND, SECURE, PROVE, PREDICATES), banks=(bank,), learning=learning)
 
 
 def _outvote(run: Run) -> NetworkChecks | None:

@@ -130,7 +130,8 @@ def _figures(finished: FinishedRun, *, receipts: Path, report: Path) -> Scenario
         ),
         tamper_checks=TamperChecks(**{story.check: story.caught for story in finished.tamper}),
         network_checks=finished.network,
-        who_saw_what=finished.unseen.who_saw_what,
+        who_saw_what=finished.modes.who_saw_what,
+        modes_refused=finished.modes.refused,
         receipts_dir=str(receipts),
         report=str(report),
     )

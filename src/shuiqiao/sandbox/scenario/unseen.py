@@ -1,8 +1,8 @@
 """One applicant is lent to with no record at the bank: models run at the bureau, and agreed outputs alone leave.
 
 The bank registers three models, the bureau reviews and approves them; the enterprise consents to what the product asks;
-the application is processed as any other, in the mode *score* [LENDING-15]. What every party knows of this applicant is
-read from the bureau's leakage account. It is the product's own use cases in order, and nothing else.
+the application is processed as any other, in the mode *score* [LENDING-15]. It is the product's own use cases in order,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Denied
-from shuiqiao.base.ids import MemberId, OwnedId, owned_id
+from shuiqiao.base.ids import OwnedId, owned_id
 from shuiqiao.consent.model import Mode, Purpose
 from shuiqiao.credit.model_content import ModelContent, encode_content, read_outputs
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
@@ -22,7 +22,6 @@ from shuiqiao.lending.outputs import score_needs
 from shuiqiao.lending.processing import Surroundings
 from shuiqiao.models.contract import APPROVE, REGISTER
 from shuiqiao.models.model import ModelForm, ReviewOutcome
-from shuiqiao.privacy.model import MILLI
 from shuiqiao.sandbox.scenario.consortium import REGULATOR
 from shuiqiao.sandbox.scenario.enterprises import BureauLink, ConsentWanted, EnterpriseOwner, OpeningLink
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from shuiqiao.credit.pricing import ChurnCurve
     from shuiqiao.node.institution import Institution
-    from shuiqiao.privacy.service import LeakageAccounts
     from shuiqiao.sandbox.scenario.consortium import Consortium
 
 LOAN = "tax-credit-score-loan"
@@ -42,18 +40,6 @@ _RISK_BANDS = {"bands": ["E", "D", "C", "B", "A"], "cuts": [520, 560, 600, 640]}
 
 _SALES_CUTS = tuple(range(8_000_000, 17_000_000, 1_000_000))
 """ln(1 + yuan a year / 12) in millionths: from about 36,000 to 107 million yuan of sales."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnseenLoan:
-    """What was decided on outputs, and what each party has of this applicant by the bureau's account.
-
-    who_saw_what: member to mode to fields and bits.
-    """
-
-    bank: MemberId
-    decision: Decision
-    who_saw_what: Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +53,7 @@ class UnseenTerms:
     amount_fen: int
 
 
-def lend_unseen(consortium: Consortium, owner: EnterpriseOwner, *, bank: Institution, terms: UnseenTerms) -> UnseenLoan:
+def lend_unseen(consortium: Consortium, owner: EnterpriseOwner, *, bank: Institution, terms: UnseenTerms) -> Decision:
     """Take one applicant from models to a decision that rests on their outputs.
 
     Raises Denied ``sandbox.application_ended`` where nothing was decided, what any party refuses with.
@@ -101,20 +87,7 @@ def lend_unseen(consortium: Consortium, owner: EnterpriseOwner, *, bank: Institu
     judgement = process.process(application.id).file.judgement
     if judgement is None:
         raise Denied("sandbox.application_ended", f"application {application.id.hex()} ended without a decision")
-    known = who_saw_what(bureau.leakage, owner.applicant.uscc)
-    return UnseenLoan(bank=bank.member, decision=judgement.decision, who_saw_what=known)
-
-
-def who_saw_what(accounts: LeakageAccounts, taxpayer: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Return what each recipient has of a taxpayer by an account: mode to different fields, and bits."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for line in accounts.of(taxpayer).lines:
-        recipient, mode = line.recipient or "anybody", "credential" if line.mode is None else str(line.mode)
-        known = found.setdefault(recipient, {}).setdefault(mode, {"fields": 0, "bits": 0.0})
-        # Fields of two purposes may be the same ones: the greater number is known for sure.
-        known["fields"] = max(known["fields"], line.fields)
-        known["bits"] = round(known["bits"] + line.millibits / MILLI, 3)
-    return found
+    return judgement.decision
 
 
 def let_run(data: bytes, *, form: ModelForm, bank: Institution, bureau: Institution) -> OwnedId:

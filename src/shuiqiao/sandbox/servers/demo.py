@@ -10,6 +10,7 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.sandbox.servers.figures import audit_and_conclude
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.making import make_sandbox, run_engine
+from shuiqiao.sandbox.servers.modes import play_modes
 from shuiqiao.sandbox.servers.running import Sandbox
 from shuiqiao.sandbox.servers.story import ServedStory, play
 
@@ -45,6 +46,7 @@ def run_between_servers(
         sandbox.start(clock=clock, progress=progress)
         with closing(ServedStory(sandbox=sandbox, data=data, progress=progress)) as story:
             play(story)
+            play_modes(story)
             return audit_and_conclude(story, folder=folder / "receipts")
     finally:
         sandbox.stop()

@@ -75,6 +75,8 @@ def audit_and_conclude(story: ServedStory, *, folder: Path) -> dict[str, Any]:
         },
         "tamper_checks": None,
         "network_checks": None,
+        "who_saw_what": story.modes.who_saw_what if story.modes else {},
+        "modes_refused": story.modes.refused if story.modes else {},
         "receipts_dir": str(folder),
         "report": None,
         "servers": {

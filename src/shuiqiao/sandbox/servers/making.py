@@ -6,14 +6,17 @@ Nothing is started. The plan is written last: a folder in which it is missing wa
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.environment import DATABASE_URL_VARIABLE
-from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.files import OWNER_ONLY_FOLDER, share_file
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
@@ -21,7 +24,9 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.home.making import nothing_left_of_a_failure
-from shuiqiao.sandbox.scenario.consortium import EMBEDDED, FOUNDERS, RunEngine, create_consortium
+from shuiqiao.node.home.settings import encode_settings, load_settings
+from shuiqiao.privacy.secure.library import require_library
+from shuiqiao.sandbox.scenario.consortium import BUREAU, EMBEDDED, FOUNDERS, RunEngine, create_consortium
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.sandbox.servers.accounts import make_accounts
 from shuiqiao.sandbox.servers.folder import InstitutionAccounts, SandboxFolder, SandboxPlan
@@ -30,12 +35,16 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
     from shuiqiao.base.progress import Progress
+    from shuiqiao.node.home.settings import Home
     from shuiqiao.sandbox.scenario.population import RunData
 
 DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
 EXAMPLES: Final = 3
 """Taxpayers that ``sandbox up`` and ``status`` name."""
+
+SECURE_TIMEOUT_MS: Final = 60_000
+"""Of one run: five servers that share a machine load the library slowly."""
 
 VALIDATORS: Final = 4
 """Institutions that vote where there are validators; the fifth follows."""
@@ -126,6 +135,7 @@ def make_sandbox(
             is_served=True,
             cost=cost,
         )
+        _let_compute(folder.home(BUREAU))
         replace_file(folder.genesis, prepared.genesis, mode=None)
         share_file(folder.genesis)
         found = list[InstitutionAccounts]()
@@ -144,6 +154,16 @@ def make_sandbox(
         )
         folder.save_plan(plan)
     return data
+
+
+def _let_compute(home: Home) -> None:
+    """Have a bureau wait for banks that compute scores with it, where the extra for it is installed [SECURE-16]."""
+    with suppress(Unavailable):
+        require_library()
+        settings = msgspec.structs.replace(
+            load_settings(home), secure_listen="127.0.0.1:0", secure_timeout_ms=SECURE_TIMEOUT_MS
+        )
+        replace_file(home.settings, encode_settings(settings).encode(), mode=None)
 
 
 def as_of_day(now_ms: int) -> date:

@@ -28,7 +28,7 @@ from shuiqiao.client.resources.own import (
     ApplicationChoice,
 )
 from shuiqiao.consent.enterprise import ConsentTerms, EnterpriseKeys
-from shuiqiao.consent.model import ConsentSubmission, Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
+from shuiqiao.consent.model import ConsentSubmission, Frequency, FrequencyUnit, IdentityCheck, Purpose
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.members.endpoint import endpoint_of_text
 from shuiqiao.sandbox.scenario.consortium import BUREAU
@@ -61,6 +61,9 @@ _WAITED_FOR: Final = frozenset(
 """What ends by itself: an act at work, a grant and its artefact on their way to the bank, a challenge of a server that
 died meanwhile."""
 
+_LASTING: Final = frozenset({"privacy.extra_missing", "privacy.secure_not_set_up"})
+"""What nobody ends who is only waited for."""
+
 SESSION_S: Final = 240.0
 """A session that is older is begun anew, in seconds. Institutions end one that was not used for 15 minutes, and whoever
 uses one may have to wait for them meanwhile."""
@@ -78,7 +81,8 @@ def patiently(ask: Callable[[], _Found]) -> _Found:
             return ask()
         except ShuiqiaoError as error:
             is_late = time.monotonic() > began_s + PATIENCE_S
-            if is_late or not (isinstance(error, Unavailable) or error.code in _WAITED_FOR):
+            is_awaited = isinstance(error, Unavailable) and error.code not in _LASTING
+            if is_late or not (is_awaited or error.code in _WAITED_FOR):
                 raise
             told_s = error.retry_after_s if isinstance(error, Unavailable) else None
         rest(told_s or _PAUSE_S, began_s=began_s)
@@ -240,7 +244,8 @@ class Firm:
             items=dict(wanted.items),
             period_from=wanted.period[0],
             period_to=wanted.period[1],
-            modes=(Mode.DISCLOSE,),
+            modes=wanted.modes,
+            outputs=wanted.outputs,
             frequency=Frequency(count=4, unit=FrequencyUnit.YEAR),
             data_life_days=DEVELOPMENT_LIFE_DAYS if is_development else UNDERWRITING_LIFE_DAYS,
             valid_from_ms=now_ms,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.progress import Progress
     from shuiqiao.client.operation import Operation, Sent
     from shuiqiao.sandbox.economy.model import Applicant, Population
+    from shuiqiao.sandbox.scenario.modes import ModesShown
     from shuiqiao.sandbox.scenario.population import RunData
     from shuiqiao.sandbox.servers.running import Sandbox
 
@@ -79,6 +80,7 @@ class ServedStory:
     firms: list[Firm] = field(default_factory=list[Firm])
     lent: list[Lent] = field(default_factory=list[Lent])
     model: models.ModelCardRecord | None = None
+    modes: ModesShown | None = None
 
     @contextmanager
     def step(self, name: str) -> Generator[None]:
@@ -190,13 +192,14 @@ def develop(story: ServedStory, bank: Office) -> None:
 
 def approved(
     bank: Office, operation: Operation[Sent, approvals.ApprovalRecord], message: Sent, *, maker: str, checker: str
-) -> None:
+) -> approvals.ApprovalRecord:
     """Let one person propose an act and another approve exactly it; raises Denied ``sandbox.act_failed``."""
     made = bank.perform(maker, operation, message)
     given = approvals.ApprovalGiven(approval=made.approval, digest=made.digest)
     found = bank.perform(checker, approvals.APPROVE, given)
     if found.state != "done":
         raise Denied("sandbox.act_failed", f"{found.act} was approved and is {found.state}: {found.outcome}")
+    return found
 
 
 def lend_all(story: ServedStory) -> None:

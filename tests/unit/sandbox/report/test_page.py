@@ -147,7 +147,7 @@ def test_the_figures_that_are_checked_here_are_all_figures():
         "network", "suite", "taxpayers", "records_read", "records_ingested", "records_quarantined",
         "duplicates_reported", "anchors", "ingest_records_per_s", "consents", "requests", "refusals", "decisions",
         "decision_ms", "model", "ledger", "audit", "record_management_only", "tamper_checks", "network_checks",
-        "who_saw_what", "receipts_dir", "report",
+        "who_saw_what", "modes_refused", "receipts_dir", "report",
     }  # fmt: skip
     assert known == {field.name for field in fields(ScenarioFigures)}
 
