@@ -8,6 +8,7 @@ such meaning. Nothing is guessed: a cell either has one meaning or fails by a na
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,10 +27,16 @@ FIRST_YEAR = 1900
 LAST_YEAR = 2099
 """Years outside are taken for typing errors: no living taxpayer has facts there."""
 
-_YUAN = re.compile(r"-?[0-9]{1,16}(?:\.[0-9]{1,2})?", re.ASCII)
+_GROUPED = r"[0-9]{1,3}(?:,[0-9]{3}){1,5}"
+_YUAN = re.compile(
+    r"(?P<opened>\()?(?P<minus>-)?(?:¥ ?)?(?P<inner>-)?"
+    rf"(?P<whole>[0-9]{{1,16}}|{_GROUPED})?(?:\.(?P<part>[0-9]{{0,2}})0{{0,16}})? ?元?(?(opened)\))"
+)
+_GROUPED_WHOLE = re.compile(rf"-?{_GROUPED}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _RATE = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,10})?)(%?)", re.ASCII)
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0{1,18})?", re.ASCII)
-_TIME = r"(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+_TIME = r"(?:[ T](?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?)?"
 _DATES = tuple(
     re.compile(form + _TIME, re.ASCII)
     for form in (
@@ -47,12 +54,27 @@ _BOOLEANS = {
 }
 
 
+def half_width(text: str) -> str:
+    """Return a number or date whose full-width digits and signs 全角字符 are plain ones, and a minus sign a hyphen."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
+
+
 def read_yuan(text: str) -> int | None:
-    """Return whole fen for an amount in yuan with at most two decimals, within MAX_FEN."""
-    if not _YUAN.fullmatch(text):
+    """[STD-17]: return whole fen for an amount in yuan, however a spreadsheet shows it, within MAX_FEN.
+
+    ::
+
+        read_yuan("1,130.00") == read_yuan("￥1130") == 113_000 and read_yuan("(13.00)") == -1_300
+    """
+    found = _YUAN.fullmatch(half_width(text))
+    if found is None or not (found["whole"] or found["part"]):
         return None
-    fen = int(Decimal(text) * FEN_PER_YUAN)
-    return fen if abs(fen) <= MAX_FEN else None
+    signs = [sign for sign in (found["opened"], found["minus"], found["inner"]) if sign]
+    whole = (found["whole"] or "0").replace(",", "")
+    fen = int(whole) * FEN_PER_YUAN + int((found["part"] or "").ljust(2, "0"))
+    if len(signs) > 1 or fen > MAX_FEN:
+        return None
+    return -fen if signs else fen
 
 
 def read_whole(text: str) -> int | None:
@@ -61,9 +83,16 @@ def read_whole(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def read_grouped(text: str) -> int | None:
+    """[STD-22]: return an integer of at most 18 digits, which may stand in groups of three: ``12,000``."""
+    text = half_width(text)
+    plain = text.replace(",", "") if _GROUPED_WHOLE.fullmatch(text) else text
+    return int(plain) if _INTEGER.fullmatch(plain) else None
+
+
 def read_rate(text: str) -> str | None:
     """[STD-19]: return a rate in its shortest decimal form: ``6%`` and ``0.060`` are both ``0.06``."""
-    found = _RATE.fullmatch(text)
+    found = _RATE.fullmatch(half_width(text))
     if found is None:
         return None
     rate = Decimal(found[1]).scaleb(-2) if found[2] else Decimal(found[1])
@@ -72,6 +101,7 @@ def read_rate(text: str) -> str | None:
 
 def read_date(text: str) -> date | None:
     """Return the day of a date written 2020-01-31, 2020/1/31, 2020年1月31日 or 20200131, a time of day left out."""
+    text = half_width(text)
     for form in _DATES:
         found = form.fullmatch(text)
         if found:
@@ -88,13 +118,13 @@ def _day(year: int, month: int, day: int) -> date | None:
 
 def read_year(text: str) -> int | None:
     """[STD-21]: return a year written 2020 or 2020年."""
-    found = _YEAR.fullmatch(text)
+    found = _YEAR.fullmatch(half_width(text))
     return int(found[1]) if found else None
 
 
 def read_month(text: str) -> str | None:
     """Return a month as ``2020-01``, written so or 202001 or 2020年1月."""
-    found = _MONTH.fullmatch(text)
+    found = _MONTH.fullmatch(half_width(text))
     if found is None:
         return None
     year, month = int(found[1]), int(found[2] or found[3] or found[4])
@@ -272,13 +302,13 @@ def _fen_from_yuan(raw: Any) -> Converted:
 
 
 def _yuan_from_text(text: Any) -> Converted:
-    """[STD-17]: short amounts go through a double, which is exact for 12 digits; longer ones through Decimal."""
+    """[STD-17]: short amounts go through a double, which is exact for 12 digits; all others one by one."""
     present = valid_mask(text)
     short = true_mask(pc.match_substring_regex(text, _SHORT_YUAN))
     fen = np.rint(numbers_of(blank_out(text, ~short).cast(pa.float64()), np.float64) * FEN_PER_YUAN).astype(np.int64)
     bad = np.zeros(len(text), dtype=np.bool_)
     for row in np.flatnonzero(present & ~short):
-        exact = read_yuan(text[int(row)].as_py())
+        exact = read_yuan(text[int(row)].as_py()[:_READ_BYTES])
         bad[row] = exact is None
         fen[row] = exact or 0
     return _integer_column(fen, present, {"not_an_amount": bad})
@@ -288,7 +318,15 @@ def _integers_from_text(text: Any, *, rule: str) -> Converted:
     present = valid_mask(text)
     fits = true_mask(pc.match_substring_regex(text, _SHORT_INTEGER))
     numbers = numbers_of(blank_out(text, ~fits).cast(pa.int64()), np.int64)
-    return _integer_column(numbers, present, {rule: present & ~fits})
+    others = np.flatnonzero(present & ~fits)
+    if not others.size:
+        return _integer_column(numbers, present, {})
+    bad, numbers = np.zeros(len(text), dtype=np.bool_), numbers.copy()
+    for row in others:
+        exact = read_grouped(text[int(row)].as_py()[:_READ_BYTES])
+        bad[row] = exact is None
+        numbers[row] = exact or 0
+    return _integer_column(numbers, present, {rule: bad})
 
 
 def _whole_numbers(raw: Any, *, rule: str) -> Converted:

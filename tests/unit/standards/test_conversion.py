@@ -16,16 +16,46 @@ from shuiqiao.standards import conversion
         ("1000000000000000", 10**17),
         ("1000000000000000.01", None),
         ("12.345", None),
-        ("1,234.00", None),
         ("1e3", None),
-        ("１２", None),
         ("+1", None),
-        (".5", None),
         ("NaN", None),
         ("1_0", None),
+        ("1,234.00", 123_400),
+        ("1,234,567", 123_456_700),
+        ("12,34.00", None),
+        ("1,2345", None),
+        (",234", None),
+        ("１２．５０", 1250),
+        ("−１，２３４", -123_400),
+        (".5", 50),
+        ("-.05", -5),
+        ("7.", 700),
+        (".", None),
+        ("", None),
+        ("100.0000", 10_000),
+        ("100.0001", None),
+        ("¥100.00", 10_000),
+        ("￥ 100", 10_000),
+        ("-¥1", -100),
+        ("¥-1", -100),
+        ("-¥-1", None),
+        ("100元", 10_000),
+        ("100 元", 10_000),
+        ("$1", None),
+        ("¥", None),
+        ("元", None),
+        ("(13.00)", -1300),
+        ("（13.00）", -1300),
+        ("(¥1,300.5)", -130_050),
+        ("(-13.00)", None),
+        ("(13.00", None),
+        ("13.00)", None),
+        ("13.00-", None),
+        ("1万", None),
+        ("1/2", None),
     ],
 )
-def test_an_amount_in_yuan_is_plain_decimal_with_two_places(text, expected):
+def test_an_amount_in_yuan_is_read_as_spreadsheets_show_it(text, expected):
     # Holds [STD-17].
     assert conversion.read_yuan(text) == expected
 
@@ -40,6 +70,7 @@ def test_an_amount_in_yuan_is_plain_decimal_with_two_places(text, expected):
         ("-0", "0"),
         ("100", "100"),
         ("0.5%", "0.005"),
+        ("６％", "0.06"),
         ("免税", None),
         ("1.2.3", None),
     ],
@@ -58,6 +89,14 @@ def test_a_rate_has_one_shortest_form(text, expected):
         ("20200209", date(2020, 2, 9)),
         ("2020-02-09 23:59:59", date(2020, 2, 9)),
         ("2020-02-09T23:59:59.123", date(2020, 2, 9)),
+        ("2019/1/3 8:05", date(2019, 1, 3)),
+        ("2019/1/3 0:00", date(2019, 1, 3)),
+        ("2019/1/3 18:05:09", date(2019, 1, 3)),
+        ("２０１９年１月３日", date(2019, 1, 3)),
+        ("2019-01-03 99:99:99", None),
+        ("2019-01-03 24:00", None),
+        ("2019-01-03 8:60", None),
+        ("2019-01-03 8:5", None),
         ("2019-02-29", None),
         ("2020-13-01", None),
         ("09/02/2020", None),
@@ -106,3 +145,20 @@ def test_a_boolean(text, expected):
 def test_a_whole_number(text, expected):
     # Holds [STD-22].
     assert conversion.read_whole(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12", 12),
+        ("12,000", 12_000),
+        ("-1,234,567", -1_234_567),
+        ("１２", 12),
+        ("1,20", None),
+        ("1.0", None),
+        ("", None),
+    ],
+)
+def test_a_whole_number_may_stand_in_groups_of_three(text, expected):
+    # Holds [STD-22].
+    assert conversion.read_grouped(text) == expected

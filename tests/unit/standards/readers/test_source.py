@@ -304,14 +304,32 @@ def test_a_byte_order_mark_anywhere_but_at_the_start_is_kept_out(write, catalogu
     assert [(issue.row, issue.field, issue.rule) for issue in issues] == [(2, "counterparty_name", "control_character")]
 
 
+def test_a_line_of_utf8_among_lines_of_gb18030_is_kept_out(write, catalogue):
+    # Holds [STD-43]: GB18030 reads its bytes as other characters, without an error.
+    name = "杭州某某公司03".encode()
+    rows = text(ROW, [*ROW[:-1], "NAME"], ROW).encode("gb18030")
+    assert name.decode("gb18030") != name.decode()
+    both = rows.replace(b"NAME", name)
+    rows, numbers, issues = read(write(both), catalogue)
+    assert (len(rows), numbers) == (2, [1, 3])
+    assert [(issue.row, issue.rule) for issue in issues] == [(2, "line_not_in_encoding")]
+
+
+@pytest.mark.parametrize("name", ["女", "睿", "睿博科技", "联通", "甲公司 & 乙公司", "鑫睿闵钰琪玥祺"])
+def test_names_in_gb18030_are_no_utf8(write, catalogue, name):
+    # Holds [STD-43].
+    rows, _numbers, issues = read(write(text([*ROW[:-1], name], ROW).encode("gb18030")), catalogue)
+    assert (len(rows), issues) == (2, [])
+
+
 def test_bad_cells_of_a_csv_are_issues_under_their_row(write, catalogue):
     # Holds [STD-12].
-    bad = [*ROW[:2], "5 March", *ROW[3:5], "1,000", *ROW[6:]]
+    bad = [*ROW[:2], "5 March", *ROW[3:5], "1,00", *ROW[6:]]
     _rows, numbers, issues = read(write(text(ROW, [f'"{cell}"' for cell in bad], ROW)), catalogue)
     assert numbers == [1, 3]
     assert [(i.row, i.field, i.rule, i.value) for i in issues] == [
         (2, "issue_date", "not_a_date", "5 March"),
-        (2, "amount_fen", "not_an_amount", "1,000"),
+        (2, "amount_fen", "not_an_amount", "1,00"),
     ]
 
 
