@@ -13,9 +13,10 @@ from models_world import ModelsWorld
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc
 from shuiqiao.credit import store as credit_store
 from shuiqiao.credit.blind_runner import BlindRunner
+from shuiqiao.credit.computations import ComputationFile
 from shuiqiao.credit.model_runner import ScorecardRunner
 from shuiqiao.credit.secure_runner import SecureRunner
-from shuiqiao.credit.store import ClosedCardStore
+from shuiqiao.credit.store import ClosedCardStore, ComputationStore
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.modes.score import ModelRunner, Scoring
 from shuiqiao.exchange.provider import Provider
@@ -70,6 +71,18 @@ class ExchangeWorld(ModelsWorld):
             credit_store.metadata.create_all(database)
         self.closed_cards = {
             member: ClosedCardStore(database, cipher=self.cipher) for member, database in self.databases.items()
+        }
+        self.computations = {
+            member: ComputationFile(
+                submitter=self.submitters[member],
+                store=ComputationStore(database, cipher=self.cipher),
+                artefact=self.consents.artefact if member == BUREAU else self.files[member].artefact,
+                key=self.signing[member],
+                suite=self.suite,
+                entropy=self.entropy,
+            )
+            for member, database in self.databases.items()
+            if member in {BUREAU, BANK_A, BANK_B}
         }
         self.links = {member: SecureLinks(listen="127.0.0.1:0", timeout_s=60.0) for member in self.databases}
         self._runners: dict[MemberId, dict[ModelForm, ModelRunner]] = {}
@@ -161,6 +174,7 @@ class ExchangeWorld(ModelsWorld):
                 cards=self.closed_cards[member],
                 links=self.links[member],
                 open_link=lambda bureau: self.open_link(member, bureau),
+                computations=self.computations[member],
             )
             self._runners[member] = {
                 ModelForm.SCORECARD: self.runner,

@@ -46,6 +46,7 @@ from shuiqiao.api.routes.users import users
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 from shuiqiao.client.operation import PREFIX
 from shuiqiao.client.resources.models import DEVELOP_MODEL, MAX_LOAN_BOOK_BYTES
+from shuiqiao.client.resources.upkeep import MAX_COMPUTATION_BYTES, REPLAY_COMPUTATION
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _LONG_BODIES: Final = {
     f"{PREFIX}/ingests": MAX_UPLOAD_BYTES,
     PREFIX + DEVELOP_MODEL.path: MAX_LOAN_BOOK_BYTES,
+    PREFIX + REPLAY_COMPUTATION.path: MAX_COMPUTATION_BYTES,
 }
 """Longest bodies of the routes that take more than any other."""
 

@@ -164,6 +164,62 @@ def audit_publish(
     show(result if json else spoken, as_json=json)
 
 
+@audit_app.command("evidence")
+def audit_evidence(
+    request: Annotated[str, typer.Argument(help="The request, as BANK/ID 请求编号.")],
+    *,
+    home: Home,
+    out: Annotated[Path, typer.Option(help="The file to write 输出文件.")],
+    json: Json = False,
+) -> None:
+    """Seal this party's evidence of a joint computation to the regulator, as a bank or a bureau 多方计算证据."""
+    from shuiqiao.base.durable import write_file
+    from shuiqiao.client.resources.upkeep import SHOW_COMPUTATION, ComputationChoice
+
+    with home_at_work(home) as at_work:
+        told = at_work.perform(SHOW_COMPUTATION, ComputationChoice(request=request))
+    write_file(out, [told.evidence.encode("ascii")])
+    show({"party": told.party, "regulator": told.regulator, "request": told.request, "file": str(out)}, as_json=json)
+
+
+@audit_app.command("computation")
+def audit_computation(
+    request: Annotated[str, typer.Argument(help="The request, as BANK/ID 请求编号.")],
+    *,
+    home: Home,
+    log: Annotated[
+        list[Path] | None, typer.Option(help="A party's evidence, as `audit evidence` writes it 各方证据文件.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Replay a joint computation and name who departed from what was agreed, as a regulator 核查多方计算."""
+    from shuiqiao.client.resources.upkeep import REPLAY_COMPUTATION, ComputationAsked
+
+    evidence = tuple(_evidence_in(file) for file in log or ())
+    with home_at_work(home) as at_work:
+        found = at_work.perform(REPLAY_COMPUTATION, ComputationAsked(request=request, evidence=evidence))
+    show(found.model_dump(mode="json"), as_json=json, speak=_speak_computation)
+    return EXIT_DONE if found.holds else EXIT_REFUSED
+
+
+def _evidence_in(file: Path) -> str:
+    from shuiqiao.client.resources.upkeep import MAX_EVIDENCE_CHARS
+
+    with file.open(encoding="ascii", errors="replace") as opened:
+        return opened.read(MAX_EVIDENCE_CHARS + 1).strip()
+
+
+def _speak_computation(found: Mapping[str, Any]) -> None:
+    say(f"{found['request']}: {found['bank']} and {found['bureau']}, {found['output'] or 'no output'}")
+    for each in found["departures"]:
+        party = each["party"] or "one of both 双方之一"
+        say(f"DEPARTED 背离约定  {party}  {each['code']}: {each['says']} {each['says_zh']}")
+    for each in found["unseen"]:
+        say(f"UNSEEN 无法核查  {each}")
+    if found["holds"]:
+        say("nobody departed from what was agreed 双方均未背离约定")
+
+
 @audit_app.command("alarms")
 def audit_alarms(*, home: Home, json: Json = False) -> None:
     """List what this node found wrong and is so still, and the alarms that members raised on the ledger 告警."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Denied, IntegrityError
 from shuiqiao.consent.model import Output
 from shuiqiao.credit.closed_runner import ClosedRunner
+from shuiqiao.credit.computations import FinishedRun
 from shuiqiao.credit.model_content import ModelContent
 from shuiqiao.credit.model_runner import decode_kept_content
 from shuiqiao.credit.secure_content import SecureContent, bank_values, decode_secure, output_in
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shuiqiao.base.ids import MemberId
+    from shuiqiao.credit.computations import ComputationFile
     from shuiqiao.credit.model_runner import ScorecardRunner
     from shuiqiao.credit.store import ClosedCard, ClosedCardStore
     from shuiqiao.privacy.model import Revealed
     from shuiqiao.privacy.secure.links import SecureLinks
+    from shuiqiao.privacy.secure.model import SecureFunction
 
 UNTIL_BEGUN_S = 120.0
 """How long a bureau may take before it computes: it checks the request and reads its records first."""
@@ -43,7 +46,9 @@ class SecureRunner(ClosedRunner):
 
     Example::
 
-        runner = SecureRunner(features=ScorecardRunner(), cards=cards, links=links, open_link=open_link)
+        runner = SecureRunner(
+            features=ScorecardRunner(), cards=cards, links=links, open_link=open_link, computations=file
+        )
         half = runner.half(content, outputs=[Output.BAND], session=session)
         with half.way():
             share = half.run()
@@ -56,10 +61,15 @@ class SecureRunner(ClosedRunner):
         cards: ClosedCardStore,
         links: SecureLinks,
         open_link: Callable[[MemberId], None],
+        computations: ComputationFile,
     ) -> None:
-        """As ``ClosedRunner``. open_link: opens the one to a bureau, where none is."""
+        """As ``ClosedRunner``. open_link: opens the one to a bureau, where none is.
+
+        computations: where this party's log of each run is kept.
+        """
         super().__init__(features=features, cards=cards)
         self._links = links
+        self._computations = computations
         self._open_link = open_link
 
     def run(
@@ -78,7 +88,7 @@ class SecureRunner(ClosedRunner):
         """
         model, (output,) = _decode_kept(content), outputs
         holds = [int(each) for each in self._indicators(model, tables=tables, taxpayer=taxpayer, as_of=as_of)[:, 0]]
-        share = self._links.run(session.peer, model.function(output), holds, binding=session.binding)
+        share = self._run(session, model.function(output), holds)
         return ScoreOutput(shared=ResultShare(output=output, share=share))
 
     def half(self, content: bytes, *, outputs: Collection[Output], session: Session) -> Half:
@@ -95,7 +105,7 @@ class SecureRunner(ClosedRunner):
 
         return Half(
             way=way,
-            run=lambda: self._links.run(session.peer, function, values, binding=session.binding, wait_s=UNTIL_BEGUN_S),
+            run=lambda: self._run(session, function, values, wait_s=UNTIL_BEGUN_S),
             give_up=lambda: self._links.give_up(session.peer),
         )
 
@@ -131,6 +141,21 @@ class SecureRunner(ClosedRunner):
         if kept is None:
             raise Denied("credit.secure_card_missing", "the card of this model is not here")
         return kept
+
+    def _run(self, session: Session, function: SecureFunction, numbers: list[int], *, wait_s: float = 0.0) -> bytes:
+        """Do this party's half, and keep its log [SECURE-18]."""
+        ends, began_ms = self._links.ends(session.peer), self._computations.now_ms()
+        share = self._links.run(session.peer, function, numbers, binding=session.binding, wait_s=wait_s)
+        run = FinishedRun(
+            session=session,
+            function=function,
+            numbers=numbers,
+            share=share,
+            ends=ends,
+            began_ms=began_ms,
+        )
+        self._computations.keep(run)
+        return share
 
     def _card(self, content: bytes) -> ModelContent:
         return decode_kept_content(self.card(content))

@@ -1,4 +1,4 @@
-"""The models that a bank developed, each kept by the digest of its scorecard, with its model card.
+"""The models that a bank developed, by the digest of its scorecard; and logs of what was computed with others.
 
 A model is the bank's own and names firms of its loan book, so it is kept in encrypted columns. What is read is checked:
 a scorecard's bytes are its canonical form and hash to the digest they are kept by.
@@ -14,14 +14,31 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Date, Engine, LargeBinary, MetaData, String, Table, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Date,
+    Engine,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
+from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.scorecard import Scorecard, decode_scorecard, encode_scorecard
 from shuiqiao.crypto.column_cipher import ColumnCipher, EncryptedColumns
+from shuiqiao.exchange.store import DueAnswers
 
 metadata = MetaData()
 
@@ -58,6 +75,25 @@ _closed_cards = Table(
 _CLOSED_CARD_SECRETS = EncryptedColumns(
     table="credit_blind_key", key="content_digest", columns={"secret": bytes, "card": bytes}
 )
+
+_computations = Table(
+    "credit_computation",
+    metadata,
+    Column("request", String(OWNED_ID_CHARS), primary_key=True),
+    Column("log", LargeBinary, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("numbers", LargeBinary, nullable=False),
+    Column("share", LargeBinary, nullable=False),
+    Column("kept_ms", BigInteger, nullable=False),
+    Column("erase_after_ms", BigInteger, nullable=False, index=True),
+    Column("recorded_ms", BigInteger, index=True),
+)
+_COMPUTATION_SECRETS = EncryptedColumns(
+    table="credit_computation", key="request", columns={"salt": bytes, "numbers": bytes, "share": bytes}
+)
+
+MAX_RECORDED_AT_ONCE = 1_000
+"""Logs that are put on the ledger before it is looked whether there are more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +247,93 @@ class ClosedCardStore:
             return None
         found = self._cipher.decrypt_row(_CLOSED_CARD_SECRETS, dict(row))
         return ClosedCard(secret=found["secret"], card=found["card"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptComputation:
+    """A party's log of a run and what opens it [SECURE-18]. numbers: that it put in, as they are committed to."""
+
+    request: OwnedId
+    log: bytes
+    salt: bytes
+    numbers: bytes
+    share: bytes
+    kept_ms: int
+    recorded_ms: int | None
+
+
+class ComputationStore:
+    """The logs of what an institution computed together with others, one for each request.
+
+    Example::
+
+        store.keep(request=name, log=log, salt=salt, numbers=numbers, share=share, kept_ms=now, erase_after_ms=end)
+        assert store.find(name).log == log
+    """
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+
+    def keep(self, **fields: Any) -> None:
+        """Keep a log, durable when this returns; an earlier one of the same request is gone."""
+        row = self._cipher.encrypt_row(_COMPUTATION_SECRETS, {**fields, "recorded_ms": None})
+        with self._engine.begin() as connection:
+            connection.execute(delete(_computations).where(_computations.c.request == fields["request"]))
+            connection.execute(insert(_computations), row)
+
+    def find(self, request: OwnedId) -> KeptComputation | None:
+        """Return the log of a request, or None; raises IntegrityError ``crypto.column_damaged``."""
+        return next(iter(self._kept(_computations.c.request == request)), None)
+
+    def unrecorded(self) -> list[KeptComputation]:
+        """Return logs that are not known to stand on the ledger, the oldest first, at most 1,000."""
+        return self._kept(_computations.c.recorded_ms.is_(None))
+
+    def count_unrecorded(self, *, before_ms: int) -> int:
+        """Count the logs that were kept before a moment and are not known to stand on the ledger."""
+        return self._count(_computations.c.recorded_ms.is_(None), _computations.c.kept_ms < before_ms)
+
+    def mark_recorded(self, request: OwnedId, *, now_ms: int) -> None:
+        """Note that the ledger has a log."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_computations).where(_computations.c.request == request).values(recorded_ms=now_ms)
+            )
+
+    def count_due(self, *, now_ms: int) -> DueAnswers:
+        """Count the logs whose life has ended by a moment, and all that are kept."""
+        return DueAnswers(
+            until_ms=now_ms, due=self._count(_computations.c.erase_after_ms <= now_ms), kept=self._count()
+        )
+
+    def erase_due(self, *, now_ms: int) -> int:
+        """Destroy the logs whose life has ended by a moment; return how many."""
+        return self._erase(_computations.c.erase_after_ms <= now_ms)
+
+    def erase(self, request: OwnedId) -> None:
+        """Destroy one log."""
+        self._erase(_computations.c.request == request)
+
+    def _kept(self, which: ColumnElement[bool]) -> list[KeptComputation]:
+        wanted = (
+            select(_computations)
+            .where(which)
+            .order_by(_computations.c.kept_ms, _computations.c.request)
+            .limit(MAX_RECORDED_AT_ONCE)
+        )
+        with self._engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(wanted).mappings()]
+        found = [self._cipher.decrypt_row(_COMPUTATION_SECRETS, row) for row in rows]
+        return [KeptComputation(**{name: row[name] for name in KeptComputation.__slots__}) for row in found]
+
+    def _count(self, *which: ColumnElement[bool]) -> int:
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(_computations).where(*which)) or 0
+
+    def _erase(self, which: ColumnElement[bool]) -> int:
+        with self._engine.begin() as connection:
+            return connection.execute(delete(_computations).where(which)).rowcount
 
 
 def _typed(data: bytes, kind: Any) -> Any:

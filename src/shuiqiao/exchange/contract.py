@@ -6,6 +6,8 @@ Rule: docs/spec/consent-exchange.md, exchange, 1 to 5. Valid steps, and no other
                           requested --refuse---> refused
     delivered, acknowledged --destroy--> destroyed
 
+Of an answer that both computed together each records its log beside that, once (``computation.record``).
+
 Every digest is of bytes that hold fresh randomness, so none can be guessed. Pure: block time is the only time.
 """
 
@@ -20,7 +22,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
 from shuiqiao.base.wire import Digest, Id, OwnedRef
 from shuiqiao.consent.model import FieldCode, Grant, Mode, Purpose, grant_from_state, grant_key, verify_usable
-from shuiqiao.exchange.model import RequestStatus, request_key
+from shuiqiao.exchange.model import RequestStatus, computation_key, request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import is_suspended, require_role
@@ -30,6 +32,7 @@ DELIVER = "access.deliver"
 ACKNOWLEDGE = "access.acknowledge"
 REFUSE = "access.refuse"
 DESTROY = "access.destroy"
+COMPUTATION = "computation.record"
 
 
 class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +72,13 @@ class AccessDestroyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     request: Id
     answer_digest: Digest
+
+
+class ComputationRecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A party of an answer that both computed keeps this log of it; log_digest is of the signed log [SECURE-18]."""
+
+    request: OwnedRef
+    log_digest: Digest
 
 
 def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
@@ -170,6 +180,27 @@ def _apply_refuse(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence
     return (_event("access.refused", tx, field_code=str(tx.body.field_code)),)
 
 
+def _check_computation(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[SECURE-18]: each of its two parties records the log of a score that was answered, once."""
+    entry = _entry(tx, state)
+    if tx.author not in {entry["provider"], split_owned_id(OwnedId(tx.body.request))[0]}:
+        raise Denied("exchange.party_wrong", f"{tx.author} is no party of request {tx.body.request}")
+    if entry["mode"] != Mode.SCORE:
+        raise InvalidInput(
+            "exchange.nothing_computed", f"request {tx.body.request} is in the mode {entry['mode']}, not {Mode.SCORE}"
+        )
+    _expect_status(tx, entry, RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED)
+    if tx.author in (state.get(computation_key(tx.body.request)) or {}):
+        raise Conflict("exchange.log_repeated", f"{tx.author} recorded its log of request {tx.body.request} already")
+
+
+def _apply_computation(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: ComputationRecordBody = tx.body
+    key = computation_key(body.request)
+    state.put(key, {**(state.get(key) or {}), tx.author: body.log_digest})
+    return (_event("computation.recorded", tx, party=tx.author),)
+
+
 def _entry(tx: Transaction, state: StateView) -> dict[str, Any]:
     """[EXCHANGE-5]: what is not paired with a request does not exist."""
     entry: dict[str, Any] | None = state.get(request_key(_name(tx)))
@@ -231,5 +262,13 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(name=REFUSE, room="exchange", version=1, body=AccessRefuseBody, check=_check_refuse, apply=_apply_refuse),
     Kind(name=DESTROY, room="exchange", version=1, body=AccessDestroyBody, check=_check_destroy, apply=_apply_destroy),
+    Kind(
+        name=COMPUTATION,
+        room="exchange",
+        version=1,
+        body=ComputationRecordBody,
+        check=_check_computation,
+        apply=_apply_computation,
+    ),
 )
-"""access.request, access.deliver, access.acknowledge, access.refuse, access.destroy."""
+"""access.request, access.deliver, access.acknowledge, access.refuse, access.destroy, computation.record."""

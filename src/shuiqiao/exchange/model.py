@@ -230,6 +230,11 @@ def request_key(request: str) -> str:
     return f"exchange/request/{request}"
 
 
+def computation_key(request: str) -> str:
+    """Return the state key of the logs of a request that both its parties computed: party to digest of its log."""
+    return f"exchange/computation/{request}"
+
+
 def is_recorded(state: StateView, request: str, *, provider: str, field: str, digest: bytes) -> bool:
     """Tell whether the ledger's entry of a request to a provider holds a digest.
 

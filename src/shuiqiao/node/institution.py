@@ -288,8 +288,8 @@ class Institution(InstitutionServices):
             self.assessors.close()
         if "secure_links" in self.__dict__:
             self.secure_links.close()
-        if "_scorecard_runner" in self.__dict__:
-            self._scorecard_runner.close()
+        if "scorecard_runner" in self.__dict__:
+            self.scorecard_runner.close()
         self.outbox.flush()
         if self.publisher is not None:
             self.publisher.close()

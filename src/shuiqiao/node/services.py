@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.consent.model import ConsentSubmission
     from shuiqiao.consent.service import GrantedConsent
+    from shuiqiao.credit.computations import ComputationFile
     from shuiqiao.credit.model_runner import ScorecardRunner
     from shuiqiao.credit.store import ClosedCardStore
     from shuiqiao.crypto.column_cipher import ColumnCipher
@@ -253,11 +254,12 @@ class InstitutionServices:
 
     def _runner(self, form: ModelForm) -> ModelRunner:
         if form is ModelForm.SCORECARD:
-            return self._scorecard_runner
+            return self.scorecard_runner
         return self._blind_runner if form is ModelForm.BLIND_LINEAR else self._secure_runner
 
     @cached_property
-    def _scorecard_runner(self) -> ScorecardRunner:
+    def scorecard_runner(self) -> ScorecardRunner:
+        """What computes features, and runs cards on them."""
         # Cards bring the libraries that compute features, which no other act of the exchange needs.
         from shuiqiao.credit.model_runner import ScorecardRunner
 
@@ -267,17 +269,34 @@ class InstitutionServices:
     def _blind_runner(self) -> ModelRunner:
         from shuiqiao.credit.blind_runner import BlindRunner
 
-        return BlindRunner(features=self._scorecard_runner, cards=self.closed_cards, entropy=self.dependencies.entropy)
+        return BlindRunner(features=self.scorecard_runner, cards=self.closed_cards, entropy=self.dependencies.entropy)
 
     @cached_property
     def _secure_runner(self) -> ModelRunner:
         from shuiqiao.credit.secure_runner import SecureRunner
 
         return SecureRunner(
-            features=self._scorecard_runner,
+            features=self.scorecard_runner,
             cards=self.closed_cards,
             links=self.secure_links,
             open_link=self._open_secure_link,
+            computations=self.computations,
+        )
+
+    @cached_property
+    def computations(self) -> ComputationFile:
+        """The logs of what a bank or a bureau computed together with others."""
+        from shuiqiao.credit.computations import ComputationFile
+        from shuiqiao.credit.store import ComputationStore
+
+        file = self.consent_service if self.settings.role is Role.TAX_BUREAU else self.consent_file
+        return ComputationFile(
+            submitter=self.outbox,
+            store=ComputationStore(self.database, cipher=self.cipher),
+            artefact=file.artefact,
+            key=self._signing,
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property

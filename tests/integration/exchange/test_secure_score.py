@@ -13,6 +13,7 @@ from models_world import BANDS, a_card
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import owned_id
 from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output, Purpose, Status
 from shuiqiao.credit.model_content import decode_content, encode_content, read_outputs
 from shuiqiao.credit.secure_content import committed_weights, decode_secure, secure_content
@@ -20,6 +21,7 @@ from shuiqiao.credit.secure_runner import SecureRunner
 from shuiqiao.credit.store import ClosedCard
 from shuiqiao.exchange import recipient as recipient_module
 from shuiqiao.exchange.messages import open_answer, read_request
+from shuiqiao.exchange.model import ModelAsk
 from shuiqiao.exchange.modes.score import ResultShare, ScoreOutput, Session
 from shuiqiao.models.model import ModelForm, ReviewOutcome
 from shuiqiao.privacy.budgets import BUDGETS, WINDOW_MS
@@ -98,6 +100,7 @@ def runner_with(world, member, links):
         cards=world.closed_cards[member],
         links=links,
         open_link=lambda bureau: world.open_link(member, bureau),
+        computations=world.computations[member],
     )
 
 
@@ -220,7 +223,8 @@ def test_shares_of_two_runs_are_no_result(world, secure):
 @pytest.mark.parametrize("changes", [{"points": POINTS}, {"band": "B"}, {"ciphertext": b"c"}, {"shared": None}])
 def test_a_bureau_that_answers_with_something_else_is_found_out(world, secure, changes):
     """[SECURE-14]"""
-    session = Session(peer=BUREAU, binding=bytes(32), share=bytes(9))
+    asked = ModelAsk(model=secure[0], digest=bytes(32), outputs=[Output.BAND])
+    session = Session(peer=BUREAU, request=owned_id(BANK_A, bytes(16)), model=asked, binding=bytes(32), share=bytes(9))
     wrong = ScoreOutput(shared=ResultShare(output=Output.BAND, share=bytes(9)))
     with pytest.raises(IntegrityError, match=r"^exchange\.output_wrong"):
         world.runners(BANK_A)[ModelForm.SECURE_LINEAR].opened(

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
-from itertools import count
 
 import msgspec
 import pytest
 
 from consortium_world import TAXPAYER
-from models_world import BANDS
-from offered_models import NAME, keep_model, runs_at_bureau
-from peers_world import Doors
+from offered_models import NAME
+from secure_scene import Scene
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.client.resources import models as api
-from shuiqiao.client.resources.answers import ConsentRequest
-from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output
+from shuiqiao.consent.model import Output
 from shuiqiao.ledger.transactions.document import decode_document, sign_document
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.operations import models
@@ -30,56 +27,6 @@ from shuiqiao.node.peers.secure_link import OFFER_STATEMENT, OfferStatement, dia
 from shuiqiao.privacy.budgets import WINDOW_MS
 from shuiqiao.privacy.secure import library
 from shuiqiao.privacy.secure.links import SecureLinks
-
-OUTPUTS = (Output.BAND, Output.POINTS, Output.YES_NO)
-DECLARED = api.OutputsDeclared(**BANDS, points=True)
-
-
-class Scene:
-    """A bank with one card at a bureau twice: open, and with its weights kept at the bank."""
-
-    def __init__(self, folder, suite_name):
-        self.doors = Doors(folder, suite_name)
-        self.bureau, self.bank = self.doors.world.bureau, self.doors.world.bank
-        self._numbers = count(1)
-        try:
-            self.bureau.settings = msgspec.structs.replace(
-                self.bureau.settings, secure_listen="127.0.0.1:0", secure_timeout_ms=60_000
-            )
-            self.doors.open(self.bureau)
-            kept = keep_model(self.bank)
-            self.open = runs_at_bureau(self.doors, model=kept, outputs=DECLARED)
-            self.secure = runs_at_bureau(self.doors, model=kept, outputs=DECLARED, secure=True)
-            self.consent = self.consented()
-        except BaseException:
-            self.close()
-            raise
-
-    def consented(self):
-        many = Frequency(count=24, unit=FrequencyUnit.YEAR)
-        return self.doors.world.consent(modes=(Mode.SCORE,), outputs=OUTPUTS, frequency=many)
-
-    def asking(self, output, *, model=None):
-        """A request that was not made before."""
-        name, number = (model or self.secure).model, next(self._numbers)
-        return ConsentRequest(request=f"{number:032x}", consent=self.consent, model=name, outputs=(str(output),))
-
-    def score(self, output, *, model=None):
-        return ask_provider(self.bank, self.asking(output, model=model)).score
-
-    def over(self, institution, links):
-        """Let an institution compute over links of the test from now on."""
-        self.end_links()
-        institution.__dict__["secure_links"] = links
-        institution.__dict__.pop("_secure_runner", None)
-
-    def end_links(self):
-        for institution in (self.bureau, self.bank):
-            if "secure_links" in institution.__dict__:
-                institution.secure_links.close()
-
-    def close(self):
-        self.doors.stack.close()
 
 
 @pytest.fixture(scope="module")

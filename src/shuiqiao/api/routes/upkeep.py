@@ -1,4 +1,4 @@
-"""``/keys``, ``/audits``, ``/obligation-reviews``, ``/ledger/publication``: what keeps an institution's node going."""
+"""What keeps an institution's node going: keys, publication, audits, and evidence of joint computations."""
 
 from __future__ import annotations
 
@@ -38,3 +38,36 @@ def audit_ledger(asked: Nothing, running: Running, caller: Caller) -> api.Audit:
 def review_obligations(asked: Nothing, running: Running, caller: Caller) -> api.ObligationReview:
     """Audit, and hold this institution against the rules that bind it: control and live evidence, unmet first."""
     return performed(running, caller, api.REVIEW_OBLIGATIONS, asked)
+
+
+@upkeep.perform(
+    api.SHOW_COMPUTATION,
+    permission="audits.run",
+    problems=(422,),
+    codes=(
+        "exchange.log_missing",
+        "exchange.evidence_too_large",
+        "node.regulator_unclear",
+        "node.role_wrong",
+    ),
+)
+def show_computation(asked: api.ComputationChoice, running: Running, caller: Caller) -> api.ComputationEvidence:
+    """Seal this party's evidence of a joint computation to the regulator."""
+    return performed(running, caller, api.SHOW_COMPUTATION, asked)
+
+
+@upkeep.perform(
+    api.REPLAY_COMPUTATION,
+    permission="audits.run",
+    problems=(413, 422),
+    codes=(
+        "exchange.evidence_malformed",
+        "exchange.evidence_misdirected",
+        "oversight.computation_unknown",
+        "node.role_wrong",
+        "crypto.seal_broken",
+    ),
+)
+def replay_computation(asked: api.ComputationAsked, running: Running, caller: Caller) -> api.ComputationReplay:
+    """Replay a joint computation from its parties' evidence, as a regulator; who departed is told in the answer."""
+    return performed(running, caller, api.REPLAY_COMPUTATION, asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.resources.own_files import PathText
@@ -167,6 +167,90 @@ class ObligationReview(Wire):
     obligations: tuple[Obligation, ...]
 
 
+MAX_EVIDENCE_CHARS: Final = 7 << 20
+EvidenceText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=MAX_EVIDENCE_CHARS)]
+"""A file of evidence, base64url without padding."""
+
+RequestName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+"""A request, by the bank that asked and its id."""
+
+
+class ComputationChoice(Wire):
+    """One request whose answer two members computed together."""
+
+    model_config = example(request="first-bank/" + "7a" * 16)
+
+    request: RequestName
+
+
+class ComputationEvidence(Wire):
+    """One party's evidence of a computation, sealed to the regulator."""
+
+    model_config = example(
+        party="first-bank", regulator="regulator", request="first-bank/" + "7a" * 16, evidence="p2VwYXJ0eQ"
+    )
+
+    party: Name
+    regulator: Name
+    request: RequestName
+    evidence: EvidenceText
+
+
+class ComputationAsked(Wire):
+    """One request, and what its parties handed in of it: none, one or both."""
+
+    model_config = example(request="first-bank/" + "7a" * 16, evidence=["p2VwYXJ0eQ"])
+
+    request: RequestName
+    evidence: Annotated[tuple[EvidenceText, ...], Field(max_length=2)] = ()
+
+
+class ComputationDeparture(Wire):
+    """One departure from what was agreed. party: who departed, empty where it was one of both."""
+
+    code: Name
+    party: Name
+    says: Text
+    says_zh: Text
+
+
+class ComputationReplay(Wire):
+    """What a replay of a computation found. result: what the numbers give in the clear; points from the card's middle.
+
+    unseen: what could not be looked at.
+    """
+
+    model_config = example(
+        request="first-bank/" + "7a" * 16,
+        bank="first-bank",
+        bureau="tax-bureau",
+        output="band",
+        result=None,
+        holds=False,
+        departures=[
+            {
+                "code": "log_withheld",
+                "party": "tax-bureau",
+                "says": "tax-bureau handed in no log",
+                "says_zh": "未交出日志",
+            }
+        ],
+        unseen=[],
+    )
+
+    request: RequestName
+    bank: Name
+    bureau: Name
+    output: Name
+    result: int | None
+    holds: bool
+    departures: tuple[ComputationDeparture, ...]
+    unseen: tuple[Text, ...]
+
+
+MAX_COMPUTATION_BYTES: Final = 16 << 20
+"""Of what a regulator is handed of one computation."""
+
 AUDIT_TIMEOUT_S: Final = 6 * 3_600.0
 """How long an audit may take, in seconds: it executes the whole log again."""
 
@@ -186,4 +270,20 @@ REVIEW_OBLIGATIONS: Final = Operation(
     told=ObligationReview,
     act="obligations.review",
     timeout_s=AUDIT_TIMEOUT_S,
+)
+SHOW_COMPUTATION: Final = Operation(
+    path="/computation-evidence",
+    sent=ComputationChoice,
+    told=ComputationEvidence,
+    act="computations.show",
+    subject=lambda asked: f"request/{asked.request}",
+    tells_secret=True,
+)
+REPLAY_COMPUTATION: Final = Operation(
+    path="/computation-replays",
+    sent=ComputationAsked,
+    told=ComputationReplay,
+    act="computations.replay",
+    subject=lambda asked: f"request/{asked.request}",
+    shows_taxpayer=True,
 )

@@ -66,11 +66,13 @@ MAX_SHARE_BYTES = 1_024
 class Session:
     """One request as both its ends know it.
 
-    peer: the other end. binding: SHA-256 of the request, of which no second one is the same. share: what this end has
-    of a result that both computed.
+    peer: the other end. request: its name. model: what of which model is asked for. binding: SHA-256 of the request, of
+    which no second one is the same. share: what this end has of a result that both computed.
     """
 
     peer: MemberId
+    request: OwnedId
+    model: ModelAsk
     binding: bytes
     share: bytes | None = None
 
@@ -313,7 +315,7 @@ class Score(AnswerMode):
         """
         del artefact, batch_of, status_of  # It gives no records that could be held against them.
         verify_computed(manifest, content, suite=self._suite)
-        found, asked = _decode(content), _model_of(message)
+        found, asked = decode_score(content), _model_of(message)
         if (found.model, found.digest, found.output.given) != (asked.model, asked.digest, asked.outputs):
             raise IntegrityError(
                 "exchange.output_wrong",
@@ -359,8 +361,14 @@ def _model_of(message: RequestMessage) -> ModelAsk:
 
 
 def _session(message: RequestMessage, *, peer: str, share: bytes | None = None) -> Session:
-    binding = hashlib.sha256(encode_cbor(to_plain(message))).digest()
-    return Session(peer=MemberId(peer), binding=binding, share=share)
+    return Session(
+        peer=MemberId(peer), request=message.name, model=_model_of(message), binding=binding_of(message), share=share
+    )
+
+
+def binding_of(message: RequestMessage) -> bytes:
+    """Return the SHA-256 of a request, by which both its ends know what they compute [SECURE-7]."""
+    return hashlib.sha256(encode_cbor(to_plain(message))).digest()
 
 
 def _table(rows: Any) -> pa.Table:
@@ -369,7 +377,8 @@ def _table(rows: Any) -> pa.Table:
     return pa.Table.from_batches([rows])
 
 
-def _decode(content: bytes) -> ScoreContent:
+def decode_score(content: bytes) -> ScoreContent:
+    """Return the content of an answer in this mode; raises InvalidInput ``exchange.answer_malformed``."""
     value = decode_cbor_strict(content, max_bytes=MAX_SCORE_BYTES)
     try:
         found = typed(value, ScoreContent, builtin_types=(bytes,))

@@ -8,6 +8,7 @@
 | ``lending.applications`` | bank, also as its server starts | goes on with every application that came to no end |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
 | ``exchange.release`` | bureau | destroys kept answers that their banks took in |
+| ``computation.record`` | bank, bureau | records logs of joint computations, and destroys those due [SECURE-19] |
 | ``consent.expiry`` | bureau, bank | names the consents that end within a week |
 | ``log.publish`` | whoever publishes tiles | publishes newest checkpoint and tiles |
 | ``home.backup`` | whoever set a folder | takes a backup, and keeps the newest few |
@@ -44,10 +45,12 @@ from shuiqiao.node.jobs.model import ConfirmationWanted, JobKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shuiqiao.exchange.store import DueAnswers
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.jobs.model import RunningJob
 
 DESTROY: Final = "exchange.destroy"
+RECORD_COMPUTATIONS: Final = "computation.record"
 GRANT_CONSENT: Final = "consent.grant"
 PROCESS_APPLICATION: Final = "lending.application"
 PROCESS_OPEN: Final = "lending.applications"
@@ -92,6 +95,7 @@ def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) ->
         kinds.append(application)
         kinds.append(JobKind(name=PROCESS_OPEN, act=duties.process_open, every_ms=_OFTEN_MS, resumes=True))
     if role in {Role.TAX_BUREAU, Role.BANK}:
+        kinds.append(JobKind(name=RECORD_COMPUTATIONS, act=duties.record_computations, every_ms=_OFTEN_MS))
         kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
     if institution.publisher is not None:
         every_ms = settings.tiles_interval_s * MS_PER_SECOND
@@ -158,21 +162,19 @@ class Duties:
 
         First the bytes go, then the ledger is told: while it takes nothing of this bank's, no data outlives its end.
         """
-        recipient, confirmed = self.institution.recipient, running.job.confirmed
+        recipient = self.institution.recipient
         due = recipient.due_answers()
-        until_ms = due.until_ms
-        if is_unusual(due):
-            if confirmed is None:
-                raise ConfirmationWanted(
-                    f"{due.due} of the {due.kept} answers that are kept came to the end of their data life by "
-                    f"{iso_from_ms(until_ms)}, the time of the newest block; that is more than usual, and destroying "
-                    "cannot be undone",
-                    offer={"until_ms": until_ms, "due": due.due, "kept": due.kept},
-                )
-            until_ms = int(confirmed["until_ms"])
+        until_ms = _confirmed_until(due, running, what="answers")
         running.progress("destroy at the end of data life 到期销毁", 0, due.due)
         destroyed = len(recipient.destroy_due(until_ms=until_ms))
         return {"destroyed": destroyed, "recorded": self._record(running), "until_ms": until_ms}
+
+    def record_computations(self, running: RunningJob) -> Mapping[str, Any]:
+        """Put logs on the ledger that do not stand there, and destroy those whose life ended, as ``destroy`` does."""
+        file = self.institution.computations
+        recorded, due = file.record(), file.due()
+        destroyed = file.erase_due(until_ms=_confirmed_until(due, running, what="logs of computations"))
+        return {"destroyed": destroyed, "recorded": recorded}
 
     def _record(self, running: RunningJob) -> int:
         recorded = 0
@@ -225,3 +227,17 @@ class Duties:
         for old in kept[: -settings.backups_kept]:
             old.unlink()
         return {"file": str(target), **made}
+
+
+def _confirmed_until(due: DueAnswers, running: RunningJob, *, what: str) -> int:
+    """Return until when what came to its end is destroyed; raises ConfirmationWanted where that is unusually much."""
+    if not is_unusual(due):
+        return due.until_ms
+    if running.job.confirmed is None:
+        raise ConfirmationWanted(
+            f"{due.due} of the {due.kept} {what} that are kept came to the end of their data life by "
+            f"{iso_from_ms(due.until_ms)}, the time of the newest block; that is more than usual, and destroying "
+            "cannot be undone",
+            offer={"until_ms": due.until_ms, "due": due.due, "kept": due.kept},
+        )
+    return int(running.job.confirmed["until_ms"])

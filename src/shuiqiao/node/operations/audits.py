@@ -1,14 +1,16 @@
-"""Audits a member's copy of the ledger for a message of the API."""
+"""Audits a member's copy of the ledger, and joint computations, for a message of the API."""
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.ids import OwnedId, system_entropy
 from shuiqiao.client.resources import upkeep
+from shuiqiao.members.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -62,6 +64,34 @@ def review_at(reader: HomeReader, _asked: Nothing) -> upkeep.ObligationReview:
     report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
     facts = Facts(copy=reader, report=report, database=reader.database, cipher=reader.cipher)
     return _told(review_obligations(facts))
+
+
+def show_computation(institution: Institution, asked: upkeep.ComputationChoice) -> upkeep.ComputationEvidence:
+    """Seal this party's evidence of a computation to the regulator; raises as ``sealed_evidence``."""
+    from shuiqiao.exchange.computation import decode_evidence_file
+    from shuiqiao.node.computations import sealed_evidence
+
+    if institution.settings.role not in {Role.BANK, Role.TAX_BUREAU}:
+        raise Denied("node.role_wrong", f"{institution.member} is a {institution.settings.role}, and computes nothing")
+    data = sealed_evidence(institution, OwnedId(asked.request))
+    file = decode_evidence_file(data)
+    return upkeep.ComputationEvidence(
+        party=file.party,
+        regulator=file.regulator,
+        request=file.request,
+        evidence=urlsafe_b64encode(data).rstrip(b"=").decode(),
+    )
+
+
+def replay_computation(institution: Institution, asked: upkeep.ComputationAsked) -> upkeep.ComputationReplay:
+    """Replay a computation from what its parties handed in; raises as ``replay_computation`` of ``node``."""
+    from shuiqiao.node.computations import replay_computation as replayed
+
+    try:
+        files = [urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in asked.evidence]
+    except ValueError as error:
+        raise InvalidInput("exchange.evidence_malformed", f"the evidence is not base64url: {error}") from error
+    return upkeep.ComputationReplay.model_validate(replayed(institution, OwnedId(asked.request), files).as_json())
 
 
 def _told(found: Sequence[ReviewedObligation]) -> upkeep.ObligationReview:

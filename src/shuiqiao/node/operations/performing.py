@@ -164,6 +164,8 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(kept.PUBLISH_LOG, upkeep.publish),
             _performed(kept.AUDIT_LEDGER, audits.audit),
             _performed(kept.REVIEW_OBLIGATIONS, audits.review),
+            _performed(kept.SHOW_COMPUTATION, audits.show_computation),
+            _performed(kept.REPLAY_COMPUTATION, audits.replay_computation),
             _called(journaled.PROVE_JOURNAL_ENTRY, journal.prove_entry),
             _called(journaled.VERIFY_JOURNAL, journal.verify_journal),
             _called(journaled.LIST_JOURNAL_DAYS, journal.list_days),

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -35,7 +36,7 @@ from shuiqiao.base.ids import Entropy, MemberId, new_id, system_entropy
 from shuiqiao.base.worker_process import WorkerProcess
 from shuiqiao.privacy.secure.intersection import MAX_ITEMS, PLACE_BYTES, decode_places, require_items
 from shuiqiao.privacy.secure.library import require_library
-from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, TAG_BYTES, SecureFunction, SecureOffer
+from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, TAG_BYTES, LinkEnds, SecureFunction, SecureOffer
 from shuiqiao.privacy.secure.worker import HEAD, KEEPS_LINK, run_worker
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class SecureLinks:
             raise Unavailable("privacy.secure_not_set_up", "no address is set at which secure links are taken")
         _verify(offer)
         link = self._begin(peer, rank=1, session=offer.session)
-        link.send({"certificate": offer.certificate, "address": ""}, timeout_s=self._timeout_s)
+        link.send(offer, address="", timeout_s=self._timeout_s)
         return link.offer
 
     def connect(self, peer: MemberId, offer: SecureOffer) -> None:
@@ -125,7 +126,7 @@ class SecureLinks:
         if offer.session != link.session or _ADDRESS.match(offer.address) is None:
             raise IntegrityError("privacy.secure_failed", f"what {peer} answers to an offer is of another session")
         with self._dropped_if_broken(peer, link):
-            link.send({"certificate": offer.certificate, "address": offer.address}, timeout_s=self._timeout_s)
+            link.send(offer, address=offer.address, timeout_s=self._timeout_s)
             link.wait_until_warm(timeout_s=self._timeout_s)
 
     def is_open(self, peer: MemberId) -> bool:
@@ -209,6 +210,10 @@ class SecureLinks:
                 raise IntegrityError("privacy.secure_failed", "a worker finds items that were not put in")
             return found
 
+    def ends(self, peer: MemberId) -> LinkEnds:
+        """Return by which session and certificates a link stands that is open."""
+        return self._link(peer).ends
+
     def give_up(self, peer: MemberId) -> None:
         """End the link to a member; a run that waits there is told at once. Without one there is nothing to do."""
         with self._guard:
@@ -287,6 +292,7 @@ class _Link:
         self._asking = threading.Lock()
         self._worker: WorkerProcess | None = WorkerProcess(run_worker, str(rank), session.hex(), *arguments)
         self._offer: SecureOffer | None = None
+        self._theirs = b""
 
     @property
     def pid(self) -> int:
@@ -318,9 +324,17 @@ class _Link:
                 configuration=CONFIGURATION,
             )
 
-    def send(self, message: dict[str, Any], *, timeout_s: float) -> None:
+    @property
+    def ends(self) -> LinkEnds:
+        """By what this link stands, once it was told of the other side."""
+        ours, theirs = (sha256(each).digest() for each in (self.offer.certificate, self._theirs))
+        return LinkEnds(session=self.session, bank=theirs if self.rank else ours, bureau=ours if self.rank else theirs)
+
+    def send(self, offer: SecureOffer, *, address: str, timeout_s: float) -> None:
+        """Tell the worker of the other side, which it connects to or waits for."""
         with self._asking:
-            self._send(message, time.monotonic() + timeout_s)
+            self._theirs = offer.certificate
+            self._send({"certificate": offer.certificate, "address": address}, time.monotonic() + timeout_s)
             self.is_told = True
 
     def wait_until_warm(self, *, timeout_s: float) -> None:

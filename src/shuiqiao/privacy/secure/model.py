@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LIBRARY_VERSION: Final = "0.10.0.dev20251211"
 """Of the package ``spu``: another one compiles another function, and is refused."""
@@ -171,6 +174,19 @@ class SecureFunction:
         """
         return self.combine_all(bank_share, bureau_share)[0]
 
+    def plain(self, weights: Sequence[int], holds: Sequence[int]) -> int:
+        """Return the output of one row, computed in the clear. weights: the bank's numbers. holds: the bureau's.
+
+        Raises InvalidInput ``privacy.secure_function_differs`` where there are more or fewer.
+        """
+        if (len(weights), len(holds)) != (self.indicators + self.cuts, self.indicators):
+            raise InvalidInput(
+                "privacy.secure_function_differs", f"{len(weights)} and {len(holds)} numbers are none of this function"
+            )
+        points = sum(each for each, is_there in zip(weights, holds, strict=False) if is_there)
+        cuts = weights[self.indicators :]
+        return points if self.output is SecureOutput.POINTS else sum(points >= cut for cut in cuts)
+
     @property
     def _element_bytes(self) -> int:
         return 2 if self.output is SecureOutput.POINTS else _WORD_BYTES
@@ -199,6 +215,15 @@ class SecureOffer:
     certificate: bytes
     address: str
     configuration: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkEnds:
+    """By what a link stands: its session, and SHA-256 of the certificate that each side showed the other."""
+
+    session: bytes
+    bank: bytes
+    bureau: bytes
 
 
 def _no_output(problem: str) -> IntegrityError:
