@@ -166,7 +166,7 @@ def audit_publish(
 
 @audit_app.command("evidence")
 def audit_evidence(
-    request: Annotated[str, typer.Argument(help="The request, as BANK/ID 请求编号.")],
+    computation: Annotated[str, typer.Argument(help="The request that it answers, as BANK/ID 请求编号.")],
     *,
     home: Home,
     out: Annotated[Path, typer.Option(help="The file to write 输出文件.")],
@@ -177,14 +177,17 @@ def audit_evidence(
     from shuiqiao.client.resources.upkeep import SHOW_COMPUTATION, ComputationChoice
 
     with home_at_work(home) as at_work:
-        told = at_work.perform(SHOW_COMPUTATION, ComputationChoice(request=request))
+        told = at_work.perform(SHOW_COMPUTATION, ComputationChoice(computation=computation))
     write_file(out, [told.evidence.encode("ascii")])
-    show({"party": told.party, "regulator": told.regulator, "request": told.request, "file": str(out)}, as_json=json)
+    show(
+        {"party": told.party, "regulator": told.regulator, "computation": told.computation, "file": str(out)},
+        as_json=json,
+    )
 
 
 @audit_app.command("computation")
 def audit_computation(
-    request: Annotated[str, typer.Argument(help="The request, as BANK/ID 请求编号.")],
+    computation: Annotated[str, typer.Argument(help="The request that it answers, as BANK/ID 请求编号.")],
     *,
     home: Home,
     log: Annotated[
@@ -197,7 +200,7 @@ def audit_computation(
 
     evidence = tuple(_evidence_in(file) for file in log or ())
     with home_at_work(home) as at_work:
-        found = at_work.perform(REPLAY_COMPUTATION, ComputationAsked(request=request, evidence=evidence))
+        found = at_work.perform(REPLAY_COMPUTATION, ComputationAsked(computation=computation, evidence=evidence))
     show(found.model_dump(mode="json"), as_json=json, speak=_speak_computation)
     return EXIT_DONE if found.holds else EXIT_REFUSED
 
@@ -210,7 +213,7 @@ def _evidence_in(file: Path) -> str:
 
 
 def _speak_computation(found: Mapping[str, Any]) -> None:
-    say(f"{found['request']}: {found['bank']} and {found['bureau']}, {found['output'] or 'no output'}")
+    say(f"{found['computation']}: {found['bank']} and {found['bureau']}, {found['output'] or 'no output'}")
     for each in found["departures"]:
         party = each["party"] or "one of both 双方之一"
         say(f"DEPARTED 背离约定  {party}  {each['code']}: {each['says']} {each['says_zh']}")

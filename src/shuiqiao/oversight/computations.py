@@ -111,13 +111,16 @@ class ComputationReport:
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
         return {
-            "request": self.request,
+            "computation": self.request,
             "bank": self.bank,
             "bureau": self.bureau,
             "output": self.output,
             "result": self.result,
             "holds": self.holds,
-            "departures": [{"code": each.code, "party": each.party, "says": each.says} for each in self.departures],
+            "departures": [
+                {"code": each.code, "party": each.party, "says": each.says, "says_zh": each.says_zh}
+                for each in self.departures
+            ],
             "unseen": list(self.unseen),
         }
 

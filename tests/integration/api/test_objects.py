@@ -36,6 +36,7 @@ OBJECTS = {
 """What names an object of one institution, wherever a route asks for it."""
 
 OF_ALL_MEMBERS = {
+    "computation",
     "bureau",
     "entry",
     "ledger_model",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import msgspec
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from shuiqiao.exchange.contract import COMPUTATION, ComputationRecordBody
 from shuiqiao.exchange.model import computation_key
 from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.node.computations import evidence_of, replay_computation, sealed_evidence
+from shuiqiao.node.obligations.checks import CHECKS, Facts
 from shuiqiao.node.operations.answers import ask_provider
 from shuiqiao.node.operations.audits import replay_computation as replay_asked
 from shuiqiao.node.operations.audits import show_computation
@@ -127,8 +130,8 @@ def test_a_true_computation_holds_and_gives_what_its_numbers_give(scene, output)
     digests = {each.member: each.suite.digest(each.computations.find(request).log) for each in parties(scene)}
     assert regulator.engine.state().get(computation_key(request)) == digests
 
-    shown = [show_computation(each, upkeep.ComputationChoice(request=request)) for each in parties(scene)]
-    asked = upkeep.ComputationAsked(request=request, evidence=tuple(each.evidence for each in shown))
+    shown = [show_computation(each, upkeep.ComputationChoice(computation=request)) for each in parties(scene)]
+    asked = upkeep.ComputationAsked(computation=request, evidence=tuple(each.evidence for each in shown))
     told = replay_asked(regulator, asked)
     assert (told.holds, told.departures, told.unseen, told.output) == (True, (), (), str(output))
     wanted = {Output.POINTS: range(-2_048, 2_048), Output.BAND: range(3), Output.YES_NO: range(2)}
@@ -246,6 +249,15 @@ def test_a_log_that_is_withheld_exchanged_or_not_recorded_names_its_party(scene)
     assert found(replayed(scene, request, {bank: {"content": b"c"}})) == [("log_wrong", bank)]
 
 
+def test_a_departure_is_told_in_both_languages(scene):
+    """[SECURE-20]"""
+    request = computed(scene)
+    asked = upkeep.ComputationAsked(computation=request)
+    (first, *_) = replay_asked(scene.doors.world.regulator, asked).departures
+    assert (first.code, first.says_zh) == ("computation_unrecorded", "未将日志上链")
+    assert scene.bank.member in first.says
+
+
 def test_what_is_opened_is_held_against_what_was_committed_to(scene):
     """[SECURE-20] [SECURE-21]: what is not shown accuses nobody."""
     request, (bank, bureau) = computed(scene), [each.member for each in parties(scene)]
@@ -283,14 +295,39 @@ def test_evidence_is_for_one_regulator_and_one_request(scene):
     with pytest.raises(Denied, match=r"^node\.role_wrong"):
         replay_computation(scene.bank, request, [file])
     with pytest.raises(Denied, match=r"^node\.role_wrong"):
-        show_computation(regulator, upkeep.ComputationChoice(request=request))
+        show_computation(regulator, upkeep.ComputationChoice(computation=request))
     for text in ("AAAA", "A"):
         with pytest.raises(InvalidInput, match=r"^(exchange\.evidence_malformed|base\.cbor_)"):
-            replay_asked(regulator, upkeep.ComputationAsked(request=request, evidence=(text,)))
+            replay_asked(regulator, upkeep.ComputationAsked(computation=request, evidence=(text,)))
     opened = open_evidence(decode_evidence_file(file), key=regulator.keys.sealing, network=regulator.parameters.network)
     kept = scene.bank.computations.find(request)
     for part in (kept.salt, kept.share, opened.card):
         assert part not in file
+
+
+def test_a_log_that_is_not_recorded_for_a_day_leaves_the_rule_unmet(scene):
+    """[SECURE-18]"""
+    record(scene)
+    computed(scene)
+
+    def are_met():
+        return [CHECKS["computations"](facts_of(each)).is_met for each in parties(scene)]
+
+    assert are_met() == [True, True]
+    scene.doors.world.clock.advance(MS_PER_DAY + 1)
+    assert are_met() == [False, False]
+    record(scene)
+    assert are_met() == [True, True]
+
+
+def facts_of(institution):
+    """What a review looks at, its audit aside."""
+    return Facts(
+        copy=institution,
+        report=None,
+        database=lambda: nullcontext(institution.database),
+        cipher=lambda _database: institution.cipher,
+    )
 
 
 def test_logs_go_with_the_answer_and_those_of_refused_requests_at_once(scene):

@@ -171,37 +171,37 @@ MAX_EVIDENCE_CHARS: Final = 7 << 20
 EvidenceText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=MAX_EVIDENCE_CHARS)]
 """A file of evidence, base64url without padding."""
 
-RequestName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
-"""A request, by the bank that asked and its id."""
+ComputationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+"""A computation, by the request that it answers: the bank that asked, and its id."""
 
 
 class ComputationChoice(Wire):
-    """One request whose answer two members computed together."""
+    """An answer that two members computed together."""
 
-    model_config = example(request="first-bank/" + "7a" * 16)
+    model_config = example(computation="first-bank/" + "7a" * 16)
 
-    request: RequestName
+    computation: ComputationName
 
 
 class ComputationEvidence(Wire):
     """One party's evidence of a computation, sealed to the regulator."""
 
     model_config = example(
-        party="first-bank", regulator="regulator", request="first-bank/" + "7a" * 16, evidence="p2VwYXJ0eQ"
+        party="first-bank", regulator="regulator", computation="first-bank/" + "7a" * 16, evidence="p2VwYXJ0eQ"
     )
 
     party: Name
     regulator: Name
-    request: RequestName
+    computation: ComputationName
     evidence: EvidenceText
 
 
 class ComputationAsked(Wire):
-    """One request, and what its parties handed in of it: none, one or both."""
+    """A computation, and what its parties handed in of it: none, one or both."""
 
-    model_config = example(request="first-bank/" + "7a" * 16, evidence=["p2VwYXJ0eQ"])
+    model_config = example(computation="first-bank/" + "7a" * 16, evidence=["p2VwYXJ0eQ"])
 
-    request: RequestName
+    computation: ComputationName
     evidence: Annotated[tuple[EvidenceText, ...], Field(max_length=2)] = ()
 
 
@@ -221,7 +221,7 @@ class ComputationReplay(Wire):
     """
 
     model_config = example(
-        request="first-bank/" + "7a" * 16,
+        computation="first-bank/" + "7a" * 16,
         bank="first-bank",
         bureau="tax-bureau",
         output="band",
@@ -238,7 +238,7 @@ class ComputationReplay(Wire):
         unseen=[],
     )
 
-    request: RequestName
+    computation: ComputationName
     bank: Name
     bureau: Name
     output: Name
@@ -276,7 +276,7 @@ SHOW_COMPUTATION: Final = Operation(
     sent=ComputationChoice,
     told=ComputationEvidence,
     act="computations.show",
-    subject=lambda asked: f"request/{asked.request}",
+    subject=lambda asked: f"request/{asked.computation}",
     tells_secret=True,
 )
 REPLAY_COMPUTATION: Final = Operation(
@@ -284,6 +284,6 @@ REPLAY_COMPUTATION: Final = Operation(
     sent=ComputationAsked,
     told=ComputationReplay,
     act="computations.replay",
-    subject=lambda asked: f"request/{asked.request}",
+    subject=lambda asked: f"request/{asked.computation}",
     shows_taxpayer=True,
 )

@@ -17,7 +17,7 @@ from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, iso_from_ms
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.contract import GRANT, REVOKE
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.exchange.contract import DESTROY, REQUEST
+from shuiqiao.exchange.contract import COMPUTATION, DESTROY, REQUEST
 from shuiqiao.exchange.disputes import DisputeStatus
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.members.contract import rotations_key
@@ -265,6 +265,21 @@ def _disputes(facts: Facts) -> Evidence:
     )
 
 
+def _computations(facts: Facts) -> Evidence:
+    # What reads logs brings the libraries of credit, which no other check needs.
+    from shuiqiao.credit.store import ComputationStore
+
+    with facts.database() as database:
+        store = ComputationStore(database, cipher=facts.cipher(database))
+        kept, late = store.count_due(now_ms=0).kept, store.count_unrecorded(before_ms=facts.copy.now_ms() - MS_PER_DAY)
+    return Evidence(
+        is_met=not late,
+        evidence=f"{kept} logs of joint computations kept, {facts.entries[COMPUTATION]} on the ledger by all parties; "
+        f"not on the ledger after a day {late}",
+        evidence_zh=f"留存多方计算日志 {kept} 份,全网上链 {facts.entries[COMPUTATION]} 份,逾一日未上链 {late} 份",
+    )
+
+
 def _backup(facts: Facts) -> Evidence:
     settings = facts.copy.settings
     if not settings.backup_folder:
@@ -302,5 +317,6 @@ CHECKS: Final[Mapping[str, Callable[[Facts], Evidence]]] = {
     "destruction": _destruction,
     "consent": _consent,
     "disputes": _disputes,
+    "computations": _computations,
     "backup": _backup,
 }

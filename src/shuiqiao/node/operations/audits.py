@@ -73,12 +73,12 @@ def show_computation(institution: Institution, asked: upkeep.ComputationChoice) 
 
     if institution.settings.role not in {Role.BANK, Role.TAX_BUREAU}:
         raise Denied("node.role_wrong", f"{institution.member} is a {institution.settings.role}, and computes nothing")
-    data = sealed_evidence(institution, OwnedId(asked.request))
+    data = sealed_evidence(institution, OwnedId(asked.computation))
     file = decode_evidence_file(data)
     return upkeep.ComputationEvidence(
         party=file.party,
         regulator=file.regulator,
-        request=file.request,
+        computation=file.request,
         evidence=urlsafe_b64encode(data).rstrip(b"=").decode(),
     )
 
@@ -91,7 +91,7 @@ def replay_computation(institution: Institution, asked: upkeep.ComputationAsked)
         files = [urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in asked.evidence]
     except ValueError as error:
         raise InvalidInput("exchange.evidence_malformed", f"the evidence is not base64url: {error}") from error
-    return upkeep.ComputationReplay.model_validate(replayed(institution, OwnedId(asked.request), files).as_json())
+    return upkeep.ComputationReplay.model_validate(replayed(institution, OwnedId(asked.computation), files).as_json())
 
 
 def _told(found: Sequence[ReviewedObligation]) -> upkeep.ObligationReview:

@@ -17,7 +17,7 @@ from shuiqiao.node.obligations.checks import CHECKS, MAX_DISPUTE_MS, MAX_KEY_AGE
 from shuiqiao.node.obligations.review import Standing, review_obligations
 from shuiqiao.node.operations.audits import review, review_at
 
-NO_CONTROL = {"sensitivity_levels", "assessment_before_sharing", "incidents", "computation_evidence"}
+NO_CONTROL = {"sensitivity_levels", "assessment_before_sharing", "incidents"}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_unseen_and_not_met(settled):
 
     rows = review_obligations(replace(facts_of(settled.bank), database=away))
     unseen = {each.obligation.id for each in rows if each.standing is Standing.UNSEEN}
-    assert unseen == {"access_journal", "two_people", "second_factor", "destruction"}
+    assert unseen == {"access_journal", "two_people", "second_factor", "destruction", "computation_evidence"}
 
 
 def test_a_home_that_lies_still_is_reviewed_by_its_files(tmp_path):

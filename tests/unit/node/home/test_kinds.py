@@ -38,6 +38,7 @@ KINDS = {
     "access.acknowledge": "exchange",
     "access.refuse": "exchange",
     "access.destroy": "exchange",
+    "computation.record": "exchange",
     "application.submit": "lending",
     "decision.record": "lending",
 }

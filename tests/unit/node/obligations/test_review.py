@@ -21,7 +21,6 @@ def test_a_rule_without_a_check_tells_that_nothing_does_it():
     without = [each for each in obligations() if not each.check]
     assert {each.id for each in without} == {
         "assessment_before_sharing",
-        "computation_evidence",
         "incidents",
         "sensitivity_levels",
     }
