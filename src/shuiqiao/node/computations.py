@@ -6,7 +6,6 @@ gone by then are left out, and the replay tells so.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import decode_cbor
@@ -72,7 +71,7 @@ def evidence_of(institution: Institution, request: OwnedId) -> PartyEvidence:
     if model is None:
         raise Denied("exchange.log_missing", f"the model of request {request} is not kept here any more")
     if is_bank:
-        card = institution.closed_cards.find(sha256(model.content).digest())
+        card = institution.closed_cards.find(model.content)
         shown |= {} if card is None else {"card": card.card, "card_salt": card.secret}
     return PartyEvidence(
         log=kept.log,
