@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 
 import msgspec
@@ -12,6 +13,7 @@ from peers_world import Doors
 from shuiqiao.client.resources import models as api
 from shuiqiao.client.resources.answers import ConsentRequest
 from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Output
+from shuiqiao.node.computations import sealed_evidence
 from shuiqiao.node.operations.answers import ask_provider
 
 OUTPUTS = (Output.BAND, Output.POINTS, Output.YES_NO)
@@ -25,11 +27,17 @@ class Scene:
         self.doors = Doors(folder, suite_name)
         self.bureau, self.bank = self.doors.world.bureau, self.doors.world.bank
         self._numbers = count(1)
+        self.shown = []
+        """Who showed evidence to whom, of which request."""
         try:
             self.bureau.settings = msgspec.structs.replace(
                 self.bureau.settings, secure_listen="127.0.0.1:0", secure_timeout_ms=60_000
             )
-            self.doors.open(self.bureau)
+            for each in (self.bureau, self.bank):
+                # Made with the world, before there was anybody who shows evidence.
+                each.__dict__.pop("peer_service", None)
+                each.show_evidence = partial(self._show, each)
+                self.doors.open(each)
             kept = keep_model(self.bank)
             self.open = runs_at_bureau(self.doors, model=kept, outputs=DECLARED)
             self.secure = runs_at_bureau(self.doors, model=kept, outputs=DECLARED, secure=True)
@@ -37,6 +45,10 @@ class Scene:
         except BaseException:
             self.close()
             raise
+
+    def _show(self, party, request, regulator):
+        self.shown.append((party.member, regulator, request))
+        return sealed_evidence(party, request, regulator=regulator)
 
     def consented(self):
         many = Frequency(count=24, unit=FrequencyUnit.YEAR)

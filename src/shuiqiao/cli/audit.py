@@ -191,7 +191,8 @@ def audit_computation(
     *,
     home: Home,
     log: Annotated[
-        list[Path] | None, typer.Option(help="A party's evidence, as `audit evidence` writes it 各方证据文件.")
+        list[Path] | None,
+        typer.Option(help="What `audit evidence` wrote; without any, both parties are asked 各方证据文件."),
     ] = None,
     json: Json = False,
 ) -> int:

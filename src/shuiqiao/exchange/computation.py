@@ -46,6 +46,8 @@ MAX_PART_BYTES: Final = 4 << 20
 MAX_EVIDENCE_BYTES: Final = 5 << 20
 """Of one party's file, so that its text fits one answer of the API."""
 
+MAX_EVIDENCE_FILE_BYTES: Final = MAX_EVIDENCE_BYTES + 4_096
+
 _INDEX_BYTES: Final = 4
 _NAME_BYTES: Final = 16 + _INDEX_BYTES
 _COMMITMENT: Final = b"shuiqiao/exchange/computation/1\x00"
@@ -184,7 +186,7 @@ def seal_evidence(
 
 def decode_evidence_file(data: bytes) -> EvidenceFile:
     """Return what outside bytes carry; raises InvalidInput ``base.cbor_*``, ``exchange.evidence_malformed``."""
-    value = decode_cbor_strict(data, max_bytes=MAX_EVIDENCE_BYTES + 4_096)
+    value = decode_cbor_strict(data, max_bytes=MAX_EVIDENCE_FILE_BYTES)
     try:
         return typed(value, EvidenceFile, builtin_types=(bytes,))
     except msgspec.ValidationError as error:

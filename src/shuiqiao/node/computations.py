@@ -24,8 +24,8 @@ from shuiqiao.exchange.messages import read_request
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import member_record
+from shuiqiao.members.roster import require_role as require_member_role
 from shuiqiao.models.store import ContentStore
-from shuiqiao.node.applications import regulator_of
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.vault.disclosure import encode_disclosure
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from shuiqiao.oversight.computations import ComputationReport
 
 
-def sealed_evidence(institution: Institution, request: OwnedId) -> bytes:
-    """Return this party's evidence of a computation, sealed to the network's regulator.
+def sealed_evidence(institution: Institution, request: OwnedId, *, regulator: MemberId) -> bytes:
+    """Return this party's evidence of a computation, sealed to a regulator.
 
-    Raises Denied ``exchange.log_missing``, ``node.regulator_unclear``, ``node.role_wrong``; InvalidInput
-    ``exchange.evidence_too_large``. E.g. ``sealed_evidence(bank, OwnedId("first-bank/7a..."))``.
+    Raises Denied ``exchange.log_missing``, ``members.role_wrong``; InvalidInput ``exchange.evidence_too_large``. E.g.
+    ``sealed_evidence(bank, OwnedId("first-bank/7a..."), regulator=regulator)``.
     """
     state = institution.engine.state()
-    regulator = regulator_of(state)
+    require_member_role(state, regulator, Role.REGULATOR)
     return seal_evidence(
         evidence_of(institution, request),
         party=institution.member,

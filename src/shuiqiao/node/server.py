@@ -15,13 +15,15 @@ import structlog
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Denied, Unavailable
-from shuiqiao.base.ids import ID_BYTES, MemberId
+from shuiqiao.base.ids import ID_BYTES, MemberId, OwnedId
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
+from shuiqiao.client.resources.upkeep import SHOW_COMPUTATION
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.node.accounts.model import PrincipalKind, member_caller
 from shuiqiao.node.accounts.opening import InstitutionAccounts
+from shuiqiao.node.computations import sealed_evidence
 from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.home.server_lock import ServerLock
 from shuiqiao.node.institution import Institution
@@ -96,7 +98,7 @@ class RunningInstitution:
         self._stack = stack
         self.accounts = InstitutionAccounts(institution)
         """Who calls, what two people do, and the journal of it."""
-        institution.told_of = self._told_of
+        institution.told_of, institution.show_evidence = self._told_of, self._show_evidence
         around = institution.dependencies
         self.ingests = IngestJobs(institution)
         """Files that are taken in as jobs."""
@@ -131,6 +133,17 @@ class RunningInstitution:
         return self.accounts.journal.of(
             member_caller(member), act=READ_LEAKAGE.act, subject=f"taxpayer/{taxpayer}", request=request
         )
+
+    def _show_evidence(self, request: OwnedId, asker: MemberId) -> bytes:
+        """Seal evidence of a computation to a regulator that asks, and enter that it was shown or refused it."""
+        entered = self.accounts.journal.of(
+            member_caller(asker),
+            act=SHOW_COMPUTATION.act,
+            subject=f"request/{request}",
+            request=request_id.current.get(),
+        )
+        with entered:
+            return sealed_evidence(self.institution, request, regulator=asker)
 
     @classmethod
     def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:

@@ -7,6 +7,7 @@ them, and closes what was composed here.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock, SystemClock
 from shuiqiao.base.environment import CLOCK_VARIABLE
-from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
+from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.ids import Entropy, MemberId, OwnedId, split_owned_id, system_entropy
 from shuiqiao.consent.codes import EnrolmentCodes
 from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.disputes import Disputes
+from shuiqiao.exchange.model import request_key
 from shuiqiao.exchange.modes.score import Scoring
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient
@@ -136,6 +139,8 @@ class InstitutionServices:
     _other_keys: tuple[SigningKey, ...]
     told_of: Callable[[MemberId, str], AbstractContextManager[None]] | None = None
     """Enters that a member was told of a taxpayer, of an institution that is served; None has no journal open."""
+    show_evidence: Callable[[OwnedId, MemberId], bytes] | None = None
+    """Seals evidence of the computation that answered a request to a regulator, and enters that; None likewise."""
 
     @cached_property
     def vault(self) -> Vault:
@@ -535,6 +540,7 @@ class InstitutionServices:
                 receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
                 tell_account=self._account_telling(),
                 open_link=self._accept_secure_link if role is Role.TAX_BUREAU else None,
+                show_evidence=self.show_evidence if role in {Role.TAX_BUREAU, Role.BANK} else None,
             ),
             member=self.member,
             suite=self.suite,
@@ -560,6 +566,25 @@ class InstitutionServices:
             now_ms=self.now_ms,
             journaled=self.told_of,
         ).tell
+
+    def evidence_of_parties(self, request: OwnedId) -> list[bytes]:
+        """Return what both parties of a computation show this regulator; one that refuses shows nothing.
+
+        Raises Denied ``node.role_wrong``, InvalidInput ``oversight.computation_unknown``, what ``PeerClient.ask``
+        raises as Unavailable or IntegrityError.
+        """
+        from shuiqiao.node.peers import acts
+        from shuiqiao.node.peers.message import Act
+
+        self._require(Role.REGULATOR)
+        entry, files = self.engine.state().get(request_key(request)), list[bytes]()
+        if entry is None:
+            raise InvalidInput("oversight.computation_unknown", f"the ledger has no request {request}")
+        for party in (split_owned_id(request)[0], MemberId(entry["provider"])):
+            asked = acts.EvidenceQuestion(request=request)
+            with suppress(Denied, InvalidInput):
+                files.append(self.peer_client.ask(party, Act.EVIDENCE, asked, answer=acts.EvidenceShown).file)
+        return files
 
     @property
     def _account_side(self) -> AccountSide:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from peers_world import PeerNetwork
 from secure_scene import Scene
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
@@ -32,8 +33,11 @@ from shuiqiao.node.obligations.checks import CHECKS, Facts
 from shuiqiao.node.operations.answers import ask_provider
 from shuiqiao.node.operations.audits import replay_computation as replay_asked
 from shuiqiao.node.operations.audits import show_computation
+from shuiqiao.node.peers import acts
+from shuiqiao.node.peers.message import Act
 from shuiqiao.privacy.budgets import WINDOW_MS
 from shuiqiao.privacy.secure.links import SecureLinks
+from shuiqiao.sandbox.scenario.consortium import BUREAU, REGULATOR
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +161,7 @@ def test_only_what_was_answered_and_computed_is_recorded(scene):
     with pytest.raises(InvalidInput, match=r"^exchange\.nothing_computed"):
         scene.bank.outbox.submit(COMPUTATION, ComputationRecordBody(request=plain, log_digest=bytes(32)))
     with pytest.raises(Denied, match=r"^exchange\.log_missing"):
-        sealed_evidence(scene.bank, plain)
+        sealed_evidence(scene.bank, plain, regulator=scene.doors.world.regulator.member)
 
 
 def other_weights(monkeypatch, scene):
@@ -256,7 +260,8 @@ def test_a_log_that_is_withheld_exchanged_or_not_recorded_names_its_party(scene)
 def test_a_departure_is_told_in_both_languages(scene):
     """[SECURE-20]"""
     request = computed(scene)
-    asked = upkeep.ComputationAsked(computation=request)
+    shown = show_computation(scene.bank, upkeep.ComputationChoice(computation=request))
+    asked = upkeep.ComputationAsked(computation=request, evidence=(shown.evidence,))
     (first, *_) = replay_asked(scene.doors.world.regulator, asked).departures
     assert (first.code, first.says_zh) == ("computation_unrecorded", "未将日志上链")
     assert scene.bank.member in first.says
@@ -290,7 +295,8 @@ def test_evidence_is_for_one_regulator_and_one_request(scene):
     """[SECURE-19]"""
     request, other = computed(scene), computed(scene)
     record(scene)
-    regulator, file = scene.doors.world.regulator, sealed_evidence(scene.bank, request)
+    regulator = scene.doors.world.regulator
+    file = sealed_evidence(scene.bank, request, regulator=regulator.member)
     for asked, files in ((other, [file]), (request, [file, file])):
         with pytest.raises(InvalidInput, match=r"^exchange\.evidence_misdirected"):
             replay_computation(regulator, asked, files)
@@ -334,6 +340,26 @@ def facts_of(institution):
     )
 
 
+def test_a_regulator_asks_both_parties_and_nobody_else_is_shown_anything(scene):
+    """[SECURE-19]"""
+    request = computed(scene)
+    record(scene)
+    regulator, asked = scene.doors.world.regulator, upkeep.ComputationAsked(computation=request)
+    told = replay_asked(regulator, asked)
+    assert (told.holds, told.departures, told.unseen) == (True, (), ())
+    assert scene.shown == [(each.member, regulator.member, request) for each in parties(scene)]
+    question = acts.EvidenceQuestion(request=request)
+    with pytest.raises(Denied, match=r"^members\.role_wrong"):
+        scene.bank.peer_client.ask(scene.bureau.member, Act.EVIDENCE, question, answer=acts.EvidenceShown)
+    # A party that refuses withholds its log.
+    ComputationStore(scene.bank.database, cipher=scene.bank.cipher).erase(request)
+    assert [(each.code, each.party) for each in replay_asked(regulator, asked).departures] == [
+        ("log_withheld", scene.bank.member)
+    ]
+    with pytest.raises(InvalidInput, match=r"^oversight\.computation_unknown"):
+        replay_asked(regulator, upkeep.ComputationAsked(computation=f"{scene.bank.member}/{'0' * 32}"))
+
+
 def test_logs_go_with_the_answer_and_those_of_refused_requests_at_once(scene):
     """[SECURE-19] [EXCHANGE-24]"""
     request = computed(scene)
@@ -350,3 +376,19 @@ def test_logs_go_with_the_answer_and_those_of_refused_requests_at_once(scene):
         assert each.computations.erase_due(until_ms=due.until_ms) == due.due > 0
         with pytest.raises(Denied, match=r"^exchange\.log_missing"):
             each.computations.find(request)
+
+
+def test_a_server_enters_in_its_journal_which_regulator_asked(tmp_path):
+    """[SECURE-19] [API-16]"""
+    network = PeerNetwork(tmp_path, "intl")
+    with network.running(BUREAU) as bureau, network.running(REGULATOR) as regulator:
+        question = acts.EvidenceQuestion(request=f"bank-east/{'7a' * 16}")
+        with pytest.raises(Denied, match=r"^exchange\.log_missing"):
+            regulator.institution.peer_client.ask(BUREAU, Act.EVIDENCE, question, answer=acts.EvidenceShown)
+        (row,) = bureau.accounts.journal.rows(subject=f"request/{question.request}")
+        assert (row["act"], row["kind"], row["who"], row["outcome"]) == (
+            "computations.show",
+            "member",
+            REGULATOR,
+            "exchange.log_missing",
+        )

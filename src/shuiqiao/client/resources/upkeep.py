@@ -197,7 +197,7 @@ class ComputationEvidence(Wire):
 
 
 class ComputationAsked(Wire):
-    """A computation, and what its parties handed in of it: none, one or both."""
+    """A computation, and what its parties handed in of it; where that is nothing, both are asked."""
 
     model_config = example(computation="first-bank/" + "7a" * 16, evidence=["p2VwYXJ0eQ"])
 

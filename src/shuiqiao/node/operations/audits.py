@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.obligations.review import ReviewedObligation
+    from shuiqiao.oversight.computations import ComputationReport
 
 
 def audit(institution: Institution, _asked: Nothing) -> upkeep.Audit:
@@ -69,11 +70,13 @@ def review_at(reader: HomeReader, _asked: Nothing) -> upkeep.ObligationReview:
 def show_computation(institution: Institution, asked: upkeep.ComputationChoice) -> upkeep.ComputationEvidence:
     """Seal this party's evidence of a computation to the regulator; raises as ``sealed_evidence``."""
     from shuiqiao.exchange.computation import decode_evidence_file
+    from shuiqiao.node.applications import regulator_of
     from shuiqiao.node.computations import sealed_evidence
 
     if institution.settings.role not in {Role.BANK, Role.TAX_BUREAU}:
         raise Denied("node.role_wrong", f"{institution.member} is a {institution.settings.role}, and computes nothing")
-    data = sealed_evidence(institution, OwnedId(asked.computation))
+    regulator = regulator_of(institution.engine.state())
+    data = sealed_evidence(institution, OwnedId(asked.computation), regulator=regulator)
     file = decode_evidence_file(data)
     return upkeep.ComputationEvidence(
         party=file.party,
@@ -84,14 +87,24 @@ def show_computation(institution: Institution, asked: upkeep.ComputationChoice) 
 
 
 def replay_computation(institution: Institution, asked: upkeep.ComputationAsked) -> upkeep.ComputationReplay:
-    """Replay a computation from what its parties handed in; raises as ``replay_computation`` of ``node``."""
+    """Replay a computation from what its parties handed in, or, where nothing was, from what they show when asked.
+
+    Raises as ``replay_computation`` of ``node``, and what ``PeerClient.ask`` raises as Unavailable.
+    """
     from shuiqiao.node.computations import replay_computation as replayed
 
+    request = OwnedId(asked.computation)
+    if not asked.evidence:
+        return _told_replay(replayed(institution, request, institution.evidence_of_parties(request)))
     try:
         files = [urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in asked.evidence]
     except ValueError as error:
         raise InvalidInput("exchange.evidence_malformed", f"the evidence is not base64url: {error}") from error
-    return upkeep.ComputationReplay.model_validate(replayed(institution, OwnedId(asked.computation), files).as_json())
+    return _told_replay(replayed(institution, request, files))
+
+
+def _told_replay(found: ComputationReport) -> upkeep.ComputationReplay:
+    return upkeep.ComputationReplay.model_validate(found.as_json())
 
 
 def _told(found: Sequence[ReviewedObligation]) -> upkeep.ObligationReview:

@@ -15,6 +15,7 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.wire import Id, OwnedRef
 from shuiqiao.client.problem import error_of, problem_of
+from shuiqiao.exchange.computation import MAX_EVIDENCE_FILE_BYTES
 from shuiqiao.exchange.model import MAX_ANSWER_BYTES as MAX_SEALED_BYTES
 from shuiqiao.exchange.model import MAX_REQUEST_BYTES
 from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, MAX_SIGNED_NOTE_BYTES
@@ -61,6 +62,7 @@ _MAX_ANSWER_BYTES: Final = {
     Act.FOLLOW: _MAX_PAGE_BYTES + MAX_SIGNED_NOTE_BYTES,
     Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
     Act.LEAKAGE: MAX_STATEMENT_BYTES + _SMALL_ANSWER_BYTES,
+    Act.EVIDENCE: MAX_EVIDENCE_FILE_BYTES + _SMALL_ANSWER_BYTES,
 }
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -325,6 +327,18 @@ class SecureOpened(_Wire, frozen=True):
     """The bureau's end of it, a statement signed by its member key; see ``secure_link``."""
 
     statement: Annotated[bytes, Meta(min_length=1, max_length=MAX_OFFER_BYTES)]
+
+
+class EvidenceQuestion(_Wire, frozen=True):
+    """A regulator asks a party of a joint computation for its evidence; request: that the computation answered."""
+
+    request: OwnedRef
+
+
+class EvidenceShown(_Wire, frozen=True):
+    """The party's evidence, sealed to the regulator that asks [SECURE-19]."""
+
+    file: Annotated[bytes, Meta(min_length=1, max_length=MAX_EVIDENCE_FILE_BYTES)]
 
 
 Wired = _Wire

@@ -96,6 +96,7 @@ class Act(StrEnum):
     OFFER = "models.offer"
     LEAKAGE = "usage.leakage"
     SECURE_OPEN = "secure.open"
+    EVIDENCE = "computation.evidence"
 
     @property
     def max_message_bytes(self) -> int:

@@ -49,7 +49,8 @@ class Served:
     bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
     bank and sealed bytes. receive_model: at a provider, of a model, what opens its commitment, and who sends it.
     tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau, of a
-    bank's end of a link, and whose it is.
+    bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint computation
+    answered, and who asks.
     """
 
     writer: LedgerPeer | None = None
@@ -61,6 +62,7 @@ class Served:
     receive_model: Callable[[OwnedId, bytes, MemberId], None] | None = None
     tell_account: Callable[[bytes, bytes, MemberId], bytes] | None = None
     open_link: Callable[[acts.SecureOpening, MemberId], bytes] | None = None
+    show_evidence: Callable[[OwnedId, MemberId], bytes] | None = None
 
 
 class PeerService:
@@ -112,6 +114,7 @@ class PeerService:
             Act.OFFER: self._offer,
             Act.LEAKAGE: self._leakage,
             Act.SECURE_OPEN: self._open_link,
+            Act.EVIDENCE: self._evidence,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -256,6 +259,11 @@ class PeerService:
         open_link = _served(self._served.open_link, message)
         asked = _decode(message, acts.SecureOpening)
         return acts.SecureOpened(statement=open_link(asked, MemberId(message.sender)))
+
+    def _evidence(self, message: PeerMessage) -> acts.EvidenceShown:
+        show = _served(self._served.show_evidence, message)
+        asked = _decode(message, acts.EvidenceQuestion)
+        return acts.EvidenceShown(file=show(OwnedId(asked.request), MemberId(message.sender)))
 
 
 class BlockNews:

@@ -37,6 +37,7 @@ ANSWERS = {
     Act.OFFER: acts.Nothing,
     Act.LEAKAGE: acts.SealedAnswer,
     Act.SECURE_OPEN: acts.SecureOpened,
+    Act.EVIDENCE: acts.EvidenceShown,
 }
 
 
@@ -178,7 +179,7 @@ def test_what_another_role_does_is_not_done(world):
     not_served = {
         BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN),
         BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.SECURE_OPEN),
-        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.LEAKAGE, Act.SECURE_OPEN),
+        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.LEAKAGE, Act.SECURE_OPEN, Act.EVIDENCE),
     }
     members = {each.member: each for each in world.consortium.members}
     for member, refused in not_served.items():
