@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.home import home_at_work, home_files
 from shuiqiao.cli.jobs import show_job
-from shuiqiao.cli.options import Home, Json, command_group
+from shuiqiao.cli.options import Home, Json, OptionalHome, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -40,16 +42,23 @@ keys_app = command_group("Show and check a home's keys 密钥.")
 def ingest(
     *,
     files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files of tax records.")],
-    home: Home,
+    home: OptionalHome = None,
     record_type: Annotated[
         str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")
     ] = None,
     background: Annotated[
         bool, typer.Option("--background", help="As a job of this home's server, which `jobs show` tells of 后台入库.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Take nothing in: say how each file would be read 仅说明读取方式.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
+    if explain:
+        return _explain(files, record_type=record_type, as_json=json)
+    if home is None:
+        raise typer.BadParameter("name the home that the records go to", param_hint="'--home'")
     if background:
         return _ask_ingest(files, home=home, record_type=record_type, as_json=json)
     from shuiqiao.client.resources.own_files import TAKE_IN_FILES, OwnFiles
@@ -65,6 +74,36 @@ def ingest(
         warn("no row was read: there are names of columns and nothing below them 文件只有表头,没有数据行")
     show_ingest(taken, as_json=json)
     return EXIT_DONE if taken.records_ingested or taken.anchors else EXIT_REFUSED
+
+
+def _explain(files: list[Path], *, record_type: str | None, as_json: bool) -> int:
+    """Say how files would be read: encoding, separator, meaning of the columns, first rows as they would be kept."""
+    from shuiqiao.standards.publication import load_catalogue
+    from shuiqiao.standards.readers.explanation import explain_source
+
+    catalogue = load_catalogue()
+    known = None if record_type is None else catalogue.get(record_type)
+    told = {str(file): explain_source(file, record_type=known, catalogue=catalogue) for file in files}
+    if as_json:
+        print_json({"files": [{"file": file} | asdict(found) for file, found in told.items()]})
+        return EXIT_DONE
+    for file, found in told.items():
+        head = {"file 文件": file, "type 类型": found.record_type, "layout 版式": found.layout, "form 格式": found.form}
+        if found.encoding:
+            head |= {"encoding 编码": found.encoding, "separator 分隔符": repr(found.separator)}
+            head |= {"header in line 表头行": found.header_line}
+        say_rows(head, width=24)
+        for column in found.columns:
+            line = f"column 列  {column.source} -> {column.field} {column.name_zh} {column.unit}"
+            say(visible_line(line).rstrip())
+        for name in found.ignored:
+            say(visible_line(f"ignored 忽略  {name}"))
+        for row in found.rows:
+            cells = (f"{name} {value}" for name, value in row.items() if value is not None)
+            say(visible_line(f"row 行  {', '.join(cells)}"))
+        for issue in found.issues:
+            say(visible_line(f"kept out 拒收  row {issue.row}, {issue.field or 'line'}: {issue.rule}, {issue.value}"))
+    return EXIT_DONE
 
 
 def _ask_ingest(files: list[Path], *, home: Path, record_type: str | None, as_json: bool) -> int:

@@ -136,6 +136,27 @@ BAD_CELLS = [
 ]
 
 
+def test_how_a_file_would_be_read_is_said_and_nothing_is_taken_in(here, home, tmp_path):
+    """[STD-46]"""
+    path = tmp_path / "grades.csv"
+    rows = "sep=;\r\nuscc;年度;grade\r\n91000000000000001A;2018;A\r\n91000000000000001A;2019;Q\r\n"
+    path.write_bytes(rows.replace("年度", "评价年度").encode("utf-16"))
+    said = here("ingest", "--explain", path, "--json")
+    assert said.code == 0, said.err
+    (found,) = said.json["files"]
+    assert (found["encoding"], found["separator"], found["header_line"]) == ("utf-16", ";", 2)
+    assert (found["record_type"], found["layout"]) == ("tax_credit_grade@1", "standard")
+    assert found["columns"][1] == {"source": "评价年度", "field": "year", "name_zh": "评价年度", "unit": ""}
+    assert [(row["uscc"], row["year"], row["grade"]) for row in found["rows"]] == [("91000000000000001A", 2018, "A")]
+    assert found["issues"] == [{"row": 2, "field": "grade", "rule": "not_in_code_list", "value": "Q"}]
+    spoken = here("ingest", "--explain", path)
+    assert "separator 分隔符            ';'" in spoken.out
+    assert "kept out 拒收  row 2, grade: not_in_code_list, Q" in spoken.out
+    assert here("record", "find", "--type", "tax_credit_grade", "--home", home, "--json").code == 1
+    wrong = here("ingest", "--explain", tmp_path / "none.csv", "--json")
+    assert (wrong.code, wrong.json["error"]["code"]) == (3, "standards.file_missing")
+
+
 def test_every_bad_cell_is_quarantined_with_row_field_rule_and_value_and_the_rest_goes_on(here, home, tmp_path):
     rows = [dict(row) for row in ROWS]
     for row, (field, value) in zip(rows, BAD_CELLS, strict=False):

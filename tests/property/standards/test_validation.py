@@ -13,7 +13,8 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.standards.conversion import convert_column
 from shuiqiao.standards.model import AmountUnit
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import csv_file
+from shuiqiao.standards.readers.csv_file import RowCutter
+from shuiqiao.standards.readers.dialect import SEPARATORS, Dialect
 from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
 
@@ -114,10 +115,11 @@ PIECES = st.sampled_from(
 def test_the_fast_way_of_cutting_never_differs_from_the_plain_one(block, encoding):
     # Holds [STD-41], [STD-42].
     block += b"\n"
-    fast = csv_file._cut_regular(block, encoding=encoding, columns=2)
+    cutter = RowCutter(Dialect(encoding=encoding), columns=2)
+    fast = cutter.cut_regular(block)
     if fast is not None:
-        assert csv_file._end_of_rows(block) == len(block)
-        plain = list(csv_file._cut_rows(block, encoding, 2))
+        assert cutter.end_of_rows(block) == len(block)
+        plain = list(cutter.cut_rows(block))
         assert [row.fault for row in plain] == [None] * len(plain)
         assert [tuple(row.values()) for row in fast.to_pylist()] == [tuple(row.cells) for row in plain]
 
@@ -168,15 +170,17 @@ QUOTING = st.sampled_from([b"a", b",", b'"', b'"', b'""', b"\r", b"\r\n", b"\n",
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.lists(QUOTING, max_size=16).map(b"".join), st.integers(1, 9))
-@example(b'"a""\nb",c\n', 3)
-@example(b'"a\nb,c\n', 4)
-@example(b'a"\nb,c\n"d\n', 9)
-def test_rows_are_those_of_a_reader_that_goes_byte_by_byte(data, step):
+@given(st.lists(QUOTING, max_size=16).map(b"".join), st.integers(1, 9), st.sampled_from(SEPARATORS))
+@example(b'"a""\nb",c\n', 3, ",")
+@example(b'"a\nb,c\n', 4, ",")
+@example(b'a"\nb,c\n"d\n', 9, ",")
+def test_rows_are_those_of_a_reader_that_goes_byte_by_byte(data, step, separator):
     # Holds [STD-41], [STD-42], [STD-44]. Cells are compared where there are two, as the columns are.
     expected = byte_by_byte(data)
+    data = data.replace(b",", separator.encode())
+    expected = [row and tuple(cell.replace(b",", separator.encode()) for cell in row) for row in expected]
     rows = []
-    for batch in csv_file.read_rows(Dripping(data, step), encoding="utf-8", columns=2):
+    for batch in RowCutter(Dialect(separator=separator), columns=2).read_rows(Dripping(data, step)):
         faults = batch.column("_fault").to_pylist() if "_fault" in batch.schema.names else [None] * batch.num_rows
         cells = [
             tuple(row[name].encode() if row[name] is not None else b"" for name in "01") for row in batch.to_pylist()

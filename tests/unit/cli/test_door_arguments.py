@@ -33,6 +33,7 @@ WANT_MORE = {
     ("verify",),
     ("init",),
     ("audit",),
+    ("ingest",),
     ("request",),
     ("enterprise", "consent"),
     ("enterprise", "dispute"),

@@ -18,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from shuiqiao.standards.columns import (
     source_field,
 )
 from shuiqiao.standards.model import AmountUnit, Catalogue, Field, FieldType, RecordType, SourceProfile
-from shuiqiao.standards.readers import csv_file
+from shuiqiao.standards.readers import csv_file, dialect
 from shuiqiao.standards.readers.parquet_file import decode_in_parts, open_parquet, plain_schema
 
 _PARQUET_MAGIC = b"PAR1"
@@ -52,6 +53,8 @@ class Source(ABC):
 
     plan: ColumnPlan
     row_count: int | None = None
+    dialect: dialect.Dialect | None = None
+    header: csv_file.Header | None = None
 
     @property
     def record_type(self) -> RecordType:
@@ -153,17 +156,16 @@ class _CsvSource(Source):
 
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
-        with path.open("rb") as stream:
-            self._encoding = csv_file.detect_encoding(stream)
-            headers = csv_file.read_header(stream, self._encoding)
-        self._columns = len(headers)
-        self.plan = recognise_columns(headers, catalogue=catalogue, record_type=record_type)
+        found = _recognise_text(path, record_type=record_type, catalogue=catalogue)
+        self.dialect, self.header, self.plan = self._found = found
         self._fields = [source_field(column.field, pa.string(), unit=column.unit) for column in self.plan.columns]
 
     def _read(self, max_rows: int) -> Iterator[pa.RecordBatch]:
-        with self._path.open("rb") as stream:
-            csv_file.read_header(stream, self._encoding)
-            for rows in csv_file.read_rows(stream, encoding=self._encoding, columns=self._columns):
+        found, header, _ = self._found
+        with dialect.opened(self._path, found) as stream:
+            stream.seek(header.end)
+            cutter = csv_file.RowCutter(found, columns=len(header.names))
+            for rows in cutter.read_rows(stream):
                 yield from self._slices(rows, max_rows)
 
     def _slices(self, cut: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
@@ -175,6 +177,27 @@ class _CsvSource(Source):
         named = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         for start in range(0, named.num_rows, max_rows):
             yield named.slice(start, max_rows)
+
+
+def _recognise_text(
+    path: Path, *, record_type: RecordType | None, catalogue: Catalogue
+) -> tuple[dialect.Dialect, csv_file.Header, ColumnPlan]:
+    """[STD-40]: return the dialect and the row near the start in which all names of columns have a meaning.
+
+    Raises what the likeliest first row is refused with.
+    """
+    refused: list[tuple[int, InvalidInput]] = []
+    for candidate in dialect.dialects_of(path):
+        with dialect.opened(path, candidate) as stream:
+            for header in csv_file.read_headers(stream, candidate):
+                try:
+                    plan = recognise_columns(header.names, catalogue=catalogue, record_type=record_type)
+                except InvalidInput as error:
+                    refused.append((-len(header.names), error))
+                else:
+                    return candidate, header, plan
+    # Of the row that falls into most cells something can be said that helps.
+    raise min(refused, key=itemgetter(0))[1] if refused else csv_file.no_header("is blank")
 
 
 def _unreadable(path: Path, error: Exception) -> InvalidInput:
