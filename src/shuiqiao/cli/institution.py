@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -88,7 +88,12 @@ def _explain(files: list[Path], *, record_type: str | None, as_json: bool) -> in
         print_json({"files": [{"file": file} | asdict(found) for file, found in told.items()]})
         return EXIT_DONE
     for file, found in told.items():
-        head = {"file 文件": file, "type 类型": found.record_type, "layout 版式": found.layout, "form 格式": found.form}
+        head: dict[str, Any] = {
+            "file 文件": file,
+            "type 类型": found.record_type,
+            "layout 版式": found.layout,
+            "form 格式": found.form,
+        }
         if found.encoding:
             head |= {"encoding 编码": found.encoding, "separator 分隔符": repr(found.separator)}
             head |= {"header in line 表头行": found.header_line}
