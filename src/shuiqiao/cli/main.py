@@ -25,6 +25,7 @@ from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor, status
 from shuiqiao.cli.enterprise import enterprise_app
+from shuiqiao.cli.grade import grade_app
 from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
 from shuiqiao.cli.jobs import jobs_app
@@ -69,6 +70,7 @@ for name, group in {
     "pending": pending_app,
     "jobs": jobs_app,
     "record": record_app,
+    "grade": grade_app,
     "users": users_app,
     "journal": journal_app,
     "approvals": approvals_app,

@@ -1,4 +1,4 @@
-"""Violations, and the yearly grades that follow from conduct by the rules of ``standards/tax_credit_grade.py``."""
+"""Violations, and the yearly grades that follow from conduct by the rules of ``tax_credit``."""
 
 from __future__ import annotations
 
@@ -21,15 +21,9 @@ from shuiqiao.sandbox.economy.model import (
     year_of,
 )
 from shuiqiao.sandbox.economy.seeds import BoolArray
-from shuiqiao.standards.tax_credit_grade import (
-    Breach,
-    CreditEvent,
-    DirectD,
-    GradeFacts,
-    PreviousGrade,
-    assess_grade,
-    rules_in_force,
-)
+from shuiqiao.tax_credit.assessment import assess_grade
+from shuiqiao.tax_credit.model import CreditEvent, GradeFacts, PreviousGrade
+from shuiqiao.tax_credit.rules import rules_in_force
 
 _KINDS: tuple[tuple[str, str, float], ...] = (
     ("filing", "未按规定期限办理纳税申报", 0.34),
@@ -124,20 +118,26 @@ def grade_years(
             continue
         active = is_active[_months_of(year, window)]
         operating = active[-months_operating:]
+        rules = rules_in_force(evaluated_on)
+        direct = _direct(year, taxpayer, violations, is_last=year == window.as_of.year - 1)
         facts = GradeFacts(
-            months_operating=months_operating,
+            year=year,
+            as_of=evaluated_on,
+            operating_since=taxpayer.registered_on,
             has_income=bool(active.any()),
             has_non_regular_indicators=bool(was_checked[: _months_of(year, window).stop].any()),
             is_fee_information_complete=fees_complete,
             zero_vat_in_a_row=_longest_gap(operating),
             zero_vat_in_total=int((~operating).sum()),
-            events=tuple(_events(year, evaluated_on, returns, violations)),
-            direct_d=tuple(_direct(year, taxpayer, violations, is_last=year == window.as_of.year - 1)),
+            events=(*_events(year, returns, violations), *direct),
             previous=previous,
         )
-        assessment = assess_grade(facts, rules=rules_in_force(evaluated_on))
+        assessment = assess_grade(facts, rules)
         previous = assessment.as_previous()
-        grades.append(YearlyGrade(year=year, evaluated_on=evaluated_on, assessment=assessment))
+        if assessment.letter is not None:
+            grades.append(
+                YearlyGrade(year=year, evaluated_on=evaluated_on, letter=assessment.letter, assessment=assessment)
+            )
     return tuple(grades)
 
 
@@ -160,36 +160,37 @@ def _longest_gap(active: BoolArray) -> int:
     return longest
 
 
-def _events(year: int, known_on: date, returns: Returns, violations: tuple[Violation, ...]) -> Iterator[CreditEvent]:
-    """Yield the breaches of a year with what was known of their correction on the day of evaluation."""
+def _events(year: int, returns: Returns, violations: tuple[Violation, ...]) -> Iterator[CreditEvent]:
+    """Yield the breaches of a year; what was corrected after the day of evaluation is not known on it."""
     for filing in returns.filings:
         if filing.due_on.year == year:
-            yield from _late(Breach.LATE_FILING, filing.due_on, filing.filed_on, known_on)
+            yield from _late("late_filing", filing.due_on, filing.filed_on)
     for case in returns.arrears:
         if case.due_on.year == year:
             days = (case.cleared_on - case.due_on).days if case.cleared_on else None
             is_grave = days is None or days > _ARREARS_BREACH_DAYS
-            breach = Breach.ARREARS_NOT_PAID if is_grave else Breach.LATE_PAYMENT
-            yield from _late(breach, case.due_on, case.cleared_on, known_on)
-    breaches = {"invoice": Breach.SERIOUS_INVOICE_MATTER, "books": Breach.ACCOUNTING_METHOD_NOT_FILED}
+            yield from _late("arrears_unpaid" if is_grave else "late_payment", case.due_on, case.cleared_on)
+    breaches = {"invoice": "serious_invoice_matter", "books": "accounting_method_not_filed"}
     for violation in violations:
         if violation.registered_on.year == year and violation.kind in breaches:
             yield CreditEvent(
-                breach=breaches[violation.kind], is_first_offence_waived=violation.first_offence_no_penalty
+                rule=breaches[violation.kind],
+                since=violation.registered_on,
+                is_first_offence=violation.first_offence_no_penalty,
             )
 
 
-def _late(breach: Breach, due_on: date, done_on: date | None, known_on: date) -> Iterator[CreditEvent]:
-    if done_on is not None and done_on <= due_on:
-        return
-    seen = done_on if done_on is not None and done_on <= known_on else None
-    yield CreditEvent(breach=breach, corrected_after_days=(seen - due_on).days if seen else None)
+def _late(rule: str, due_on: date, done_on: date | None) -> Iterator[CreditEvent]:
+    if done_on is None or done_on > due_on:
+        yield CreditEvent(rule=rule, since=due_on, corrected_on=done_on)
 
 
-def _direct(year: int, taxpayer: Taxpayer, violations: tuple[Violation, ...], *, is_last: bool) -> Iterator[DirectD]:
-    reasons = {"evasion": DirectD.EVASION, "false_invoice": DirectD.INVOICE_BREACH_WITH_LOSS}
+def _direct(
+    year: int, taxpayer: Taxpayer, violations: tuple[Violation, ...], *, is_last: bool
+) -> Iterator[CreditEvent]:
+    reasons = {"evasion": "evasion", "false_invoice": "invoice_breach_with_loss"}
     for violation in violations:
         if violation.registered_on.year == year and violation.kind in reasons:
-            yield reasons[violation.kind]
+            yield CreditEvent(rule=reasons[violation.kind], since=violation.registered_on)
     if is_last and taxpayer.is_abnormal:
-        yield DirectD.ABNORMAL_HOUSEHOLD
+        yield CreditEvent(rule="abnormal_household", since=date(year, 12, 31))

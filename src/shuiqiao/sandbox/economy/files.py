@@ -43,6 +43,7 @@ from shuiqiao.sandbox.economy.seeds import IntArray
 from shuiqiao.sandbox.economy.taxpayers import RESERVED_REGION, party_names, uscc_texts
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.tax_credit.model import points_text
 
 pc: Any = pyarrow.compute
 pq: Any = pyarrow.parquet
@@ -55,7 +56,6 @@ BLOCKS_PER_GROUP = 8
 """Neighbourhoods per Parquet row group: 200 taxpayers, about 90,000 invoices in memory at a time."""
 
 _RATE_TEXTS = {rate: f"0.{rate:02d}" for rate in (1, 3, 6, 9, 13)}
-_TENTHS = 10
 _CHURN_FROM = Decimal("0.04")
 _CHURN_STEEPNESS = {"A": Decimal(24), "B": Decimal(21), "C": Decimal(20)}
 _CHURN_RATES = tuple(Decimal(quarter_percent) / 400 for quarter_percent in range(16, 61))
@@ -97,16 +97,10 @@ def _grades(case: Case) -> Iterator[Row]:
         found = grade.assessment
         yield {
             **_attributes(grade, "year", "evaluated_on"),
-            "grade": found.letter.value,
-            "score": None if found.points_tenths is None else _points_text(found.points_tenths),
+            "grade": grade.letter.value,
+            "score": None if found.points_tenths is None else points_text(found.points_tenths),
             "direct_d": found.is_direct_d,
         }
-
-
-def _points_text(tenths: int) -> str:
-    """Return points in the shortest decimal form, e.g. ``93`` or ``87.5``."""
-    whole, part = divmod(tenths, _TENTHS)
-    return f"{whole}.{part}" if part else str(whole)
 
 
 def _filings(case: Case) -> Iterator[Row]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from shuiqiao.base.ids import Uscc
 from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
-from shuiqiao.standards.tax_credit_grade import GradeAssessment
+from shuiqiao.standards.tax_credit_grade import Grade
+from shuiqiao.tax_credit.model import GradeAssessment
 
 NEIGHBOURHOOD = 25
 """Taxpayers that may trade with each other. A neighbourhood is generated whole, so that the facts of a taxpayer do not
@@ -176,6 +177,7 @@ class YearlyGrade:
 
     year: int
     evaluated_on: date
+    letter: Grade
     assessment: GradeAssessment
 
 
