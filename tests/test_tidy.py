@@ -23,7 +23,7 @@ BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError|wallet[_ 
 # The rules about what the ledger must never carry have to name it; nobody else may.
 MAY_NAME_WHAT_IS_REFUSED = {"record_rules.py"}
 LABEL = re.compile(
-    r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP|LENDING|PEER|API|CREDENTIAL|BLIND|SECURE|GRADE)-(?:[A-Z]+-)?\d+)\]"
+    r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP|LENDING|PEER|API|CREDENTIAL|BLIND|SECURE|INVOICE|GRADE)-(?:[A-Z]+-)?\d+)\]"
 )
 DEFINED_LABEL = re.compile(r"^- \*\*\[([A-Z0-9-]+)\]\*\*", re.MULTILINE)
 """Where a specification says what a requirement asks for."""

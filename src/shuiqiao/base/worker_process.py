@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -82,6 +83,24 @@ def begin_worker() -> tuple[int, int]:
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
     return source, sink
+
+
+def confine_worker(*, memory_bytes: int) -> None:
+    """Hold a worker that opens what anybody may have made within limits, after it has loaded what it needs.
+
+    memory_bytes: of its address space. It writes no file and leaves no image of its memory; ``allow_cpu`` gives it
+    time. What it needs beyond that fails or ends it, and its parent says so of the file that it was reading.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def allow_cpu(seconds: int) -> None:
+    """Give this worker so many seconds of processor time from now on; the system ends it after them."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 1 + seconds, hard))
 
 
 def _widen(descriptor: int) -> None:

@@ -112,5 +112,17 @@ def bench_privacy(*, json: Json = False) -> None:
     _show_figures(run_privacy_bench(), as_json=json)
 
 
+@bench_app.command("invoices")
+def bench_invoices(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Processor time of each figure, in seconds.")] = 5,
+    json: Json = False,
+) -> None:
+    """Measure how many files of e-invoices one core verifies in a second 电子发票核验性能测试."""
+    from shuiqiao.sandbox.benchmarks.invoices import run_invoice_bench
+
+    _show_figures(run_invoice_bench(seconds=seconds), as_json=json)
+
+
 def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
     show(figures, as_json=as_json, speak=lambda result: say_rows(result, width=24))

@@ -28,6 +28,7 @@ from shuiqiao.cli.enterprise import enterprise_app
 from shuiqiao.cli.grade import grade_app
 from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
+from shuiqiao.cli.invoices import invoice_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.journal import journal_app
 from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, products_app, request, score
@@ -67,6 +68,7 @@ for name, group in {
     "consent": consent_app,
     "enterprise": enterprise_app,
     "tiles": tiles_app,
+    "invoice": invoice_app,
     "pending": pending_app,
     "jobs": jobs_app,
     "record": record_app,
