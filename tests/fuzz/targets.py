@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -208,6 +209,11 @@ def csv_seeds() -> list[bytes]:
     head = ",".join(table.schema.names)
     row = ",".join("1" for _ in table.schema.names)
     return [f"{head}\n{row}\n{row}\n".encode(), f'\ufeff{head}\r\n"{row}'.encode(), head.encode("gb18030")]
+
+
+def ndjson_seeds() -> list[bytes]:
+    row = json.dumps(dict.fromkeys(invoice_table().schema.names, "1"))
+    return [f"{row}\n{row}\n".encode(), f"\ufeff{row.replace(chr(34) + '1' + chr(34), '1.50')}\r\n\n{{}}".encode()]
 
 
 def parquet_seeds() -> list[bytes]:
@@ -572,6 +578,7 @@ TARGETS: dict[str, Target] = {
     ),
     "product": Target(read=read_text(lambda text: product_from_toml(text, where="p")), seeds=products),
     "csv": Target(read=read_source("source.csv"), seeds=csv_seeds),
+    "ndjson": Target(read=read_source("source.ndjson"), seeds=ndjson_seeds),
     "parquet": Target(read=read_source("source.parquet"), seeds=parquet_seeds),
     "stored-parquet": Target(read=read_stored_parquet, seeds=stored_parquet),
     "leaves": Target(read=read_leaves, seeds=leaves_seeds),

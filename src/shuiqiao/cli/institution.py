@@ -41,7 +41,7 @@ keys_app = command_group("Show and check a home's keys 密钥.")
 
 def ingest(
     *,
-    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files of tax records.")],
+    files: Annotated[list[Path], typer.Argument(help="Parquet, CSV or NDJSON files of tax records.")],
     home: OptionalHome = None,
     record_type: Annotated[
         str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")

@@ -103,7 +103,7 @@ def record_prove(
 def record_amend(
     *,
     home: Home,
-    file: Annotated[Path, typer.Argument(help="Parquet or CSV file of corrected records 更正后的记录文件.")],
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV or NDJSON file of corrected records 更正后的记录文件.")],
     record_type: RecordTypeName = None,
     json: Json = False,
 ) -> int:

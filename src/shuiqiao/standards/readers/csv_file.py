@@ -85,8 +85,10 @@ _OPENED = re.compile(rb'"(?:[^"]++|"")*+')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    cells: Sequence[str] | None
+class Row:
+    """A row as it was cut. fault: the rule that it broke before it had cells, with what is shown of it."""
+
+    cells: Sequence[str | None] | None
     fault: str | None = None
     shown: str | None = None
 
@@ -123,7 +125,7 @@ def read_headers(stream: IO[bytes], dialect: Dialect) -> Iterator[Header]:
             return
         row = cutter.cut_row(found[0][:-1])
         if row is not None and row.cells is not None:
-            yield Header(names=tuple(row.cells), end=min(found.end(), len(start)), line=line)
+            yield Header(names=tuple(cell or "" for cell in row.cells), end=min(found.end(), len(start)), line=line)
         elif number == 0 and row is not None:
             raise no_header(f"breaks the rule {row.fault}")
         line += found[0].count(b"\n")
@@ -148,7 +150,7 @@ class RowCutter:
         A batch has the text columns ``0`` to ``columns - 1``, and then the columns of faults where there are any. Blank
         lines are no rows [STD-42]. An empty cell is an empty text.
         """
-        data = stream.read(BLOCK_BYTES)
+        data, columns = stream.read(BLOCK_BYTES), self._columns or 0
         while data:
             whole = data.rfind(b"\n") + 1
             fast = self.cut_regular(data[:whole])
@@ -156,16 +158,16 @@ class RowCutter:
                 yield fast
             else:
                 whole = self.end_of_rows(data)
-                yield from self._in_batches(self.cut_rows(data[:whole]))
+                yield from in_batches(self.cut_rows(data[:whole]), columns=columns)
             rest = data[whole:]
             if len(rest) > MAX_ROW_BYTES:
                 row, rest = self._skip_row(stream, rest)
-                yield from self._in_batches(iter((row,)))
+                yield from in_batches(iter((row,)), columns=columns)
                 data = rest + stream.read(BLOCK_BYTES)
             elif block := stream.read(BLOCK_BYTES):
                 data = rest + block
             else:
-                yield from self._in_batches(self._last_row(rest))
+                yield from in_batches(self._last_row(rest), columns=columns)
                 return
 
     def end_of_rows(self, data: bytes) -> int:
@@ -173,14 +175,14 @@ class RowCutter:
         found = self._forms.any_rows.match(data)
         return found.end() if found else 0
 
-    def cut_rows(self, data: bytes) -> Iterator[_Row]:
+    def cut_rows(self, data: bytes) -> Iterator[Row]:
         """Yield the rows of some whole rows, one by one, but for blank ones."""
         for found in self._forms.any_row.finditer(data):
             row = self.cut_row(found[0][:-1])
             if row is not None:
                 yield row
 
-    def cut_row(self, row: bytes) -> _Row | None:
+    def cut_row(self, row: bytes) -> Row | None:
         """[STD-41], [STD-43], [STD-44]: cut one row, without its line feed, into cells; None for a blank one."""
         row = row.removesuffix(b"\r")
         if not row.strip(self._forms.blank):
@@ -189,15 +191,15 @@ class RowCutter:
         fault = "line_too_long" if len(row) > MAX_ROW_BYTES else "line_has_nul" if b"\x00" in row else None
         text = self._decoded(row)
         if text is None:
-            return _faulted(fault or "line_not_in_encoding", row, lines=lines)
+            return faulted(fault or "line_not_in_encoding", row, lines=lines)
         if fault is None and not self._forms.good_row.fullmatch(text):
             fault = "line_malformed"
         if fault is not None:
-            return _faulted(fault, row, lines=lines)
+            return faulted(fault, row, lines=lines)
         cells = next(csv.reader([text], strict=True, delimiter=self._dialect.separator))
         if self._columns is not None and len(cells) != self._columns:
-            return _faulted("line_ragged", row, lines=lines)
-        return _Row(cells=cells)
+            return faulted("line_ragged", row, lines=lines)
+        return Row(cells=cells)
 
     def _decoded(self, row: bytes) -> str | None:
         if self._encoding == GB18030 and _has_utf8(row):
@@ -253,15 +255,15 @@ class RowCutter:
         beside = b'\n"' + self._dialect.separator.encode()
         return bool(np.isin(before, list(beside)).all() and np.isin(after, list(beside + b"\r")).all())
 
-    def _last_row(self, rest: bytes) -> Iterator[_Row]:
+    def _last_row(self, rest: bytes) -> Iterator[Row]:
         if self._forms.any_row.fullmatch(rest + b"\n"):
             row = self.cut_row(rest)
             if row is not None:
                 yield row
         else:
-            yield _faulted("quote_not_closed", rest, lines=1 + rest.count(b"\n"))
+            yield faulted("quote_not_closed", rest, lines=1 + rest.count(b"\n"))
 
-    def _skip_row(self, stream: IO[bytes], rest: bytes) -> tuple[_Row, bytes]:
+    def _skip_row(self, stream: IO[bytes], rest: bytes) -> tuple[Row, bytes]:
         """[STD-43]: return the one row that is told of a row beyond MAX_ROW_BYTES, and the bytes read after its end."""
         shown, lines = rest[:_SHOWN_BYTES], 1 + rest.count(b"\n")
         state = self._state_within(rest)
@@ -269,12 +271,12 @@ class RowCutter:
             data = state + block
             if found := self._forms.any_row.match(data):
                 lines += data.count(b"\n", 0, found.end() - 1)
-                return _faulted("line_too_long", shown, lines=lines), data[found.end() :]
+                return faulted("line_too_long", shown, lines=lines), data[found.end() :]
             lines += block.count(b"\n")
             state = self._state_within(data)
         if state.startswith(b'"') and state != b'""':
-            return _faulted("quote_not_closed", shown, lines=lines), b""
-        return _faulted("line_too_long", shown, lines=lines), b""
+            return faulted("quote_not_closed", shown, lines=lines), b""
+        return faulted("line_too_long", shown, lines=lines), b""
 
     def _state_within(self, data: bytes) -> bytes:
         """Return the shortest beginning of a row after which what follows means what it means after ``data``."""
@@ -287,16 +289,17 @@ class RowCutter:
         # A quote at the very end closes the cell or is the first half of an escaped one: the next byte says which.
         return b'"' if not after else b'""' if after == b'"' else b"x"
 
-    def _in_batches(self, rows: Iterator[_Row]) -> Iterator[pa.RecordBatch]:
-        columns = self._columns or 0
-        nothing = (None,) * columns
-        names = [*(str(position) for position in range(columns)), FAULT_COLUMN, FAULT_VALUE_COLUMN]
-        while part := list(islice(rows, _ROWS_AT_ONCE)):
-            cells = [nothing if row.cells is None else row.cells for row in part]
-            arrays = [pa.array([cell[position] for cell in cells], type=pa.string()) for position in range(columns)]
-            arrays.append(pa.array([row.fault for row in part], type=pa.string()))
-            arrays.append(pa.array([row.shown for row in part], type=pa.string()))
-            yield pa.RecordBatch.from_arrays(arrays, names=names)
+
+def in_batches(rows: Iterator[Row], *, columns: int) -> Iterator[pa.RecordBatch]:
+    """Yield rows as batches of text columns and those of faults."""
+    nothing = (None,) * columns
+    names = [*(str(position) for position in range(columns)), FAULT_COLUMN, FAULT_VALUE_COLUMN]
+    while part := list(islice(rows, _ROWS_AT_ONCE)):
+        cells = [nothing if row.cells is None else row.cells for row in part]
+        arrays = [pa.array([cell[position] for cell in cells], type=pa.string()) for position in range(columns)]
+        arrays.append(pa.array([row.fault for row in part], type=pa.string()))
+        arrays.append(pa.array([row.shown for row in part], type=pa.string()))
+        yield pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 def _has_utf8(data: bytes) -> bool:
@@ -312,7 +315,7 @@ def _has_utf8(data: bytes) -> bool:
     return any(_UTF8_WORD.search(data[begin:].split(b"\n", 1)[0]) for begin in begins)
 
 
-def _faulted(fault: str, row: bytes, *, lines: int) -> _Row:
-    """[STD-44]: what is shown of a row of several lines says how many were kept out with it."""
+def faulted(fault: str, row: bytes, *, lines: int) -> Row:
+    """Return a row that is kept out; what is shown of one of several lines says how many [STD-44]."""
     shown = row[:_SHOWN_BYTES].decode("utf-8", errors="replace")
-    return _Row(cells=None, fault=fault, shown=shown if lines == 1 else f"({lines} lines) {shown}")
+    return Row(cells=None, fault=fault, shown=shown if lines == 1 else f"({lines} lines) {shown}")

@@ -40,7 +40,7 @@ class ExplainedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """How a file is read. encoding, separator: of CSV, empty of Parquet. header_line: 0 of Parquet.
+    """How a file is read. encoding, separator: of CSV, else empty. header_line: of CSV, else 0.
 
     rows: the first good ones, as they would be kept. issues: the first of those that would be kept out; row numbers
     count from 1 below the header.
@@ -72,7 +72,7 @@ def explain_source(path: Path, *, record_type: RecordType | None, catalogue: Cat
     return Explanation(
         record_type=plan.record_type.standard_id,
         layout=plan.layout,
-        form="Parquet" if dialect is None else "CSV",
+        form=source.form,
         encoding="" if dialect is None else dialect.encoding,
         separator="" if dialect is None else dialect.separator,
         header_line=0 if source.header is None else source.header.line,

@@ -1,4 +1,4 @@
-"""Opens a source file (Parquet or CSV), sees which record type it holds, and yields its rows with canonical columns.
+"""Opens a source file (Parquet, CSV or NDJSON), sees which record type it holds, and yields rows of canonical columns.
 
 Rule: docs/spec/standard.md, [STD-30] to [STD-33] for columns, [STD-34] to [STD-36] for files. The file is known by its
 content, not by its name; its record type by the names of its columns. A source is taken only as a whole: every required
@@ -35,10 +35,11 @@ from shuiqiao.standards.columns import (
     source_field,
 )
 from shuiqiao.standards.model import AmountUnit, Catalogue, Field, FieldType, RecordType, SourceProfile
-from shuiqiao.standards.readers import csv_file, dialect
+from shuiqiao.standards.readers import csv_file, dialect, json_lines
 from shuiqiao.standards.readers.parquet_file import decode_in_parts, open_parquet, plain_schema
 
 _PARQUET_MAGIC = b"PAR1"
+_LOOKED_AT_BYTES = 256
 _BUFFER_BYTES = 1 << 20
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """What a damaged Parquet file makes its library raise."""
@@ -52,6 +53,7 @@ class Source(ABC):
     """
 
     plan: ColumnPlan
+    form: str
     row_count: int | None = None
     dialect: dialect.Dialect | None = None
     header: csv_file.Header | None = None
@@ -83,10 +85,11 @@ def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalo
     ``standards.file_unreadable``, ``standards.column_type_unfit``, ``standards.encoding_unknown`` and those of
     ``recognise_columns``. Every message names the file.
     """
-    is_parquet = _first_bytes(path) == _PARQUET_MAGIC
+    start = _first_bytes(path)
+    is_parquet = start.startswith(_PARQUET_MAGIC)
     if not is_parquet and path.suffix.lower() == ".parquet":
         raise _unreadable(path, ValueError("it is named as a Parquet file and does not begin as one, with PAR1"))
-    make = _ParquetSource if is_parquet else _CsvSource
+    make = _ParquetSource if is_parquet else _JsonLinesSource if json_lines.starts_as_json(start) else _CsvSource
     try:
         return make(path, record_type=record_type, catalogue=catalogue)
     except InvalidInput as error:
@@ -97,7 +100,7 @@ def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalo
 def _first_bytes(path: Path) -> bytes:
     try:
         with open_regular(path) as stream:
-            start = stream.read(len(_PARQUET_MAGIC))
+            start = stream.read(_LOOKED_AT_BYTES)
     except OSError as error:
         # A folder too: its bytes are not damaged, another file is to be named.
         raise Unavailable("standards.file_missing", f"{path} cannot be read: {error.strerror}") from error
@@ -108,6 +111,8 @@ def _first_bytes(path: Path) -> bytes:
 
 class _ParquetSource(Source):
     """A Parquet file, read a few pages at a time."""
+
+    form = "Parquet"
 
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
@@ -151,32 +156,61 @@ def _recognise_schema(schema: Any, *, record_type: RecordType | None, catalogue:
     return recognise_columns(schema.names, catalogue=catalogue, record_type=record_type)
 
 
-class _CsvSource(Source):
-    """A CSV file, read a block at a time."""
+class _TextSource(Source):
+    """A file of text, whose columns are texts under their positions."""
 
-    def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
-        self._path = path
-        found = _recognise_text(path, record_type=record_type, catalogue=catalogue)
-        self.dialect, self.header, self.plan = self._found = found
-        self._fields = [source_field(column.field, pa.string(), unit=column.unit) for column in self.plan.columns]
+    def __init__(self, path: Path, plan: ColumnPlan) -> None:
+        self._path, self.plan = path, plan
+        self._fields = [source_field(column.field, pa.string(), unit=column.unit) for column in plan.columns]
 
     def _read(self, max_rows: int) -> Iterator[pa.RecordBatch]:
+        for cut in self._cut():
+            arrays = [cut.column(column.position) for column in self.plan.columns]
+            fields = list(self._fields)
+            if FAULT_COLUMN in cut.schema.names:
+                arrays += [cut.column(FAULT_COLUMN), cut.column(FAULT_VALUE_COLUMN)]
+                fields += [pa.field(FAULT_COLUMN, pa.string()), pa.field(FAULT_VALUE_COLUMN, pa.string())]
+            named = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+            for start in range(0, named.num_rows, max_rows):
+                yield named.slice(start, max_rows)
+
+    @abstractmethod
+    def _cut(self) -> Iterator[pa.RecordBatch]: ...
+
+
+class _CsvSource(_TextSource):
+    """A CSV file, read a block at a time."""
+
+    form = "CSV"
+
+    def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
+        found = _recognise_text(path, record_type=record_type, catalogue=catalogue)
+        super().__init__(path, found[2])
+        self.dialect, self.header, _ = self._found = found
+
+    def _cut(self) -> Iterator[pa.RecordBatch]:
         found, header, _ = self._found
         with dialect.opened(self._path, found) as stream:
             stream.seek(header.end)
-            cutter = csv_file.RowCutter(found, columns=len(header.names))
-            for rows in cutter.read_rows(stream):
-                yield from self._slices(rows, max_rows)
+            yield from csv_file.RowCutter(found, columns=len(header.names)).read_rows(stream)
 
-    def _slices(self, cut: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
-        arrays = [cut.column(column.position) for column in self.plan.columns]
-        fields = list(self._fields)
-        if FAULT_COLUMN in cut.schema.names:
-            arrays += [cut.column(FAULT_COLUMN), cut.column(FAULT_VALUE_COLUMN)]
-            fields += [pa.field(FAULT_COLUMN, pa.string()), pa.field(FAULT_VALUE_COLUMN, pa.string())]
-        named = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-        for start in range(0, named.num_rows, max_rows):
-            yield named.slice(start, max_rows)
+
+class _JsonLinesSource(_TextSource):
+    """A file with a JSON object in each line."""
+
+    form = "NDJSON"
+
+    def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
+        with open_regular(path) as stream:
+            self._names = json_lines.names_of(stream)
+        if not self._names:
+            raise csv_file.no_header("is JSON and no object: write one object a line (NDJSON)")
+        super().__init__(path, recognise_columns(self._names, catalogue=catalogue, record_type=record_type))
+
+    def _cut(self) -> Iterator[pa.RecordBatch]:
+        with open_regular(self._path) as stream:
+            rows = json_lines.read_lines(stream, self._names)
+            yield from csv_file.in_batches(rows, columns=len(self._names))
 
 
 def _recognise_text(

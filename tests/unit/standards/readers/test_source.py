@@ -3,6 +3,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import struct
 from pathlib import Path
 
@@ -560,3 +561,56 @@ def test_a_batch_that_unpacks_beyond_its_limit_is_refused(tmp_path, catalogue):
     with pytest.raises(InvalidInput) as refused:
         list(open_source(path, record_type=None, catalogue=catalogue).batches(700))
     assert refused.value.code == "standards.batch_too_large"
+
+
+def objects(*rows, header=CHINESE):
+    return "".join(json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) + "\n" for row in rows)
+
+
+def test_objects_are_read_by_their_names(write, catalogue):
+    # Holds [STD-47]: in any order, numbers as they stand, what an object lacks as empty.
+    typed = json.dumps(dict(zip(CHINESE, ROW, strict=True)) | {"金额": 1000.00, "税额": 130, "红字标志": False})
+    exact = typed.replace("1000.0", "1000.00")
+    path = write("\ufeff" + objects(ROW) + "\n" + exact + "\r\n" + objects(ROW[::-1], header=CHINESE[::-1]))
+    source = open_source(path, record_type=None, catalogue=catalogue)
+    rows, numbers, issues = read(path, catalogue)
+    assert (source.form, source.record_type.id, numbers, issues) == ("NDJSON", "invoice_issued", [1, 2, 3], [])
+    assert rows[0] == rows[1] == rows[2]
+    without = {name: cell for name, cell in zip(CHINESE, ROW, strict=True) if name != "购买方名称"}
+    rows, _, issues = read(write(json.dumps(without) + "\n" + objects(ROW)), catalogue)
+    assert ([row["counterparty_name"] for row in rows], issues) == ([None, "甲公司"], [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ('{"a": 1', "line_malformed"),
+        ("[1]", "line_malformed"),
+        ("7", "line_malformed"),
+        ('{"金额": [1]}', "line_malformed"),
+        ('{"金额": {"v": 1}}', "line_malformed"),
+        ('{"金额": NaN}', "line_malformed"),
+        ('{"金额": 1, "金额": 2}', "line_malformed"),
+        ('{"购买方名称": "\\ud800"}', "line_malformed"),
+        ("[" * 60_000, "line_malformed"),
+        ('{"another": 1}', "line_ragged"),
+        ('{"金额": "' + "9" * 70_000 + '"}', "line_too_long"),
+        (b'{"\xff": 1}', "line_not_in_encoding"),
+    ],
+)
+def test_a_line_that_is_no_object_of_the_file_is_kept_out_and_no_other(write, catalogue, wrong, rule):
+    # Holds [STD-47].
+    body = wrong if isinstance(wrong, bytes) else wrong.encode()
+    rows, numbers, issues = read(
+        write((objects(ROW) * 1_000).encode() + body + b"\n" + objects(ROW).encode()), catalogue
+    )
+    assert (len(rows), numbers[-2:]) == (1_001, [1_000, 1_002])
+    assert [(issue.row, issue.rule) for issue in issues] == [(1_001, rule)]
+
+
+@pytest.mark.parametrize("content", ["[\n" + objects(ROW) + "]\n", "{\n}\n", "{}\n"])
+def test_json_of_another_form_is_refused(write, catalogue, content):
+    # Holds [STD-47].
+    with pytest.raises(InvalidInput) as refused:
+        open_source(write("[" + content if content.startswith("[") else content), record_type=None, catalogue=catalogue)
+    assert refused.value.code in {"standards.header_invalid", "standards.type_unrecognised"}
