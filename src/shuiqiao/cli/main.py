@@ -41,6 +41,7 @@ from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
 from shuiqiao.cli.sandbox import sandbox_app
 from shuiqiao.cli.serve import serve
+from shuiqiao.cli.standards import standards_app
 from shuiqiao.cli.study import study_app
 from shuiqiao.cli.users import users_app
 
@@ -67,6 +68,7 @@ for name, group in {
     "products": products_app,
     "consent": consent_app,
     "enterprise": enterprise_app,
+    "standards": standards_app,
     "tiles": tiles_app,
     "invoice": invoice_app,
     "pending": pending_app,
