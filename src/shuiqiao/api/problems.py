@@ -44,6 +44,7 @@ INWARD: Final = (
     "base.socket_",
     "crypto.column_",
     "crypto.key_file_",
+    "crypto.trust_unreadable",
     "ledger.abci_",
     "ledger.alarm_damaged",
     "ledger.app_hash_",

@@ -321,7 +321,8 @@ def require_member(settings: NodeSettings, genesis: bytes) -> None:
         )
 
 
-def require_role(settings: NodeSettings, role: Role) -> None:
-    """Return if a home is of an institution of this role; raises Denied ``node.role_wrong``."""
-    if settings.role is not role:
+def require_role(settings: NodeSettings, *roles: Role) -> None:
+    """Return if a home is of an institution of one of these roles; raises Denied ``node.role_wrong``."""
+    if settings.role not in roles:
+        role = " or a ".join(roles)
         raise Denied("node.role_wrong", f"{settings.member} is a {settings.role}; this is for a {role}")

@@ -7,10 +7,11 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import OwnedId, system_entropy
 from shuiqiao.client.resources import upkeep
 from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -73,8 +74,7 @@ def show_computation(institution: Institution, asked: upkeep.ComputationChoice) 
     from shuiqiao.node.applications import regulator_of
     from shuiqiao.node.computations import sealed_evidence
 
-    if institution.settings.role not in {Role.BANK, Role.TAX_BUREAU}:
-        raise Denied("node.role_wrong", f"{institution.member} is a {institution.settings.role}, and computes nothing")
+    require_role(institution.settings, Role.BANK, Role.TAX_BUREAU)
     regulator = regulator_of(institution.engine.state())
     data = sealed_evidence(institution, OwnedId(asked.computation), regulator=regulator)
     file = decode_evidence_file(data)
