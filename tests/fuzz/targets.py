@@ -34,7 +34,8 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.consent.artefact import ARTEFACT, ENDORSEMENT, decode_artefact, verify_artefact_rules
 from shuiqiao.consent.model import ConsentArtefact, Endorsement
 from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, decode_scorecard
-from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.crypto.file_cipher import FILE_MAGIC, FileCipher
+from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import MANIFEST as MANIFEST_NAME
 from shuiqiao.exchange.manifest import decode_manifest
@@ -79,7 +80,7 @@ from shuiqiao.vault.evidence import (
     encode_evidence,
     verify_record_proof,
 )
-from shuiqiao.vault.storage.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves, read_rows
+from shuiqiao.vault.storage.batch_file import CLEAR_MAGIC, MAGIC, BatchFiles, GroupBytes, LeavesHeader
 from target import (
     CUT,
     FOLDER,
@@ -226,15 +227,19 @@ def parquet_seeds() -> list[bytes]:
     return [small.getvalue(), leaving.getvalue()]
 
 
+BATCH_FILES = BatchFiles(folder=FOLDER, cipher=FileCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=bytes))
+
+
 def stored_parquet() -> list[bytes]:
     out = io.BytesIO()
     pq.write_table(pa.table({"name": ["a", "b", "c"], "amount": [1, 2, 3]}), out, row_group_size=2)
-    return [out.getvalue()]
+    encrypted = BATCH_FILES.write_parquet(bytes(16), out.getvalue()).read_bytes()
+    return [out.getvalue(), encrypted]
 
 
 def read_stored_parquet(data: bytes) -> object:
     written(data, bytes(16).hex() + ".parquet")
-    return read_rows(FOLDER, bytes(16), ["name", "amount"], [0, 2])
+    return BATCH_FILES.read_rows(bytes(16), ["name", "amount"], [0, 2])
 
 
 def leaves_seeds() -> list[bytes]:
@@ -242,12 +247,15 @@ def leaves_seeds() -> list[bytes]:
         batch=bytes(16), suite="intl", standard="s@1", groups=["core"], count=2, erased=[], parquet=bytes(32), sizes=[2]
     )
     group = GroupBytes(ends=np.array([1, 2], dtype=np.uint32), data=b"ab")
-    parts = encode_leaves(header, tree=bytes(3 * 32), salts=bytes(2 * 16), groups=[group])
-    return [b"".join(bytes(part) for part in parts)]
+    path = BATCH_FILES.write_leaves(header, tree=bytes(3 * 32), salts=bytes(2 * 16), groups=[group])
+    encrypted = path.read_bytes()
+    head = encrypted[len(MAGIC) : encrypted.index(FILE_MAGIC)]
+    return [encrypted, CLEAR_MAGIC + head + bytes(2 * 16) + group.ends.tobytes() + group.data]
 
 
 def read_leaves(data: bytes) -> object:
-    with LeavesFile(written(data, "batch.leaves"), count=2, groups=["core"]) as file:
+    written(data, bytes(16).hex() + ".leaves")
+    with BATCH_FILES.leaves(bytes(16), count=2, groups=["core"]) as file:
         return (file.tree(), file.salts_of([0, 1]), file.group_records(0, [0, 1]), file.multiproof([1]), file.group(0))
 
 

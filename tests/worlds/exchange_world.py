@@ -108,6 +108,7 @@ class ExchangeWorld(ModelsWorld):
             catalogue=self.catalogue,
             clock=self.clock,
             entropy=self.entropy,
+            cipher=self.cipher.files,
             settings=VaultSettings(batch_depth=5, workers=0),
         )
 

@@ -15,12 +15,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counted_work import require_all_counted
 from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.crypto.file_cipher import FileCipher
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
@@ -36,6 +39,7 @@ from shuiqiao.vault import contract
 from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure, verify_disclosure
 from shuiqiao.vault.model import IngestReport, VaultSettings
 from shuiqiao.vault.service import Vault
+from shuiqiao.vault.storage.batch_file import CLEAR_MAGIC, LEAVES_SUFFIX, PARQUET_SUFFIX
 
 GENESIS_MS = 1_775_000_000_000
 BUREAU, OTHER_BUREAU, BANK = MemberId("bureau"), MemberId("other-bureau"), MemberId("bank")
@@ -100,6 +104,7 @@ class VaultWorld:
             catalogue=CATALOGUE,
             clock=self.clock,
             entropy=self.entropy,
+            cipher=FileCipher(lambda: bytes(32), suite=self.suite.name, entropy=_system_entropy()),
             settings=VaultSettings(batch_depth=batch_depth, workers=workers, parallel_from_rows=1),
         )
 
@@ -149,6 +154,23 @@ class VaultWorld:
         transactions = (raw for block in self.ledger.blocks(from_height=1) for raw in block.transactions)
         decoded = (self.anchor.decode(raw) for raw in transactions)
         return [tx.body.batch for tx in decoded if tx.kind == contract.COMMIT]
+
+
+def leave_in_clear(vault: Vault) -> int:
+    """Write the batch files of a vault anew as a release before encryption left them; return how many batches."""
+    files, index = vault._files, vault._index
+    with index.read() as view:
+        rows = list(view.batches())
+    for row in rows:
+        with files.leaves(row.id, count=row.count, groups=CATALOGUE.get(row.standard).group_ids) as file:
+            head = encode_cbor(msgspec.to_builtins(file.header, builtin_types=(bytes,)))
+            groups = [file.group(position) for position in range(len(file.header.groups))]
+            parts = [CLEAR_MAGIC, len(head).to_bytes(4, "little"), head, file.tree(), file.salts().tobytes()]
+            parts += [part for group in groups for part in (group.ends.astype("<u4").tobytes(), group.data)]
+        parquet = files.parquet(row.id)
+        files.path(row.id, LEAVES_SUFFIX).write_bytes(b"".join(parts))
+        files.path(row.id, PARQUET_SUFFIX).write_bytes(parquet)
+    return len(rows)
 
 
 def _system_entropy() -> Callable[[int], bytes]:

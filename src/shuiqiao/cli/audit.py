@@ -437,6 +437,8 @@ def _speak_audit(result: Mapping[str, Any]) -> None:
         say(f"decisions opened        {result['openings_checked']:,}")
     if result["openings_unopened"]:
         say(f"decisions NOT opened 未开封: {result['openings_unopened']}")
+    if result["records_unread"]:
+        say(f"records NOT recomputed 未重算: {result['records_unread']}")
     say(
         f"record management only  {rules['kinds_walked']} kinds walked, "
         f"mint {'refused' if rules['mint_refused'] else 'ACCEPTED'}, "

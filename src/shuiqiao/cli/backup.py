@@ -65,7 +65,7 @@ def backup_create(
             f"the passphrase in {kept} is not in the backup, and the keys cannot be opened without it: keep a copy "
             "elsewhere"
         )
-    warn(f"{to} holds the vault's records in clear: keep it as safe as the home itself")
+    warn(f"{to} holds taxpayer numbers in the vault's index and quarantine reports: keep it as safe as the home itself")
     _show({**_summary(manifest), "file": str(to)}, as_json=json)
 
 
@@ -110,6 +110,8 @@ def backup_restore(
             file, HomeFolder(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
         )
     manifest = restored.backup.manifest
+    if restored.unread:
+        warn(f"the records were not recomputed, only what is not encrypted ({restored.unread}): run shuiqiao audit")
     for name, place in restored.settings_left_out.items():
         warn(
             f"{name} = {place} lies outside the home and was left out of its node.toml: add it again if this home is "

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.exceptions import InvalidTag
 
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.crypto.file_cipher import FileCipher
 from shuiqiao.crypto.kdf import child_seed
 from shuiqiao.crypto.model import SUITE_HASHES, SuiteName
 from shuiqiao.crypto.sealing import NONCE_BYTES, SUITE_CIPHERS, TAG_BYTES
@@ -39,7 +40,6 @@ _VERSION: Final = b"\x01"
 _WHOLE_BYTES: Final = 8
 _COLUMN_LABEL: Final = "shuiqiao/data/column"
 _TAG_LABEL: Final = "shuiqiao/data/tag"
-_ID_LABEL: Final = "shuiqiao/data/id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class ColumnCipher:
     def __init__(self, open_key: Callable[[], bytes], *, suite: SuiteName, entropy: Entropy) -> None:
         """open_key: returns the data key, 32 bytes; asked once, when something is encrypted, decrypted or looked up."""
         self._open_key = open_key
+        self._suite: SuiteName = suite
         self._hash_name = SUITE_HASHES[suite]
         self._cipher = SUITE_CIPHERS[suite]
         self._entropy = entropy
@@ -78,6 +79,11 @@ class ColumnCipher:
     @cached_property
     def _tag_key(self) -> bytes:
         return child_seed(self._secret, hash_name=self._hash_name, label=_TAG_LABEL, context=b"")
+
+    @cached_property
+    def files(self) -> FileCipher:
+        """What encrypts files under the same data key, which is opened once for both."""
+        return FileCipher(lambda: self._secret, suite=self._suite, entropy=self._entropy)
 
     def tag(self, value: str) -> bytes:
         """Return the 32 bytes by which rows with a value are found."""
@@ -126,11 +132,6 @@ class ColumnCipher:
             whole = child_seed(self._secret, hash_name=self._hash_name, label=_COLUMN_LABEL, context=column.encode())
             found = self._keys[column] = whole[: self._cipher.key_bytes]
         return found
-
-
-def data_key_id(seed: bytes, *, suite: SuiteName) -> bytes:
-    """Return 16 bytes that tell one data key from another and reveal nothing of it."""
-    return child_seed(seed, hash_name=SUITE_HASHES[suite], label=_ID_LABEL, context=b"")[:16]
 
 
 def _context(version: bytes, column: str, place: bytes) -> bytes:

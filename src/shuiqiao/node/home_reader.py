@@ -3,8 +3,9 @@
 ``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
 its writer, a copy that cannot be written, one whose key files are elsewhere, one whose server runs. What the index
 lacks is made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home
-stays as it is. What shows taxpayers' data out of the database (``record changed``) needs the passphrase of its data
-key, and asks for it with the first row; the other commands read no encrypted column.
+stays as it is. What shows taxpayers' data out of the database or the batch files (``record changed``, ``record find``)
+needs the passphrase of the data key, and asks for it with the first row; ``audit`` recomputes the records with it, and
+without it holds what is not encrypted against the ledger. The other commands read nothing encrypted.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shuiqiao.crypto.column_cipher import ColumnCipher
+    from shuiqiao.crypto.file_cipher import FileCipher
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.store.index import Head
+    from shuiqiao.node.home.data_key import DataKey
     from shuiqiao.vault.service import Vault
 
 
@@ -245,16 +248,28 @@ class HomeReader:
 
         Its use raises what ``DataKey.cipher`` and ``find_passphrase`` raise.
         """
+        return self._data_key().cipher(database)
+
+    def file_cipher(self) -> FileCipher:
+        """Return what decrypts the batch files: with the first of them it asks the passphrase, as ``cipher`` does."""
+        from shuiqiao.crypto.file_cipher import FileCipher
+
+        def open_key() -> bytes:
+            with self.database() as database:
+                return self._data_key().open(database)
+
+        return FileCipher(open_key, suite=self.settings.suite, entropy=system_entropy)
+
+    def _data_key(self) -> DataKey:
         from shuiqiao.node.home.data_key import DataKey
 
-        key = DataKey(
+        return DataKey(
             self.home,
             suite=self.settings.suite,
             passphrase=partial(find_passphrase, self.home),
             entropy=system_entropy,
             reads_only=True,
         )
-        return key.cipher(database)
 
     @contextmanager
     def vault(self) -> Generator[Vault | None]:
@@ -287,6 +302,7 @@ class HomeReader:
                 catalogue=load_catalogue(),
                 clock=SystemClock(),
                 entropy=system_entropy,
+                cipher=self.file_cipher(),
                 reads_only=is_there,
             )
             stack.callback(vault.close)

@@ -152,6 +152,7 @@ class InstitutionServices:
             catalogue=self.catalogue,
             clock=self.dependencies.clock,
             entropy=self.dependencies.entropy,
+            cipher=self.cipher.files,
         )
 
     @cached_property

@@ -47,6 +47,8 @@ class AuditReport:
     """Decisions that opened to what the bank committed to."""
     openings_unopened: str
     """Why what was sealed to the auditor could not be opened; empty where it was, or nothing can be sealed to it."""
+    records_unread: str
+    """Why the records of encrypted batches were not recomputed; empty where they were, or there are none."""
     record_rules: RecordRulesReport
     problems: tuple[str, ...]
     codes: tuple[str, ...]
@@ -67,6 +69,7 @@ class AuditReport:
             "records_anchored": self.records_anchored,
             "openings_checked": self.openings_checked,
             "openings_unopened": self.openings_unopened,
+            "records_unread": self.records_unread,
             "record_management_only": {
                 "kinds_walked": self.record_rules.kinds_walked,
                 "fields_walked": self.record_rules.fields_walked,
@@ -121,7 +124,7 @@ def audit_ledger(
     if own_size > compared.size:
         says = f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}"
         problems.append(AuditProblem(says))
-    anchors, records = _check_vault(engine, vault, vault_owner, problems)
+    anchors, records, unread = _check_vault(engine, vault, vault_owner, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
     if now_ms is not None:
@@ -136,6 +139,7 @@ def audit_ledger(
         records_anchored=records,
         openings_checked=0 if opened is None else len(opened.decisions),
         openings_unopened=unopened,
+        records_unread=unread,
         record_rules=record_rules,
         problems=tuple(problem.says for problem in problems),
         codes=tuple(problem.code for problem in problems),
@@ -144,16 +148,16 @@ def audit_ledger(
 
 def _check_vault(
     engine: LedgerEngine, vault: Vault | None, owner: MemberId, problems: list[AuditProblem]
-) -> tuple[int, int]:
+) -> tuple[int, int, str]:
     if vault is None:
-        return 0, 0
+        return 0, 0, ""
     state = engine.state()
     check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=LedgerLeaves(state, owner))
     problems += [
         AuditProblem(f"{problem.code} at {problem.place}: {problem.message}", problem.code)
         for problem in check.problems
     ]
-    return check.batches, check.records
+    return check.batches, check.records, f"{check.unread} batches: {check.why}" if check.unread else ""
 
 
 def _clock_problems(engine: LedgerEngine, *, now_ms: int) -> list[AuditProblem]:

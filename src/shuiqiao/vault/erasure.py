@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from shuiqiao.base.durable import SYSTEM_DISK, sync_folder, write_file
+from shuiqiao.base.durable import SYSTEM_DISK, sync_folder
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
-from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import Catalogue
@@ -33,12 +31,12 @@ from shuiqiao.vault.model import Anchor, ErasureReason
 from shuiqiao.vault.storage.batch_file import (
     LEAVES_SUFFIX,
     PARQUET_SUFFIX,
+    BatchFiles,
     BatchReader,
     GroupBytes,
     LeavesFile,
-    encode_leaves,
+    LeavesHeader,
     encode_parquet,
-    read_rows,
 )
 from shuiqiao.vault.storage.index import BatchRow, IndexView, RecordIndex
 
@@ -51,11 +49,11 @@ class Eraser:
 
     Example::
 
-        eraser = Eraser(folder=folder, index=index, reader=reader, suite=suite, catalogue=catalogue)
+        eraser = Eraser(files=files, index=index, reader=reader, suite=suite, catalogue=catalogue)
         eraser.erase(batch, [3], reason=ErasureReason.TAXPAYER_REQUEST, anchor=outbox)
     """
 
-    folder: Path
+    files: BatchFiles
     index: RecordIndex
     reader: BatchReader
     suite: CipherSuite
@@ -122,20 +120,15 @@ class Eraser:
         """Put a pending batch under another id: the same records, tree and root [VAULT-STORE-6]."""
         with self.index.read() as view:
             row = _pending(view, batch, anchor)
-        old, renamed = (
-            [self.folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)] for each in (batch, new)
-        )
         with self._opened(row) as file:
             header = msgspec.structs.replace(file.header, batch=new)
             groups = [file.group(position) for position in range(len(header.groups))]
-            parts = encode_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
-            write_file(renamed[0], parts)
-        with open_regular(old[1]) as stored:
-            write_file(renamed[1], [stored.read()])
-        sync_folder(self.folder)
+            self.files.write_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
+        self.files.write_parquet(new, self.files.parquet(batch))
+        sync_folder(self.files.folder)
         with self.index.write() as writer:
             writer.rename_batch(row, batch=new)
-        self._remove(old, batch)
+        self._remove(batch)
 
     def abandon(self, batch: bytes, *, anchor: Anchor) -> None:
         """Give a pending batch up: its records count as never taken in, and may be ingested again [VAULT-STORE-6]."""
@@ -144,17 +137,17 @@ class Eraser:
             places = {(row.number, index) for index in range(row.count)}
             writer.drop_versions(self._keys(writer, row, list(range(row.count))), places)
             writer.drop_batch(row)
-        self._remove([self.folder / (batch.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)], batch)
+        self._remove(batch)
 
-    def _remove(self, paths: Sequence[Path], batch: bytes) -> None:
+    def _remove(self, batch: bytes) -> None:
         self.reader.forget(batch)
-        for path in paths:
-            path.unlink()
-        sync_folder(self.folder)
+        for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX):
+            self.files.path(batch, suffix).unlink()
+        sync_folder(self.files.folder)
 
     def _opened(self, row: BatchRow) -> LeavesFile:
         groups = self.catalogue.get(row.standard).group_ids
-        return LeavesFile(self.folder / (row.id.hex() + LEAVES_SUFFIX), count=row.count, groups=groups)
+        return self.files.leaves(row.id, count=row.count, groups=groups)
 
     def _keys(self, view: IndexView, row: BatchRow, indexes: list[int]) -> list[bytes]:
         """Return the index keys of records, made again from their bytes."""
@@ -163,7 +156,7 @@ class Eraser:
         assert number is not None
         with self._opened(row) as file:
             groups = [file.group(position).records(indexes) for position in range(len(record_type.groups))]
-        table = read_rows(self.folder, row.id, record_type.field_names, indexes)
+        table = self.files.read_rows(row.id, record_type.field_names, indexes)
         rows = table.combine_chunks().to_batches()[0]
         # Which of the two keys a record has depends on its source, which is not in these files.
         return [
@@ -176,7 +169,6 @@ class Eraser:
 
     def _destroy(self, row: BatchRow, indexes: Sequence[int]) -> bytes:
         """Write both files without the records; return the digest of the new Parquet file."""
-        leaves, parquet = (self.folder / (row.id.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX))
         with self._opened(row) as file:
             header = file.header
             gone = np.zeros(row.count, dtype=np.bool_)
@@ -191,20 +183,34 @@ class Eraser:
                 parquet=self.suite.digest(columns),
                 sizes=[len(group.data) for group in groups],
             )
-            parts = encode_leaves(header, tree=file.tree(), salts=salts.tobytes(), groups=groups)
-        for path, content in ((parquet, [columns]), (leaves, parts)):
-            write_file(path.with_name(path.name + NEW_SUFFIX), content)
-        for path in (parquet, leaves):
-            SYSTEM_DISK.replace(path.with_name(path.name + NEW_SUFFIX), path)
-        # What is kept open would keep the old files' blocks, and what is decoded the records.
-        self.reader.forget(row.id)
-        sync_folder(self.folder)
+            self._replace(header, columns, tree=file.tree(), salts=salts.tobytes(), groups=groups)
         return header.parquet
+
+    def encrypt(self, row: BatchRow) -> None:
+        """Write a batch that lies in clear anew, with the same content [VAULT-STORE-7]."""
+        with self._opened(row) as file:
+            groups = [file.group(position) for position in range(len(file.header.groups))]
+            content = self.files.parquet(row.id)
+            self._replace(file.header, content, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
+
+    def _replace(
+        self, header: LeavesHeader, parquet: bytes, *, tree: bytes, salts: bytes, groups: Sequence[GroupBytes]
+    ) -> None:
+        """Write both files of a batch and rename them over the old ones."""
+        written = {
+            LEAVES_SUFFIX: self.files.write_leaves(header, tree=tree, salts=salts, groups=groups, suffix=NEW_SUFFIX),
+            PARQUET_SUFFIX: self.files.write_parquet(header.batch, parquet, suffix=NEW_SUFFIX),
+        }
+        for suffix, path in written.items():
+            SYSTEM_DISK.replace(path, self.files.path(header.batch, suffix))
+        # What is kept open would keep the old files' blocks, and what is decoded the records.
+        self.reader.forget(header.batch)
+        sync_folder(self.files.folder)
 
     def _without_rows(self, row: BatchRow, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bytes:
         """Return the Parquet file with empty rows in the place of erased records, so that the others keep theirs."""
         record_type = self.catalogue.get(row.standard)
-        table = read_rows(self.folder, row.id, record_type.field_names, range(row.count))
+        table = self.files.read_rows(row.id, record_type.field_names, range(row.count))
         places = pa.array(np.arange(row.count), mask=gone)
         return encode_parquet(record_type, table.take(places).cast(canonical_schema(record_type)))
 

@@ -4,6 +4,9 @@ For every anchored batch [VAULT-CHECK-1]: the ledger has its root; the header sa
 salts and group bytes give every leaf, the leaves give every node, the last node is the anchored root; the Parquet file
 is the one that was written, and its records, written as groups again, are the bytes that were hashed. An erased record
 has neither bytes nor salts, and the ledger says that it was erased. A file that belongs to no batch is named as well.
+
+Where the key is not at hand, an encrypted batch is held against the ledger by its header and its tree alone, and is not
+counted among those that hold.
 """
 
 from __future__ import annotations
@@ -16,12 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import encode_group_list
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.vault.model import HASH_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus, Problem
-from shuiqiao.vault.storage.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile, read_rows
+from shuiqiao.vault.storage.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, BatchFiles, LeavesFile
 from shuiqiao.vault.storage.index import BatchRow
 from shuiqiao.vault.tree import group_hashes, leaf_hashes, tree_levels
 
@@ -31,22 +33,31 @@ MAX_PROBLEMS_PER_BATCH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCheck:
-    """What a check of all stored bytes found. batches, records: anchored ones that were recomputed and held."""
+    """What a check of all stored bytes found. batches, records: anchored ones that were recomputed and held.
+
+    unread: encrypted batches of which only header and tree were checked. why: what kept their key away.
+    """
 
     batches: int
     records: int
     problems: tuple[Problem, ...]
+    unread: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspector:
-    """What a check compares with. status_of: None leaves out whether the ledger knows of each erasure."""
+    """What a check compares with. status_of: None leaves out whether the ledger knows of each erasure.
 
-    folder: Path
+    has_key: whether what is encrypted can be opened.
+    """
+
+    files: BatchFiles
     suite: CipherSuite
     catalogue: Catalogue
     batch_of: BatchLookup
     status_of: LeafLookup | None
+    has_key: bool = True
 
     def inspect(self, row: BatchRow) -> list[Problem]:
         """Return what is wrong with one batch, at most MAX_PROBLEMS_PER_BATCH."""
@@ -70,10 +81,13 @@ class Inspector:
             return
         try:
             record_type = self.catalogue.get(row.standard)
-            with LeavesFile(self.folder / name, count=row.count, groups=record_type.group_ids) as file:
+            with self.files.leaves(row.id, count=row.count, groups=record_type.group_ids) as file:
                 yield from self._header_problems(file, row, record_type, fact)
+                yield from self._tree_problems(file, row)
+                if file.is_encrypted and not self.has_key:
+                    return
                 parts = [file.group(position).records(range(row.count)) for position in range(len(file.header.groups))]
-                yield from self._leaf_problems(file, row, parts)
+                yield from self._leaf_problems(file, parts)
                 yield from self._parquet_problems(file, row, record_type, parts)
         except ShuiqiaoError as error:
             yield Problem(code=error.code, place=name, message=error.message)
@@ -95,8 +109,8 @@ class Inspector:
                 place = f"{file.path.name} record {index}"
                 yield Problem(code="vault.erasure_untold", place=place, message="erased here, not on the ledger")
 
-    def _leaf_problems(self, file: LeavesFile, row: BatchRow, parts: list[list[bytes]]) -> Iterator[Problem]:
-        """Recompute [VAULT-LEAF-1] and [VAULT-TREE-1] from the stored bytes."""
+    def _leaf_problems(self, file: LeavesFile, parts: list[list[bytes]]) -> Iterator[Problem]:
+        """Recompute [VAULT-LEAF-1] from the stored bytes."""
         hash_name, name = self.suite.hash_name, file.path.name
         salts, tree, erased = file.salts(), file.tree(), set(file.header.erased)
         hashes = [
@@ -109,6 +123,10 @@ class Inspector:
                     yield _problem(name, index, "is said to be erased and has bytes or salts")
             elif leaf != tree[index * HASH_BYTES : (index + 1) * HASH_BYTES]:
                 yield _problem(name, index, "its bytes and salts do not give its leaf")
+
+    def _tree_problems(self, file: LeavesFile, row: BatchRow) -> Iterator[Problem]:
+        """Recompute [VAULT-TREE-1] from the stored leaves."""
+        hash_name, name, tree = self.suite.hash_name, file.path.name, file.tree()
         stored = [tree[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(row.count)]
         levels = tree_levels(stored, hash_name=hash_name)
         if b"".join(node for level in levels for node in level) != tree:
@@ -121,18 +139,16 @@ class Inspector:
     def _parquet_problems(
         self, file: LeavesFile, row: BatchRow, record_type: RecordType, parts: list[list[bytes]]
     ) -> Iterator[Problem]:
-        path = self.folder / (row.id.hex() + PARQUET_SUFFIX)
+        path = self.files.path(row.id, PARQUET_SUFFIX)
         kept = sorted(set(range(row.count)) - set(file.header.erased))
         try:
-            with open_regular(path) as stored:
-                digest = self.suite.digest(stored.read())
-            if digest != row.parquet:
+            if self.suite.digest(self.files.parquet(row.id)) != row.parquet:
                 yield Problem(
                     code="vault.file_damaged", place=path.name, message="its bytes are not those that were written"
                 )
             if not kept:
                 return
-            rows = read_rows(self.folder, row.id, record_type.field_names, kept).combine_chunks().to_batches()[0]
+            rows = self.files.read_rows(row.id, record_type.field_names, kept).combine_chunks().to_batches()[0]
             rows.validate(full=True)
             for group, part in zip(record_type.group_ids, parts, strict=True):
                 written = encode_group_list(record_type, group, rows)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from shuiqiao.standards.columns import pc
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.vault.identity import taxpayer_prefix
 from shuiqiao.vault.model import LeafLookup
-from shuiqiao.vault.storage.batch_file import read_rows
+from shuiqiao.vault.storage.batch_file import BatchFiles
 from shuiqiao.vault.storage.index import Entry, IndexView, unpack_entries
 
 MAX_FOUND = 1000
@@ -65,11 +64,11 @@ class FoundRecord:
 
 
 def find_records(
-    view: IndexView, query: RecordQuery, *, folder: Path, catalogue: Catalogue, status_of: LeafLookup
+    view: IndexView, query: RecordQuery, *, files: BatchFiles, catalogue: Catalogue, status_of: LeafLookup
 ) -> list[FoundRecord]:
     """Return every version of the records that a query fits, by type and taxpayer, oldest version first.
 
-    folder: of the batch files. Raises InvalidInput ``vault.query_empty``, ``standards.field_unknown``,
+    Raises InvalidInput ``vault.query_empty``, ``standards.field_unknown``,
     ``vault.found_too_many``.
     """
     if query.uscc is None and query.number is None and not query.values:
@@ -80,7 +79,7 @@ def find_records(
     for record_type in [query.record_type] if query.record_type is not None else list(catalogue):
         if view.type_number(record_type.id) is None or not _fits(record_type, query):
             continue
-        search = _Search(view=view, query=query, record_type=record_type, folder=folder, status_of=status_of)
+        search = _Search(view=view, query=query, record_type=record_type, files=files, status_of=status_of)
         for uscc in [query.uscc] if query.uscc is not None else sorted(search.taxpayers()):
             found += search.versions(uscc)
             if len(found) > MAX_FOUND:
@@ -107,7 +106,7 @@ class _Search:
     view: IndexView
     query: RecordQuery
     record_type: RecordType
-    folder: Path
+    files: BatchFiles
     status_of: LeafLookup
 
     def __post_init__(self) -> None:
@@ -149,7 +148,7 @@ class _Search:
         return found
 
     def _read(self, batch: bytes, indexes: Sequence[int]) -> Any:
-        return read_rows(self.folder, batch, [*dict.fromkeys((*self._shown, *self.query.values))], indexes)
+        return self.files.read_rows(batch, [*dict.fromkeys((*self._shown, *self.query.values))], indexes)
 
     def _mask(self, rows: Any) -> Any:
         """Return which rows fit, as booleans."""

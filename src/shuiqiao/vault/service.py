@@ -15,11 +15,12 @@ from datetime import date
 from pathlib import Path
 
 from shuiqiao.base.clock import Clock, iso_from_ms
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor, open_regular
 from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
 from shuiqiao.base.memory import memory_given_back
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.crypto.file_cipher import FileCipher
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
@@ -44,7 +45,7 @@ from shuiqiao.vault.model import (
     VaultSettings,
 )
 from shuiqiao.vault.search import FoundRecord, RecordQuery, find_records
-from shuiqiao.vault.storage.batch_file import BatchReader
+from shuiqiao.vault.storage.batch_file import BatchFiles, BatchReader
 from shuiqiao.vault.storage.index import (
     BATCHES_FOLDER,
     INDEX_FOLDER,
@@ -66,11 +67,19 @@ _READ_BYTES = 1 << 20
 class Vault:
     """The records of one institution under one folder, made where it is not there. One process opens a folder once.
 
-    reads_only: to look at one that is there; acts that write are refused by its index.
+    cipher: encrypts the batch files. reads_only: to look at one that is there; acts that write are refused by its
+    index.
 
     Example::
 
-        vault = Vault(home / "vault", suite=suite, catalogue=catalogue, clock=SystemClock(), entropy=system_entropy)
+        vault = Vault(
+            home / "vault",
+            suite=suite,
+            catalogue=catalogue,
+            clock=SystemClock(),
+            entropy=system_entropy,
+            cipher=cipher.files,
+        )
         report = vault.ingest([Path("invoices.csv")], anchor=submitter)
     """
 
@@ -82,6 +91,7 @@ class Vault:
         catalogue: Catalogue,
         clock: Clock,
         entropy: Entropy,
+        cipher: FileCipher,
         settings: VaultSettings | None = None,
         reads_only: bool = False,
     ) -> None:
@@ -92,13 +102,15 @@ class Vault:
         self._entropy = entropy
         self._settings = settings or VaultSettings()
         self._batches = folder / BATCHES_FOLDER
+        self._files = BatchFiles(folder=self._batches, cipher=cipher)
+        self._is_all_encrypted = False
         self._quarantine = folder / QUARANTINE_FOLDER
         for path in () if reads_only else (self._batches, self._quarantine, folder / INDEX_FOLDER):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._index = RecordIndex(folder / INDEX_FOLDER, reads_only=reads_only)
-        self._reader = BatchReader(self._batches)
+        self._reader = BatchReader(self._files)
         self._eraser = Eraser(
-            folder=self._batches, index=self._index, reader=self._reader, suite=suite, catalogue=catalogue
+            files=self._files, index=self._index, reader=self._reader, suite=suite, catalogue=catalogue
         )
 
     def close(self) -> None:
@@ -131,7 +143,7 @@ class Vault:
             report = Report(self._quarantine, name=self._report_name())
             try:
                 run = Ingest(
-                    folder=self._batches,
+                    files=self._files,
                     index=self._index,
                     suite=self._suite,
                     settings=self._settings,
@@ -362,7 +374,7 @@ class Vault:
     def find(self, query: RecordQuery, *, status_of: LeafLookup) -> list[FoundRecord]:
         """Return every version of the records that a query fits; raises as ``search.find_records``."""
         with self._index.read() as view:
-            return find_records(view, query, folder=self._batches, catalogue=self._catalogue, status_of=status_of)
+            return find_records(view, query, files=self._files, catalogue=self._catalogue, status_of=status_of)
 
     def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
         """Destroy records of a batch, or all of it where none is listed, and tell the ledger [VAULT-ERASE-1].
@@ -374,11 +386,20 @@ class Vault:
             self._eraser.erase(batch, indexes, reason=reason, anchor=anchor)
 
     def verify_files(self, *, batch_of: BatchLookup, status_of: LeafLookup | None = None) -> FileCheck:
-        """Recompute every leaf and root from the stored bytes and compare with the ledger [VAULT-CHECK-1]."""
+        """Recompute every leaf and root from the stored bytes and compare with the ledger [VAULT-CHECK-1].
+
+        Where the key of the batch files is not at hand, of those that are encrypted only header and tree are checked.
+        """
+        why = self._key_missing()
         inspector = Inspector(
-            folder=self._batches, suite=self._suite, catalogue=self._catalogue, batch_of=batch_of, status_of=status_of
+            files=self._files,
+            suite=self._suite,
+            catalogue=self._catalogue,
+            batch_of=batch_of,
+            status_of=status_of,
+            has_key=not why,
         )
-        batches = records = 0
+        batches = records = unread = 0
         problems: list[Problem] = []
         with self._index.read() as view:
             rows = list(view.batches())
@@ -387,11 +408,45 @@ class Vault:
                 continue
             found = inspector.inspect(row)
             problems += found
-            batches += not found
-            records += 0 if found else row.count
+            is_unread = bool(why) and not found and self._files.is_encrypted(row.id)
+            unread += is_unread
+            if not found and not is_unread:
+                batches, records = batches + 1, records + row.count
         for name in unknown_files(self._batches, {row.id.hex() for row in rows}):
             problems.append(Problem(code="vault.file_unknown", place=name, message="it belongs to no batch"))
-        return FileCheck(batches=batches, records=records, problems=tuple(problems))
+        return FileCheck(
+            batches=batches, records=records, problems=tuple(problems), unread=unread, why=why if unread else ""
+        )
+
+    def _key_missing(self) -> str:
+        """Return why the key of the batch files cannot be had, empty where it can."""
+        try:
+            _ = self._files.cipher.key_id
+        except (Denied, Unavailable) as error:
+            return error.message
+        return ""
+
+    def encrypt_batches(self, *, at_most: int) -> int:
+        """Write so many batches anew that a release before left in clear; return how many were [VAULT-STORE-7].
+
+        It may be repeated, and a crash leaves each file whole, in clear or not. Raises Unavailable ``vault.busy``.
+        """
+        if self._is_all_encrypted:
+            return 0
+        done = 0
+        with self._writing():
+            with self._index.read() as view:
+                rows = list(view.batches())
+            for row in rows:
+                if self._files.is_encrypted(row.id):
+                    continue
+                if done == at_most:
+                    return done
+                self._eraser.encrypt(row)
+                done += 1
+        # Whatever is written from now on is encrypted.
+        self._is_all_encrypted = True
+        return done
 
     def _anchored_row(self, batch: bytes) -> BatchRow:
         with self._index.read() as view:

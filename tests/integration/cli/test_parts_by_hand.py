@@ -32,6 +32,7 @@ AUDIT_KEYS = [
     "records_anchored",
     "openings_checked",
     "openings_unopened",
+    "records_unread",
     "record_management_only",
     "problems",
     "next_steps",

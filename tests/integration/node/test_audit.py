@@ -26,6 +26,7 @@ KEYS = {
     "records_anchored",
     "openings_checked",
     "openings_unopened",
+    "records_unread",
     "record_management_only",
     "problems",
     "next_steps",

@@ -13,8 +13,8 @@ from shuiqiao.crypto.column_cipher import (
     VALUE_OVERHEAD_BYTES,
     ColumnCipher,
     EncryptedColumns,
-    data_key_id,
 )
+from shuiqiao.crypto.file_cipher import data_key_id
 from shuiqiao.crypto.model import SuiteName
 
 SEED = bytes(range(32))

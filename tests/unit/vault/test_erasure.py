@@ -5,7 +5,7 @@ import pytest
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.vault.contract import ERASE
 from shuiqiao.vault.model import ErasureReason, LeafRef, LeafStatus
-from vault_world import EVER, grade, invoice, write_rows
+from vault_world import EVER, grade, invoice, leave_in_clear, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
 REASON = ErasureReason.TAXPAYER_REQUEST
@@ -21,6 +21,8 @@ def world(open_world, tmp_path):
 
 
 def stored_bytes(world):
+    """What the batch files hold, decrypted."""
+    leave_in_clear(world.vault)
     return b"".join(path.read_bytes() for path in sorted((world.folder / "vault" / "batches").iterdir()))
 
 

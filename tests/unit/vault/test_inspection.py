@@ -7,9 +7,9 @@ import pytest
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.vault.model import ErasureReason, LeafRef
-from shuiqiao.vault.storage.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX
+from shuiqiao.vault.storage.batch_file import CLEAR_MAGIC, LEAVES_SUFFIX, MAGIC, PARQUET_SUFFIX
 from shuiqiao.vault.tree import level_sizes
-from vault_world import invoice, write_rows
+from vault_world import invoice, leave_in_clear, write_rows
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_a_file_cut_short_or_gone_is_found(world, suffix):
 
 def test_a_record_changed_in_both_files_is_still_not_the_anchored_one(world):
     # Whoever rewrites the bytes, the columns and their digest alike still has the root on the ledger against him.
+    leave_in_clear(world.vault)
     path = files(world, LEAVES_SUFFIX)[0]
     data = path.read_bytes()
     at = data.index(b'"amount_fen":')
@@ -108,26 +109,28 @@ def test_batches_are_never_cleared_for_want_of_their_index(world, tmp_path):
     assert len(list(folder.iterdir())) == 15
 
 
-def rewritten(path, **changes):
+def rewritten(path, magic, **changes):
     """Write a .leaves file anew with another header, and as long as that header says."""
     data = path.read_bytes()
     size = int.from_bytes(data[8:12], "little")
     fields = decode_cbor(data[12 : 12 + size]) | changes
     header = encode_cbor(fields)
     count, groups = fields["count"], len(fields["groups"])
-    body = sum(level_sizes(count)) * 32 + count * groups * 16 + 4 * count * len(fields["sizes"]) + sum(fields["sizes"])
-    path.write_bytes(data[:8] + len(header).to_bytes(4, "little") + header + bytes(body))
+    tree = sum(level_sizes(count)) * 32
+    body = count * groups * 16 + 4 * count * len(fields["sizes"]) + sum(fields["sizes"])
+    path.write_bytes(magic + len(header).to_bytes(4, "little") + header + bytes(tree + body))
 
 
+@pytest.mark.parametrize("magic", [CLEAR_MAGIC, MAGIC])
 @pytest.mark.parametrize(
     "changes",
     [{"count": 1}, {"count": 3}, {"groups": ["core"], "sizes": [0]}, {"groups": [], "sizes": []}, {"erased": [9]}],
     ids=str,
 )
-def test_a_leaves_file_of_fewer_records_or_groups_than_the_index_has_is_damaged(world, changes):
+def test_a_leaves_file_of_fewer_records_or_groups_than_the_index_has_is_damaged(world, changes, magic):
     """[VAULT-STORE-1]: its own header decided how far it was read, and looking for damage ended in an IndexError."""
     path = files(world, LEAVES_SUFFIX)[0]
-    rewritten(path, **changes)
+    rewritten(path, magic, **changes)
     assert ("vault.file_damaged", path.name) in world.problems()
     (batch,) = [batch for batch in world.anchored_batches() if batch.hex() == path.stem]
     for act in (

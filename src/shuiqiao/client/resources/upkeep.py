@@ -107,6 +107,7 @@ class Audit(Wire):
         records_anchored=16384,
         openings_checked=0,
         openings_unopened="",
+        records_unread="",
         record_management_only={
             "kinds_walked": 40,
             "fields_walked": 160,
@@ -126,6 +127,7 @@ class Audit(Wire):
     records_anchored: Count
     openings_checked: Count
     openings_unopened: Text
+    records_unread: Text
     record_management_only: RecordRules
     problems: tuple[Text, ...]
     next_steps: tuple[dict[str, Any] | None, ...]

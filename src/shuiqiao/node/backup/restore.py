@@ -31,6 +31,7 @@ from shuiqiao.base.durable import move_into_place, replace_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.crypto.file_cipher import FileCipher
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     NEVER_SIGNS,
@@ -44,12 +45,20 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
-from shuiqiao.node.home.keys import DATA_FILE, former_passphrase_file, keep_passphrase, read_passphrase
+from shuiqiao.node.home.keys import (
+    DATA_FILE,
+    former_passphrase_file,
+    keep_passphrase,
+    load_seed,
+    named_passphrase,
+    read_passphrase,
+)
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import comet_genesis_of
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_genesis, load_settings, require_member
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
+from shuiqiao.vault.inspection import FileCheck
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
@@ -70,11 +79,15 @@ RESTORED_LEDGER: Final = "ledger.restored"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What was restored. batches, records: of the vault, recomputed. signs_above: None if it signs nothing."""
+    """What was restored. batches, records: of the vault, recomputed. signs_above: None if it signs nothing.
+
+    unread: why the records of encrypted batches were not recomputed, which needs the passphrase; empty if they were.
+    """
 
     backup: VerifiedBackup
     batches: int
     records: int
+    unread: str
     signs_above: int | None
     settings_left_out: Mapping[str, str]
     """The settings of its node.toml that named a place outside the home, which the restored one does not have."""
@@ -128,7 +141,7 @@ def restore_backup(
             )
         left_out = _keep_inside(made, settings)
         configuration = _renewed(made, backup, settings)
-        batches, records = _verify_content(made, backup, progress=progress)
+        check = _verify_content(made, backup, beside=home, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)
         with _passphrase_beside(made, home):
@@ -139,8 +152,9 @@ def restore_backup(
         shutil.rmtree(work, ignore_errors=True)
     return Restored(
         backup=backup,
-        batches=batches,
-        records=records,
+        batches=check.batches,
+        records=check.records,
+        unread=f"{check.unread} batches: {check.why}" if check.unread else "",
         signs_above=signs_above if backup.manifest.validator else None,
         settings_left_out=left_out,
         configuration=configuration,
@@ -264,7 +278,7 @@ def _work_folder(home: Home) -> Path:
     return work
 
 
-def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -> tuple[int, int]:
+def _verify_content(home: Home, backup: VerifiedBackup, *, beside: Home, progress: Progress) -> FileCheck:
     """Execute the ledger again, recompute the vault against it, check the database."""
     ledger = LedgerFolder.of_home(home)
     progress("execute the ledger again 重新执行账本", 0, None)
@@ -279,7 +293,7 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
                 f"executing the ledger gives block {head.height}, {head.size} leaves, root {head.root.hex()}, state "
                 f"{head.state_root.hex()}; the manifest says {said}, state {moment.state_root}",
             )
-        found = _verify_vault(home, state, progress=progress)
+        found = _verify_vault(home, state, beside=beside, progress=progress)
     finally:
         copy.close()
     if home.database.exists():
@@ -288,9 +302,9 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
     return found
 
 
-def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[int, int]:
+def _verify_vault(home: Home, state: StateView, *, beside: Home, progress: Progress) -> FileCheck:
     if not home.vault.is_dir():
-        return 0, 0
+        return FileCheck(batches=0, records=0, problems=())
     progress("recompute the vault 重算保险库", 0, None)
     settings = load_settings(home)
     vault = Vault(
@@ -299,6 +313,11 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
         catalogue=load_catalogue(),
         clock=SystemClock(),
         entropy=system_entropy,
+        cipher=FileCipher(
+            lambda: load_seed(home.keys / DATA_FILE, purpose="data", passphrase=_passphrase(home, beside))[0],
+            suite=settings.suite,
+            entropy=system_entropy,
+        ),
     )
     try:
         owner = settings.member
@@ -311,7 +330,20 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
             "node.restore_contradicted",
             f"the vault is not the one that the ledger anchors: {first.code} at {first.place}: {first.message}",
         )
-    return check.batches, check.records
+    if check.unread and not (home.keys / DATA_FILE).is_file():
+        raise IntegrityError(
+            "node.restore_contradicted", f"the vault is encrypted, and keys/{DATA_FILE} is not in the backup"
+        )
+    return check
+
+
+def _passphrase(made: Home, home: Home) -> bytes:
+    """Return the passphrase of the keys in a backup, if it is at hand; nobody is asked for it."""
+    found = named_passphrase()
+    kept = next((path for path in (former_passphrase_file(made), home.passphrase) if path.is_file()), None)
+    if found is None and kept is None:
+        raise Unavailable("node.passphrase_missing", "the passphrase of the keys in the backup is not at hand")
+    return read_passphrase(kept) if found is None and kept is not None else found or b""
 
 
 _ACTING: Final = (

@@ -1,4 +1,4 @@
-"""The data key of a home: the one secret under which its database's columns are encrypted, wrapped by the passphrase.
+"""The data key of a home: the one secret under which columns and batch files are encrypted, wrapped by the passphrase.
 
 ``keys/data.key.json`` is a key file as the others are. It is made when the first column is encrypted, and opened when
 one is first read or written, for that costs the work of a passphrase. The database names the key that it is encrypted
@@ -12,13 +12,15 @@ anew.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
-from shuiqiao.crypto.column_cipher import ColumnCipher, data_key_id
+from shuiqiao.crypto.column_cipher import ColumnCipher
+from shuiqiao.crypto.file_cipher import data_key_id
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import load_cost, save_key_file
 from shuiqiao.node.home.keys import DATA_FILE, SIGNING_FILE, had_database, load_seed
@@ -81,7 +83,14 @@ class DataKey:
     def cipher(self, engine: Engine) -> ColumnCipher:
         """Return what encrypts the columns of a database; it opens the key at its first use, outside transactions.
 
-        Its use raises Unavailable ``node.data_key_missing``, IntegrityError ``node.data_key_foreign``, and what
+        Its use raises what ``open`` raises.
+        """
+        return ColumnCipher(lambda: self.open(engine), suite=self._suite, entropy=self._entropy)
+
+    def open(self, engine: Engine) -> bytes:
+        """Return the data key that a database names, outside transactions; made where there is none yet.
+
+        Raises Unavailable ``node.data_key_missing``, IntegrityError ``node.data_key_foreign``, and what
         ``load_key_file`` raises.
         """
 
@@ -93,7 +102,7 @@ class DataKey:
             with suppress(AlreadyThere), engine.begin() as connection:
                 connection.execute(_NAME, {"number": _ONLY, "key_id": key_id})
 
-        return self._cipher(named, note)
+        return self._open(named, note)
 
     def cipher_within(self, connection: Connection) -> ColumnCipher:
         """Return the same within a transaction that goes on and keeps others out: one that changes the tables."""
@@ -101,19 +110,17 @@ class DataKey:
         def note(key_id: bytes) -> None:
             connection.execute(_NAME, {"number": _ONLY, "key_id": key_id})
 
-        return self._cipher(lambda: connection.scalar(_NAMED), note)
-
-    def _cipher(self, named: Callable[[], bytes | None], note: Callable[[bytes], None]) -> ColumnCipher:
-        def open_key() -> bytes:
-            before = named()
-            seed = self._seed(may_make=before is None and not self._reads_only)
-            found = data_key_id(seed, suite=self._suite)
-            if before is None and not self._reads_only:
-                note(found)
-            self._require_same(named(), found)
-            return seed
-
+        open_key = partial(self._open, lambda: connection.scalar(_NAMED), note)
         return ColumnCipher(open_key, suite=self._suite, entropy=self._entropy)
+
+    def _open(self, named: Callable[[], bytes | None], note: Callable[[bytes], None]) -> bytes:
+        before = named()
+        seed = self._seed(may_make=before is None and not self._reads_only)
+        found = data_key_id(seed, suite=self._suite)
+        if before is None and not self._reads_only:
+            note(found)
+        self._require_same(named(), found)
+        return seed
 
     def _seed(self, *, may_make: bool) -> bytes:
         if may_make:

@@ -7,6 +7,7 @@
 | ``lending.application`` | bank, when one comes in | takes it to its end, or to people who decide [LENDING-14] |
 | ``lending.applications`` | bank, also as its server starts | goes on with every application that came to no end |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
+| ``vault.encrypt`` | bureau | encrypts batches that a release before left in clear [VAULT-STORE-7] |
 | ``exchange.release`` | bureau | destroys kept answers that their banks took in |
 | ``computation.record`` | bank, bureau | records logs of joint computations, and destroys those due [SECURE-19] |
 | ``consent.expiry`` | bureau, bank | names the consents that end within a week |
@@ -67,6 +68,10 @@ MAX_NAMED: Final = 100
 """Consents that one notice names, or applications that one run tells of; it counts them all."""
 
 
+MAX_ENCRYPTED: Final = 128
+"""Batches that one run encrypts: some two million records, in ten seconds or so."""
+
+
 class ApplicationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which application is taken to its end."""
 
@@ -85,6 +90,7 @@ def job_kinds(institution: Institution, *, ingests: IngestJobs | None = None) ->
     kinds = [alarm_duty(institution)]
     if role is Role.TAX_BUREAU:
         kinds.append((ingests or IngestJobs(institution)).kind())
+        kinds.append(JobKind(name="vault.encrypt", act=duties.encrypt, every_ms=_OFTEN_MS))
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
         kinds.append(JobKind(name=GRANT_CONSENT, act=duties.grant, max_attempts=APPLICATION_ATTEMPTS))
     if role is Role.BANK:
@@ -188,6 +194,10 @@ class Duties:
     def release(self, _running: RunningJob) -> Mapping[str, Any]:
         """Destroy kept answers that their banks took in."""
         return {"released": self.institution.provider.release_acknowledged()}
+
+    def encrypt(self, _running: RunningJob) -> Mapping[str, Any]:
+        """Encrypt batches that lie in clear, a number at a time, so that an ingest need not wait for long."""
+        return {"encrypted": self.institution.vault.encrypt_batches(at_most=MAX_ENCRYPTED)}
 
     def name_ending_consents(self, _running: RunningJob) -> Mapping[str, Any]:
         """Name the consents that end soon, the first to end first."""

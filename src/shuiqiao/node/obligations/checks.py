@@ -33,6 +33,8 @@ from shuiqiao.node.home.modes import readable_by_others
 from shuiqiao.node.jobs.duties import BACKUP
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.vault.storage.batch_file import count_clear_files
+from shuiqiao.vault.storage.index import BATCHES_FOLDER
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -218,11 +220,18 @@ def _second_factor(facts: Facts) -> Evidence:
 
 
 def _at_rest(facts: Facts) -> Evidence:
-    readable, has_batches = len(readable_by_others(facts.copy.home)), facts.copy.home.vault.is_dir()
-    # LIMIT: batch files are not encrypted here, and whether the disk is cannot be seen.
-    batches, batches_zh = ("; batch files lie unencrypted", ";批次文件未加密") if has_batches else ("", "")
+    readable, vault = len(readable_by_others(facts.copy.home)), facts.copy.home.vault
+    batches = batches_zh = ""
+    if vault.is_dir():
+        clear = count_clear_files(vault / BATCHES_FOLDER)
+        # LIMIT: index and reports are not encrypted here, and whether the disk is cannot be seen.
+        batches = (
+            f"; {clear} batch files in clear; the vault's index and its quarantine reports name taxpayers and lie in "
+            "clear, which an encrypted disk hides"
+        )
+        batches_zh = f";批次文件未加密 {clear} 个;保险库索引与隔离报告含纳税人识别号且为明文,须置于加密磁盘"
     return Evidence(
-        is_met=not readable and not has_batches,
+        is_met=not readable and not batches,
         evidence=f"columns of the database are encrypted; {readable} files let in others than their owner{batches}",
         evidence_zh=f"数据库字段已加密;{readable} 个文件可被所有者以外的人访问{batches_zh}",
     )

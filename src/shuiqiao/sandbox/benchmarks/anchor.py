@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ import pyarrow.parquet as pq
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId, system_entropy
+from shuiqiao.crypto.file_cipher import FileCipher
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -94,6 +97,7 @@ def _ingest_rate(
         catalogue=load_catalogue(),
         clock=SystemClock(),
         entropy=system_entropy,
+        cipher=FileCipher(partial(system_entropy, SEED_BYTES), suite=suite.name, entropy=system_entropy),
         settings=settings,
     )
     try:

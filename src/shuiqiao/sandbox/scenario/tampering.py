@@ -202,6 +202,7 @@ def _check_vault(bureau: Institution, folder: Path) -> FileCheck:
             catalogue=bureau.catalogue,
             clock=bureau.dependencies.clock,
             entropy=bureau.dependencies.entropy,
+            cipher=bureau.cipher.files,
         )
     ) as vault:
         return vault.verify_files(batch_of=batch_lookup(bureau.engine.state(), bureau.member))

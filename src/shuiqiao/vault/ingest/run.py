@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.base.progress import Progress
@@ -26,7 +25,7 @@ from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placemen
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
 from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, VaultSettings
-from shuiqiao.vault.storage.batch_file import BatchBuilder
+from shuiqiao.vault.storage.batch_file import BatchBuilder, BatchFiles
 from shuiqiao.vault.storage.index import BatchRow, IndexWriter, RecordIndex
 from shuiqiao.vault.tree import HashedRows
 
@@ -69,7 +68,7 @@ class Ingest:
     amending: every row is to supersede a record that is there.
     """
 
-    folder: Path
+    files: BatchFiles
     index: RecordIndex
     suite: CipherSuite
     settings: VaultSettings
@@ -211,7 +210,7 @@ class Ingest:
         builder, self._builder = self._builder, None
         if builder is None or not builder.count:
             return
-        row = builder.write(self.folder, suite=self.suite)
+        row = builder.write(self.files, suite=self.suite)
         writer = self._open_writer()
         self._settle_in(writer)
         writer.put_batch(row)

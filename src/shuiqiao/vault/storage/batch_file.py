@@ -2,16 +2,21 @@ r"""The two files of a batch: the bytes that were hashed (``.leaves``) and the r
 
 [VAULT-STORE-1] Layout of ``<batch id in hex>.leaves``, integers little-endian::
 
-    magic      8 bytes  "SQLEAF1\n"
+    magic      8 bytes  "SQLEAF2\n"
     size       4 bytes  length of the header
     header     deterministic CBOR {batch, suite, standard, groups, count, erased, parquet, sizes}
     tree       32 bytes per node, all levels of the batch tree, leaves first
+    encrypted, as ``crypto.file_cipher`` says, under the name of the file:
     salts      16 bytes per record and group, one record after the other
     per group: ends, 4 bytes per record (where its bytes end), then the bytes of all records
 
-``parquet`` is the suite hash of the Parquet file, ``sizes`` the number of bytes of each group. An erased record has
-zero bytes and zero salts; its leaf stays in the tree. Files are written whole, made durable, and never changed: an
-erasure writes a new file and renames it over the old one.
+``parquet`` is the suite hash of the Parquet file before it is encrypted, ``sizes`` the number of bytes of each group.
+An erased record has zero bytes and zero salts; its leaf stays in the tree. Files are written whole, made durable, and
+never changed: an erasure writes a new file and renames it over the old one. Header and tree tell nothing of a record
+without its salts, and whoever has no key can still hold them against the ledger.
+
+[VAULT-STORE-7] A release before wrote ``SQLEAF1\n`` with all of it in clear, and the Parquet file as it is. Such files
+are read, and ``Vault.encrypt_batches`` writes them anew.
 
 Records of one taxpayer lie side by side, and the requests of banks meet the same batches again: opening and decoding
 them anew costs many times what is read. So what was opened and decoded is kept. It belongs to one state of a file
@@ -28,10 +33,11 @@ import mmap
 import os
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
@@ -49,6 +55,7 @@ from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.crypto.file_cipher import FILE_MAGIC, ContentFile, EncryptedContent, FileCipher
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import MAX_BATCH_ROWS, canonical_schema
 from shuiqiao.standards.model import TAXPAYER_FIELD, FieldType, RecordType
@@ -57,7 +64,10 @@ from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SA
 from shuiqiao.vault.storage.index import BatchRow
 from shuiqiao.vault.tree import HashedRows, level_sizes, multiproof, tree_levels
 
-MAGIC = b"SQLEAF1\n"
+MAGIC = b"SQLEAF2\n"
+CLEAR_MAGIC = b"SQLEAF1\n"
+"""Of the files of a release before, whose salts and groups are not encrypted."""
+
 LEAVES_SUFFIX = ".leaves"
 PARQUET_SUFFIX = ".parquet"
 
@@ -97,25 +107,26 @@ class GroupBytes:
         return [self.record(index) for index in indexes]
 
 
-def encode_leaves(header: LeavesHeader, *, tree: bytes, salts: bytes, groups: Sequence[GroupBytes]) -> list[bytes]:
-    """Return the file as parts to be written one after the other."""
-    encoded = encode_cbor(msgspec.to_builtins(header, builtin_types=(bytes,)))
-    parts = [MAGIC, len(encoded).to_bytes(4, "little"), encoded, tree, salts]
-    for group in groups:
-        parts += [group.ends.astype("<u4").tobytes(), group.data]
-    return parts
+KeepChunk = Callable[[int, Callable[[int], bytes]], bytes]
+"""Returns a chunk of an encrypted file by its number: kept, or read by what is given."""
 
 
 class LeavesFile:
     """An opened ``.leaves`` file, read through the page cache; use as a context manager.
 
     count, groups: records of its batch and their groups, as the index and the standard say; so indexes and positions
-    that fit them fit the file. Raises IntegrityError ``vault.file_damaged`` where header, length and these do not fit
-    together, and Unavailable ``vault.file_missing``.
+    that fit them fit the file. cipher: opens what is encrypted; without a key header and tree can still be read.
+    keep: keeps chunks that were decrypted. Raises IntegrityError ``vault.file_damaged`` where header, length and these
+    do not fit together, and Unavailable ``vault.file_missing``.
     """
 
-    def __init__(self, path: Path, *, count: int, groups: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, *, count: int, groups: Sequence[str], cipher: FileCipher, keep: KeepChunk | None = None
+    ) -> None:
         self.path = path
+        self._cipher = cipher
+        self._keep = keep
+        self._opened: EncryptedContent | None = None
         try:
             with open_regular(path) as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -145,8 +156,10 @@ class LeavesFile:
     def _read_header(self) -> LeavesHeader:
         start = len(MAGIC) + 4
         size = int.from_bytes(self._map[len(MAGIC) : start], "little")
-        if self._map[: len(MAGIC)] != MAGIC or start + size > len(self._map):
+        magic = self._map[: len(MAGIC)]
+        if magic not in {MAGIC, CLEAR_MAGIC} or start + size > len(self._map):
             raise self._damaged("does not begin as a leaves file")
+        self.is_encrypted = magic == MAGIC
         self._body = start + size
         try:
             fields = decode_cbor_strict(self._map[start : self._body], max_bytes=MAX_HEADER_BYTES)
@@ -165,58 +178,204 @@ class LeavesFile:
             raise self._damaged("has a list of erased records that is none")
 
     def _lay_out(self) -> None:
+        """Find where things are: the tree in the file, salts and groups in what follows it."""
         count, groups = self.header.count, len(self.header.groups)
         self._tree = self._body
-        self._salts = self._tree + sum(level_sizes(count)) * HASH_BYTES
-        at = self._salts + count * groups * SALT_BYTES
+        self._content = self._tree + sum(level_sizes(count)) * HASH_BYTES
+        at = count * groups * SALT_BYTES
         self._groups: list[tuple[int, int, int]] = []
         for size in self.header.sizes:
             self._groups.append((at, at + 4 * count, size))
             at += 4 * count + size
-        if groups != len(self.header.sizes) or at != len(self._map):
-            raise self._damaged(f"has {len(self._map)} bytes where its header announces {at}")
+        self._size = at
+        is_short = self._content + (0 if self.is_encrypted else at) > len(self._map)
+        if (
+            groups != len(self.header.sizes)
+            or is_short
+            or not (self.is_encrypted or self._content + at == len(self._map))
+        ):
+            raise self._damaged(f"has {len(self._map)} bytes where its header announces {self._content} and {at} more")
+
+    def _parts(self, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield bytes of the salts and groups."""
+        if not self.is_encrypted:
+            yield from (self._map[self._content + start : self._content + stop] for start, stop in ranges)
+            return
+        with damage_named(self.path):
+            if self._opened is None:
+                opened = self._cipher.open(self._map, name=self.path.name, start=self._content)
+                if opened.size != self._size:
+                    raise self._damaged(f"holds {opened.size} bytes where its header announces {self._size}")
+                self._opened = opened
+            yield from self._opened.parts(ranges, keep=self._keep)
+
+    def _part(self, start: int, stop: int) -> bytes:
+        return next(self._parts([(start, stop)]))
 
     def salts_of(self, indexes: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Return the salts of some records as an array of (record, group, 16)."""
-        count, groups = self.header.count, len(self.header.groups)
-        # The view of the file ends with this line: a closed map may have none.
-        raw = np.frombuffer(self._map, np.uint8, count=count * groups * SALT_BYTES, offset=self._salts)
-        return raw.reshape(count, groups, SALT_BYTES)[list(indexes)]
+        groups = len(self.header.groups)
+        stride = groups * SALT_BYTES
+        raw = b"".join(self._parts((index * stride, (index + 1) * stride) for index in indexes))
+        return np.frombuffer(raw, np.uint8).reshape(len(indexes), groups, SALT_BYTES)
 
     def group_records(self, position: int, indexes: Sequence[int]) -> list[bytes]:
         """Return the bytes of a group of some records; raises IntegrityError ``vault.file_damaged``."""
         ends_at, data_at, size = self._groups[position]
-        ends = np.frombuffer(self._map, "<u4", count=self.header.count, offset=ends_at)
         wanted = np.asarray(indexes)
-        stops = ends[wanted].astype(np.int64)
-        starts = np.where(wanted == 0, 0, ends[wanted - 1].astype(np.int64))
+        # From the end before the first of them to the end of the last.
+        first, last = max(int(wanted.min()) - 1, 0), int(wanted.max()) + 1
+        ends = np.frombuffer(self._part(ends_at + 4 * first, ends_at + 4 * last), "<u4").astype(np.int64)
+        stops = ends[wanted - first]
+        starts = np.where(wanted == 0, 0, ends[wanted - first - 1])
         if (starts > stops).any() or (stops > size).any():
             raise self._damaged(f"has group {self.header.groups[position]!r} with ends that do not rise to its size")
-        bounds = zip((starts + data_at).tolist(), (stops + data_at).tolist(), strict=True)
-        return [self._map[start:stop] for start, stop in bounds]
+        return list(self._parts(zip((starts + data_at).tolist(), (stops + data_at).tolist(), strict=True)))
 
     def multiproof(self, indexes: Sequence[int]) -> bytes:
         """Return the multiproof of some leaves [VAULT-TREE-2]."""
-        with memoryview(self._map) as whole, whole[self._tree : self._salts] as tree:
+        with memoryview(self._map) as whole, whole[self._tree : self._content] as tree:
             return multiproof(tree, indexes, count=self.header.count)
 
     def tree(self) -> bytes:
         """Return all levels of the tree, leaves first."""
-        return self._map[self._tree : self._salts]
+        return self._map[self._tree : self._content]
 
     def salts(self) -> npt.NDArray[np.uint8]:
         """Return the salts as an array of (record, group, 16)."""
-        count, groups = self.header.count, len(self.header.groups)
-        raw = self._map[self._salts : self._salts + count * groups * SALT_BYTES]
-        return np.frombuffer(raw, dtype=np.uint8).reshape(count, groups, SALT_BYTES)
+        return self.salts_of(range(self.header.count))
 
     def group(self, position: int) -> GroupBytes:
         """Return a group by its position; raises IntegrityError ``vault.file_damaged`` if its ends do not rise."""
         ends_at, data_at, size = self._groups[position]
-        ends = np.frombuffer(self._map[ends_at:data_at], dtype="<u4").astype(np.uint32)
+        ends = np.frombuffer(self._part(ends_at, data_at), dtype="<u4").astype(np.uint32)
         if int(ends[-1]) != size or np.any(ends[:-1] > ends[1:]):
             raise self._damaged(f"has group {self.header.groups[position]!r} with ends that do not rise to its size")
-        return GroupBytes(ends=ends, data=self._map[data_at : data_at + size])
+        return GroupBytes(ends=ends, data=self._part(data_at, data_at + size))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFiles:
+    """The batch files of one vault, encrypted under the data key of its home.
+
+    ::
+
+        files = BatchFiles(folder=home / "vault" / "batches", cipher=cipher.files)
+        files.write_leaves(header, tree=tree, salts=salts, groups=groups)
+        sync_folder(files.folder)
+    """
+
+    folder: Path
+    cipher: FileCipher
+
+    def path(self, batch: bytes, suffix: str) -> Path:
+        """Return where a file of a batch lies. suffix: ``LEAVES_SUFFIX`` or ``PARQUET_SUFFIX``."""
+        return self.folder / (batch.hex() + suffix)
+
+    def leaves(self, batch: bytes, *, count: int, groups: Sequence[str], keep: KeepChunk | None = None) -> LeavesFile:
+        """Open the ``.leaves`` file of a batch; raises as ``LeavesFile``."""
+        path = self.path(batch, LEAVES_SUFFIX)
+        return LeavesFile(path, count=count, groups=groups, cipher=self.cipher, keep=keep)
+
+    def parquet(self, batch: bytes) -> bytes:
+        """Return the Parquet file of a batch as it was before it was encrypted.
+
+        Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``, what opening the key raises.
+        """
+        path = self.path(batch, PARQUET_SUFFIX)
+        with damage_named(path):
+            stored = _stored(path)
+            return self._content(path, stored).read() if stored.startswith(FILE_MAGIC) else stored
+
+    def _content(self, path: Path, stored: bytes) -> ContentFile:
+        return ContentFile(self.cipher.open(memoryview(stored), name=path.name))
+
+    def is_encrypted(self, batch: bytes) -> bool:
+        """Tell whether both files of a batch are encrypted; raises Unavailable ``vault.file_missing``."""
+        magics = {LEAVES_SUFFIX: MAGIC, PARQUET_SUFFIX: FILE_MAGIC}
+        return all(_begin(self.path(batch, suffix)) == magic for suffix, magic in magics.items())
+
+    def write_leaves(
+        self,
+        header: LeavesHeader,
+        *,
+        tree: bytes,
+        salts: bytes,
+        groups: Sequence[GroupBytes],
+        suffix: str = "",
+    ) -> Path:
+        """Write the ``.leaves`` file of a batch and return where. suffix: of a file that is to be renamed over it."""
+        path = self.path(header.batch, LEAVES_SUFFIX)
+        encoded = encode_cbor(msgspec.to_builtins(header, builtin_types=(bytes,)))
+        content = [salts, *(part for group in groups for part in (group.ends.astype("<u4").tobytes(), group.data))]
+        parts = [MAGIC, len(encoded).to_bytes(4, "little"), encoded, tree]
+        return self._write(path, [*parts, *self.cipher.encrypt(content, name=path.name)], suffix)
+
+    def write_parquet(self, batch: bytes, content: bytes, *, suffix: str = "") -> Path:
+        """Write the Parquet file of a batch and return where. suffix: of a file that is to be renamed over it."""
+        path = self.path(batch, PARQUET_SUFFIX)
+        return self._write(path, self.cipher.encrypt([content], name=path.name), suffix)
+
+    def _write(self, path: Path, parts: Sequence[bytes], suffix: str) -> Path:
+        written = path.with_name(path.name + suffix)
+        write_file(written, parts)
+        return written
+
+    def opened(self, batch: bytes) -> pq.ParquetFile:
+        """Open the Parquet file of a batch.
+
+        One in clear may have been altered, so it is read as one from outside [STD-37]. What opens under the key of this
+        home was written here, and is decrypted where it is read.
+        """
+        path = self.path(batch, PARQUET_SUFFIX)
+        try:
+            if _begin(path) == FILE_MAGIC:
+                file = pq.ParquetFile(self._content(path, _stored(path)))
+            else:
+                file = open_parquet(path, memory_map=True)
+        except FileNotFoundError as error:
+            raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
+        if file.metadata.num_rows > MAX_BATCH_ROWS:
+            raise ValueError(f"it has {file.metadata.num_rows} rows where at most {MAX_BATCH_ROWS} are in a batch")
+        return file
+
+    def read_rows(self, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> pa.Table:
+        """Return some columns of some records of a batch as a table, keeping nothing.
+
+        Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
+        """
+        with damage_named(self.path(batch, PARQUET_SUFFIX)), self.opened(batch) as file:
+            starts = np.array(row_group_starts(file), dtype=np.int64)
+            wanted = np.asarray(indexes, dtype=np.int64)
+            owners = np.searchsorted(starts, wanted, side="right") - 1
+            needed = np.unique(owners)
+            table = decode_texts(file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False))
+            # A record's row in the table: what of the read groups lies before its own group, and its place in that.
+            before = np.concatenate(([0], np.cumsum(np.diff(starts)[needed])))
+            return table.take(pa.array(before[np.searchsorted(needed, owners)] + wanted - starts[owners]))
+
+
+def count_clear_files(folder: Path) -> int:
+    """Return how many files of a folder of batches a release before left in clear."""
+    marks = {LEAVES_SUFFIX: MAGIC, PARQUET_SUFFIX: FILE_MAGIC}
+    return sum(path.suffix in marks and _begin(path) != marks[path.suffix] for path in folder.iterdir())
+
+
+def _stored(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
+
+
+def _begin(path: Path) -> bytes:
+    """Return the mark that a file begins with."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(MAGIC))
+    except FileNotFoundError as error:
+        raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
 
 
 ROW_GROUP_RECORDS = 4096
@@ -244,7 +403,7 @@ class BatchBuilder:
         self.count += len(part.leaves)
         self.size_bytes += sum(column.nbytes for column in part.groups)
 
-    def write(self, folder: Path, *, suite: CipherSuite) -> BatchRow:
+    def write(self, files: BatchFiles, *, suite: CipherSuite) -> BatchRow:
         """Write the batch's two files durably and return its row for the index, not yet anchored."""
         rows = pa.Table.from_batches([part.rows for part in self._parts], schema=canonical_schema(self.record_type))
         parquet = encode_parquet(self.record_type, rows)
@@ -266,11 +425,9 @@ class BatchBuilder:
         )
         tree = b"".join(node for level in levels for node in level)
         salts = b"".join(part.salts for part in self._parts)
-        write_file(folder / (self.id.hex() + PARQUET_SUFFIX), [parquet])
-        write_file(
-            folder / (self.id.hex() + LEAVES_SUFFIX), encode_leaves(header, tree=tree, salts=salts, groups=groups)
-        )
-        sync_folder(folder)
+        files.write_parquet(self.id, parquet)
+        files.write_leaves(header, tree=tree, salts=salts, groups=groups)
+        sync_folder(files.folder)
         return self._row(root=levels[-1][0], parquet=header.parquet)
 
     def _row(self, *, root: bytes, parquet: bytes) -> BatchRow:
@@ -325,6 +482,7 @@ _OPENED_BYTES = 1 << 16
 """What an opened file counts for: its header and its mapping."""
 
 _LEAVES = "leaves"
+_CHUNK = "chunk"
 _STARTS = "starts"
 
 FileState = tuple[int, int, int, int]
@@ -374,8 +532,8 @@ class ReadCache:
 class BatchReader:
     """Reads the batches of one folder; shared by threads."""
 
-    def __init__(self, folder: Path, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
-        self._folder = folder
+    def __init__(self, files: BatchFiles, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._files = files
         self._kept = ReadCache(max_bytes=max_bytes)
 
     def forget(self, batch: bytes) -> None:
@@ -392,20 +550,27 @@ class BatchReader:
         count, groups: what its batch has.
         Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
         """
-        path = self._folder / (batch.hex() + LEAVES_SUFFIX)
-        state = file_state(path)
+        state = file_state(self._files.path(batch, LEAVES_SUFFIX))
         file: LeavesFile | None = self._kept.get(batch, _LEAVES, state)
         if file is None:
-            file = LeavesFile(path, count=count, groups=groups)
+            keep = partial(self._chunk, batch, state)
+            file = self._files.leaves(batch, count=count, groups=groups, keep=keep)
             self._kept.put(batch, _LEAVES, state, file, size=_OPENED_BYTES)
         return file
+
+    def _chunk(self, batch: bytes, state: FileState, number: int, read: Callable[[int], bytes]) -> bytes:
+        found: bytes | None = self._kept.get(batch, (_CHUNK, number), state)
+        if found is None:
+            found = read(number)
+            self._kept.put(batch, (_CHUNK, number), state, found, size=len(found))
+        return found
 
     def rows(self, batch: bytes, *, schema: pa.Schema, indexes: list[int]) -> pa.RecordBatch:
         """Return some columns of the records at rising indexes.
 
         Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
         """
-        path = self._folder / (batch.hex() + PARQUET_SUFFIX)
+        path = self._files.path(batch, PARQUET_SUFFIX)
         # Looked at before reading: what is read may be newer than its state, and is then read again, never older.
         state = file_state(path)
         starts = self._kept.get(batch, _STARTS, state)
@@ -422,7 +587,7 @@ class BatchReader:
         """Return the same from the file, and keep the row groups that hold the records."""
         names = tuple(schema.names)
         parts: list[pa.RecordBatch] = []
-        with _damage_named(path), _opened(path) as file:
+        with damage_named(path), self._files.opened(batch) as file:
             starts = row_group_starts(file)
             self._kept.put(batch, _STARTS, state, starts, size=_OPENED_BYTES)
             for number, rows in _by_row_group(starts, indexes).items():
@@ -471,41 +636,21 @@ def row_group_starts(file: pq.ParquetFile) -> list[int]:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Generator[None]:
-    """Turn what a damaged Parquet file makes its library raise into IntegrityError ``vault.file_damaged``."""
+def damage_named(path: Path) -> Generator[None]:
+    """Turn what a damaged file makes its reader raise into IntegrityError ``vault.file_damaged``."""
     try:
         yield
+    except IntegrityError as error:
+        if error.code != "crypto.file_damaged":
+            raise
+        raise _damage_of(path, error.message) from error
     except (InvalidInput, pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
-        raise IntegrityError(
-            "vault.file_damaged",
-            f"{path.name} cannot be read: {str(error)[:200]}",
-            next_step="shuiqiao audit names what else is damaged; restore the home from a backup",
-        ) from error
+        raise _damage_of(path, str(error)) from error
 
 
-def _opened(path: Path) -> pq.ParquetFile:
-    """Open the Parquet file of a batch: it may have been altered, so it is read as one from outside [STD-37]."""
-    try:
-        file: pq.ParquetFile = open_parquet(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
-    if file.metadata.num_rows > MAX_BATCH_ROWS:
-        raise ValueError(f"it has {file.metadata.num_rows} rows where at most {MAX_BATCH_ROWS} are in a batch")
-    return file
-
-
-def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> pa.Table:
-    """Return some columns of some records of a batch as a table, keeping nothing.
-
-    Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
-    """
-    path = folder / (batch.hex() + PARQUET_SUFFIX)
-    with _damage_named(path), _opened(path) as file:
-        starts = np.array(row_group_starts(file), dtype=np.int64)
-        wanted = np.asarray(indexes, dtype=np.int64)
-        owners = np.searchsorted(starts, wanted, side="right") - 1
-        needed = np.unique(owners)
-        table = decode_texts(file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False))
-        # A record's row in the table: what of the read groups lies before its own group, and its place in that.
-        before = np.concatenate(([0], np.cumsum(np.diff(starts)[needed])))
-        return table.take(pa.array(before[np.searchsorted(needed, owners)] + wanted - starts[owners]))
+def _damage_of(path: Path, what: str) -> IntegrityError:
+    return IntegrityError(
+        "vault.file_damaged",
+        f"{path.name} cannot be read: {what[:200]}",
+        next_step="shuiqiao audit names what else is damaged; restore the home from a backup",
+    )

@@ -18,6 +18,7 @@ import backup_world as backups
 import consortium_world as worlds
 from network_world import four_validators
 from shuiqiao.base.clock import ManualClock, SystemClock
+from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
@@ -67,12 +68,14 @@ def taken(request, tmp_path_factory):
     return home, folder / "backup.tar", manifest, root
 
 
-def test_what_is_restored_is_the_home_that_was(taken, tmp_path):
+def test_what_is_restored_is_the_home_that_was(taken, tmp_path, monkeypatch):
     home, archive, manifest, root = taken
+    monkeypatch.setenv(PASSPHRASE_FILE_VARIABLE, str(home.passphrase))
     assert manifest.ledger.root == root.hex()
     restored = restore_backup(archive, Home(tmp_path / "new"), genesis=home.genesis)
     assert restored.backup.manifest == manifest
     assert (restored.batches, restored.records) == (3, worlds.INVOICES + 3 + 1)
+    monkeypatch.delenv(PASSPHRASE_FILE_VARIABLE)
     assert [*tmp_path.iterdir()] == [tmp_path / "new"]
     new = Home(tmp_path / "new")
     assert kept_passphrase_file(new) is None
@@ -151,9 +154,10 @@ def test_a_file_twice_or_an_archive_without_genesis_first_is_refused(taken, tmp_
     assert refused(verify_backup, tmp_path / "late.tar") == "node.backup_malformed"
 
 
-def test_what_its_own_member_altered_and_signed_is_found_by_the_ledger(taken, tmp_path):
+def test_what_its_own_member_altered_and_signed_is_found_by_the_ledger(taken, tmp_path, monkeypatch):
     """The hashes hold and the signature too: only executing the ledger and recomputing the vault tell."""
     home, archive, _, _ = taken
+    monkeypatch.setenv(PASSPHRASE_FILE_VARIABLE, str(home.passphrase))
 
     def without_last_block(files):
         return [(n, d[:-1]) if n.endswith(".segment") else (n, d) for n, d in files if "checkpoints" not in n]
@@ -324,7 +328,8 @@ def test_backups_under_load_each_hold_all_that_was_acknowledged_before(tmp_path)
     for number, rounds in enumerate(acknowledged):
         new = Home(tmp_path / f"new-{number}")
         restored = restore_backup(tmp_path / f"{number}.tar", new)
-        assert restored.batches >= rounds
+        # Without the passphrase at hand the records are not recomputed; the audit below does that.
+        assert int(restored.unread.partition(" ")[0]) >= rounds
         heights.append(restored.backup.manifest.ledger.height)
         with opened(new, SystemClock(), passphrase=find_passphrase(home)) as bureau:
             bureau.vault.recover(bureau.outbox)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,15 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.file_cipher import FileCipher
+from shuiqiao.crypto.model import SuiteName
 from shuiqiao.vault.model import ErasureReason
 from shuiqiao.vault.storage.batch_file import (
     LEAVES_SUFFIX,
     PARQUET_SUFFIX,
+    BatchFiles,
     BatchReader,
-    LeavesFile,
     ReadCache,
     file_state,
-    read_rows,
 )
 from shuiqiao.vault.tree import multiproof
 from vault_world import CATALOGUE, EVER, invoice, write_rows
@@ -24,6 +27,13 @@ from vault_world import CATALOGUE, EVER, invoice, write_rows
 FIRM, OTHER = "91320101", "91320102"
 BATCH = bytes(16)
 SCHEMA = pa.schema([("name", pa.string()), ("amount", pa.int64())])
+
+
+CIPHER = FileCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy)
+
+
+def in_folder(folder, cipher=CIPHER):
+    return BatchFiles(folder=folder, cipher=cipher)
 
 
 def table_of(first):
@@ -41,17 +51,17 @@ def path(tmp_path):
 @pytest.mark.parametrize("max_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("indexes", [[0], [10], [3, 4], [0, 2, 9], [4, 5, 6, 7], list(range(11)), [1, 3, 4, 6, 8]])
 def test_rows_of_any_row_groups_stand_in_the_order_asked_for(path, indexes, max_bytes):
-    reader = BatchReader(path.parent, max_bytes=max_bytes)
+    reader = BatchReader(in_folder(path.parent), max_bytes=max_bytes)
     expected = table_of(0).select(SCHEMA.names).take(indexes)
     for _ in range(2):  # read, and read again from what is kept
         found = reader.rows(BATCH, schema=SCHEMA, indexes=indexes)
         assert expected.to_pylist() == found.to_pylist()
         assert SCHEMA == found.schema
-    assert expected.to_pylist() == read_rows(path.parent, BATCH, SCHEMA.names, indexes).to_pylist()
+    assert expected.to_pylist() == in_folder(path.parent).read_rows(BATCH, SCHEMA.names, indexes).to_pylist()
 
 
 def test_a_file_that_was_written_anew_is_read_anew(path):
-    reader = BatchReader(path.parent)
+    reader = BatchReader(in_folder(path.parent))
     assert reader.rows(BATCH, schema=SCHEMA, indexes=[0]).to_pylist() == [{"name": "n0", "amount": 0}]
     newer = path.with_name("newer")
     pq.write_table(table_of(50), newer, row_group_size=4)
@@ -60,7 +70,7 @@ def test_a_file_that_was_written_anew_is_read_anew(path):
 
 
 def test_a_file_that_went_away_is_missing_even_if_it_was_kept(path):
-    reader = BatchReader(path.parent)
+    reader = BatchReader(in_folder(path.parent))
     reader.rows(BATCH, schema=SCHEMA, indexes=[0])
     path.unlink()
     with pytest.raises(Unavailable, match=r"vault\.file_missing"):
@@ -105,8 +115,7 @@ def world(open_world, tmp_path):
 
 
 def test_a_kept_leaves_file_gives_what_the_whole_file_gives(world):
-    folder = world.folder / "vault" / "batches"
-    reader = BatchReader(folder)
+    reader = BatchReader(world.vault._files)
     for batch in world.anchored_batches():
         file = reader.leaves(batch, **size_of(batch, world))
         assert file is reader.leaves(batch, **size_of(batch, world))
@@ -120,13 +129,14 @@ def test_a_kept_leaves_file_gives_what_the_whole_file_gives(world):
 
 def test_ends_that_do_not_rise_are_damage_to_whom_they_concern(world, tmp_path):
     batch = world.anchored_batches()[0]
-    source = world.folder / "vault" / "batches" / (batch.hex() + LEAVES_SUFFIX)
-    data = bytearray(source.read_bytes())
-    group = LeavesFile(source, **size_of(batch, world)).group(0)
-    at = data.index(group.ends.astype("<u4").tobytes())
-    data[at + 4 : at + 8] = (2**31).to_bytes(4, "little")
-    (tmp_path / source.name).write_bytes(data)
-    file = BatchReader(tmp_path).leaves(batch, **size_of(batch, world))
+    source = world.vault._files.leaves(batch, **size_of(batch, world))
+    group = source.group(0)
+    ends = group.ends.copy()
+    ends[1] = 2**31
+    groups = [replace(group, ends=ends), *(source.group(position) for position in (1, 2))]
+    written = in_folder(tmp_path, world.vault._files.cipher)
+    written.write_leaves(source.header, tree=source.tree(), salts=source.salts().tobytes(), groups=groups)
+    file = BatchReader(written).leaves(batch, **size_of(batch, world))
     assert file.group_records(0, [0]) == group.records([0])
     for index in (1, 2):
         with pytest.raises(IntegrityError, match=r"vault\.file_damaged"):
@@ -165,8 +175,8 @@ def broken_copies(whole):
 
 def both_readings(path):
     return (
-        lambda: BatchReader(path.parent).rows(BATCH, schema=SCHEMA, indexes=[0, 10]),
-        lambda: read_rows(path.parent, BATCH, SCHEMA.names, [0, 10]),
+        lambda: BatchReader(in_folder(path.parent)).rows(BATCH, schema=SCHEMA, indexes=[0, 10]),
+        lambda: in_folder(path.parent).read_rows(BATCH, SCHEMA.names, [0, 10]),
     )
 
 
