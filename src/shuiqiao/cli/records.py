@@ -29,6 +29,21 @@ Batch = Annotated[str, typer.Argument(help="The batch's id in hex, as `record fi
 RecordTypeName = Annotated[str | None, typer.Option("--type", help="Record type, e.g. invoice_issued 记录类型.")]
 
 
+class WhyChoice(StrEnum):
+    """Why a field above the open level of sensitivity is to be shown; as ``standards.sensitivity.ExportReason``."""
+
+    TAXPAYER_REQUEST = "taxpayer_request"
+    DISPUTE = "dispute"
+    LEGAL_ORDER = "legal_order"
+    AUDIT = "audit"
+
+
+Why = Annotated[
+    WhyChoice | None,
+    typer.Option("--reason", help="Why fields above level 3 are shown; the journal keeps it 查阅高敏感字段的理由."),
+]
+
+
 class ReasonChoice(StrEnum):
     """Why records are destroyed; as ``vault.model.ErasureReason``, which the help text must not wait for."""
 
@@ -48,13 +63,20 @@ def record_find(
     key: Annotated[
         list[str] | None, typer.Option("--key", help="FIELD=VALUE that the record has; repeatable 字段=值.")
     ] = None,
+    reason: Why = None,
     json: Json = False,
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
     from shuiqiao.client.resources.records import SEARCH_RECORDS, RecordSearch
 
     with well_formed():
-        asked = RecordSearch(taxpayer=taxpayer, record_type=record_type, number=number, values=_values(key or ()))
+        asked = RecordSearch(
+            taxpayer=taxpayer,
+            record_type=record_type,
+            number=number,
+            values=_values(key or ()),
+            reason=None if reason is None else reason.value,
+        )
     with home_to_read(home) as at_work:
         records = [entry.model_dump(mode="json") for entry in at_work.perform(SEARCH_RECORDS, asked).records]
     if json:
@@ -76,6 +98,7 @@ def record_prove(
         list[str] | None,
         typer.Option("--group", help="A disclosure group to show; repeatable; by default core alone 披露组."),
     ] = None,
+    reason: Why = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; by default BATCH-LEAF.record here.")] = None,
     json: Json = False,
 ) -> int:
@@ -86,7 +109,12 @@ def record_prove(
     from shuiqiao.vault.evidence import is_evidence
 
     with home_to_read(home) as at_work:
-        chosen = RecordChoice(batch=_hex(batch).hex(), leaf=leaf, groups=tuple(group or ("core",)))
+        chosen = RecordChoice(
+            batch=_hex(batch).hex(),
+            leaf=leaf,
+            groups=tuple(group or ("core",)),
+            reason=None if reason is None else reason.value,
+        )
         data = bytes.fromhex(at_work.perform(PROVE_RECORD, chosen).evidence)
     verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
     path = out or Path(f"{batch[:16]}-{leaf}.record")

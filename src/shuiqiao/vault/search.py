@@ -87,6 +87,12 @@ def find_records(
     return found
 
 
+def shown_fields(record_type: RecordType) -> tuple[str, ...]:
+    """Return the fields of a type whose values a search shows."""
+    series = () if record_type.series is None else record_type.series.fields
+    return tuple(dict.fromkeys((*record_type.natural_key, *series, *record_type.advances)))
+
+
 def _fits(record_type: RecordType, query: RecordQuery) -> bool:
     """Whether a type has the fields that are asked for; one that was named must have them."""
     if query.record_type is not None:
@@ -111,9 +117,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self._hidden = set(self.view.pending_batches())
-        kind = self.record_type
-        series = () if kind.series is None else kind.series.fields
-        self._shown = tuple(dict.fromkeys((*kind.natural_key, *series, *kind.advances)))
+        self._shown = shown_fields(self.record_type)
 
     def taxpayers(self) -> set[str]:
         """Return whose records fit, from the files of every batch of the type."""

@@ -371,6 +371,10 @@ class Vault:
         receipt = ledger.receipt(index, state_keys=evidence_keys(author, leaf.batch, leaf.index))
         return encode_evidence(RecordEvidence(proof=proof, receipt=receipt))
 
+    def record_type_of(self, batch: bytes) -> RecordType:
+        """Return the type of a batch's records; raises InvalidInput ``vault.batch_unknown``."""
+        return self._catalogue.get(self._anchored_row(batch).standard)
+
     def find(self, query: RecordQuery, *, status_of: LeafLookup) -> list[FoundRecord]:
         """Return every version of the records that a query fits; raises as ``search.find_records``."""
         with self._index.read() as view:

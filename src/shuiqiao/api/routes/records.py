@@ -16,7 +16,13 @@ _OF_PENDING = ("node.pending_unclear", "node.outbox_foreign")
 @records.perform(
     api.SEARCH_RECORDS,
     permission="records.read",
-    codes=("node.role_wrong", "standards.type_unknown", "vault.query_empty", "standards.field_unknown"),
+    codes=(
+        "node.role_wrong",
+        "standards.type_unknown",
+        "vault.query_empty",
+        "standards.field_unknown",
+        "standards.reason_needed",
+    ),
 )
 def search_records(asked: api.RecordSearch, running: Running, caller: Caller) -> api.FoundRecords:
     """Find records by taxpayer, number or field; what is looked for stands in the body, not in an address."""
@@ -26,7 +32,13 @@ def search_records(asked: api.RecordSearch, running: Running, caller: Caller) ->
 @records.perform(
     api.PROVE_RECORD,
     permission="records.read",
-    codes=("node.role_wrong", "vault.batch_unknown", "vault.leaf_unknown", "standards.group_unknown"),
+    codes=(
+        "node.role_wrong",
+        "vault.batch_unknown",
+        "vault.leaf_unknown",
+        "standards.group_unknown",
+        "standards.reason_needed",
+    ),
 )
 def prove_record(chosen: api.RecordChoice, running: Running, caller: Caller) -> api.RecordEvidence:
     """Make a file that proves one record to a reader with the genesis; `shuiqiao verify` checks it offline."""

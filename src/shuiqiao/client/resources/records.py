@@ -19,6 +19,9 @@ MAX_VALUES: Final = 100
 MAX_EVIDENCE_DIGITS: Final = 8 * 1024 * 1024
 """Of the longest file that proves a record, in hex."""
 
+ExportReason = Literal["taxpayer_request", "dispute", "legal_order", "audit"]
+"""As ``standards.sensitivity.ExportReason``: why a field above the level that is open is to be shown."""
+
 ShortText = Annotated[str, Field(max_length=1_000)]
 Leaf = Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
 
@@ -54,6 +57,8 @@ class RecordSearch(Wire):
     """A number in the natural key, e.g. of an invoice."""
     values: Annotated[dict[str, str], Field(max_length=MAX_VALUES, default_factory=dict)]
     """Canonical text by field name."""
+    reason: ExportReason | None = None
+    """Why fields above the open level of sensitivity are shown or looked for; it stands in the journal."""
 
 
 _VERSION = {
@@ -105,6 +110,8 @@ class RecordChoice(Wire):
     batch: Id
     leaf: Leaf
     groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_VALUES)] = ("core",)
+    reason: ExportReason | None = None
+    """Why fields above the open level of sensitivity are shown; it stands in the journal."""
 
 
 class RecordEvidence(Wire):
@@ -187,11 +194,16 @@ class PendingPage(Page[PendingRecord]):
 
 
 def _searched(asked: RecordSearch) -> str:
-    """Return whose records are looked for, else by which number."""
+    """Return whose records are looked for, else by which number; and why, where that is said."""
+    why = "" if asked.reason is None else f"/{asked.reason}"
     for noun, named in (("taxpayer", asked.taxpayer), ("number", asked.number)):
         if named is not None:
-            return f"{noun}/{named}"
-    return ""
+            return f"{noun}/{named}{why}"
+    return why and f"values{why}"
+
+
+def _proven(chosen: RecordChoice) -> str:
+    return f"record/{chosen.batch}/{chosen.leaf}" + ("" if chosen.reason is None else f"/{chosen.reason}")
 
 
 SEARCH_RECORDS: Final = Operation(
@@ -207,7 +219,7 @@ PROVE_RECORD: Final = Operation(
     sent=RecordChoice,
     told=RecordEvidence,
     act="records.prove",
-    subject=lambda chosen: f"record/{chosen.batch}/{chosen.leaf}",
+    subject=_proven,
     shows_taxpayer=True,
 )
 LIST_CHANGED: Final = Operation(

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, iso_from_ms
+from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.contract import GRANT, REVOKE
 from shuiqiao.crypto.model import SuiteName
@@ -33,6 +34,8 @@ from shuiqiao.node.home.modes import readable_by_others
 from shuiqiao.node.jobs.duties import BACKUP
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.standards.sensitivity import OPEN_LEVEL, guarded_fields, require_reason
 from shuiqiao.vault.storage.batch_file import count_clear_files
 from shuiqiao.vault.storage.index import BATCHES_FOLDER
 
@@ -237,6 +240,27 @@ def _at_rest(facts: Facts) -> Evidence:
     )
 
 
+def _levels(_facts: Facts) -> Evidence:
+    kinds = list(load_catalogue())
+    fields, guarded, open_ = 0, 0, list[str]()
+    for kind in kinds:
+        fields += len(kind.fields)
+        for name in sorted(guarded_fields(kind)):
+            guarded += 1
+            try:
+                require_reason(kind, [name], reason=None)
+            except Denied:
+                continue
+            open_.append(f"{kind.id}.{name}")
+    return Evidence(
+        is_met=not open_,
+        evidence=f"{fields} fields of {len(kinds)} record types have a level; {guarded} above {OPEN_LEVEL}, each tried "
+        f"without a reason: {len(open_)} shown",
+        evidence_zh=f"{len(kinds)} 类记录 {fields} 个字段均已分级;高于 {OPEN_LEVEL} 级 {guarded} 个,"
+        f"无理由试查通过 {len(open_)} 个",
+    )
+
+
 def _destruction(facts: Facts) -> Evidence:
     _, block_ms = facts.copy.engine.last_block()
     with facts.database() as database:
@@ -323,6 +347,7 @@ CHECKS: Final[Mapping[str, Callable[[Facts], Evidence]]] = {
     "two_people": _two_people,
     "second_factor": _second_factor,
     "at_rest": _at_rest,
+    "levels": _levels,
     "destruction": _destruction,
     "consent": _consent,
     "disputes": _disputes,

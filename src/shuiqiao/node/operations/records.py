@@ -16,6 +16,7 @@ from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.paging import page_after
 from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.standards.sensitivity import require_reason
 from shuiqiao.vault.contract import LedgerLeaves
 from shuiqiao.vault.model import ErasureReason, LeafRef
 
@@ -94,12 +95,18 @@ def search_records_at(reader: HomeReader, asked: records.RecordSearch) -> record
 
 
 def found_records(asked: records.RecordSearch, *, vault: Vault, state: StateView, member: str) -> records.FoundRecords:
-    """Find records in a vault, and tell by the ledger how each stands; raises what ``Vault.find`` raises."""
-    from shuiqiao.vault.search import RecordQuery
+    """Find records in a vault, and tell by the ledger how each stands.
 
+    Raises Denied ``standards.reason_needed``, and what ``Vault.find`` raises.
+    """
+    from shuiqiao.vault.search import RecordQuery, shown_fields
+
+    catalogue = load_catalogue()
+    for kind in list(catalogue) if asked.record_type is None else [catalogue.get(asked.record_type)]:
+        require_reason(kind, {*shown_fields(kind), *asked.values}, reason=asked.reason)
     query = RecordQuery(
         uscc=None if asked.taxpayer is None else Uscc(asked.taxpayer),
-        record_type=None if asked.record_type is None else load_catalogue().get(asked.record_type),
+        record_type=None if asked.record_type is None else catalogue.get(asked.record_type),
         number=asked.number,
         values=asked.values,
     )
@@ -135,6 +142,9 @@ def prove_record_at(reader: HomeReader, chosen: records.RecordChoice) -> records
 
 
 def _evidence(chosen: records.RecordChoice, *, vault: Vault, copy: MemberCopy) -> records.RecordEvidence:
+    kind = vault.record_type_of(bytes.fromhex(chosen.batch))
+    shown = [field.name for field in kind.fields if field.group in chosen.groups]
+    require_reason(kind, shown, reason=chosen.reason)
     data = vault.prove_to_outsider(
         LeafRef(bytes.fromhex(chosen.batch), chosen.leaf),
         groups=chosen.groups,

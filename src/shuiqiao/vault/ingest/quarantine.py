@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ import msgspec
 from shuiqiao.base.durable import flush_file, sync_folder
 from shuiqiao.base.files import open_regular
 from shuiqiao.base.visible import visible
+from shuiqiao.standards.sensitivity import HIDDEN_VALUE
 from shuiqiao.standards.validation import Issue
 
 DUPLICATE = "duplicate"
@@ -71,10 +72,12 @@ class Report:
         """Make room for the lines of a source of so many bytes."""
         self._room[file] = self._room.get(file, 0) + LISTED_BYTES + LISTED_PER_BYTE * size_bytes
 
-    def add_issues(self, file: str, issues: Iterable[Issue]) -> None:
-        """List rows that broke a rule of the standard."""
+    def add_issues(self, file: str, issues: Iterable[Issue], *, hidden: Collection[str] = ()) -> None:
+        """List rows that broke a rule of the standard. hidden: fields whose values are not told [STD-70]."""
         for issue in issues:
-            line = {"file": file, "row": issue.row, "field": issue.field, "rule": issue.rule, "value": issue.value}
+            is_hidden = not frozenset(issue.field.replace(" ", "").split(",")).isdisjoint(hidden)
+            value = HIDDEN_VALUE if is_hidden and issue.value else issue.value
+            line = {"file": file, "row": issue.row, "field": issue.field, "rule": issue.rule, "value": value}
             self._write(line)
 
     def add_known(self, file: str, *, row: int, rule: str, value: str, first: tuple[str, int] | None) -> None:

@@ -20,6 +20,7 @@ from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers.source import Source
+from shuiqiao.standards.sensitivity import guarded_fields
 from shuiqiao.vault.anchoring import KNOWN_COMMITTED, Place, submit_batch, submit_replacements
 from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placement, deduplicate
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
@@ -146,7 +147,7 @@ class Ingest:
         found = deduplicate(
             writer, chunk.record_type, prepared, source=chunk.source, placement=placement, amending=self.amending
         )
-        self.report.add_issues(name, prepared.issues)
+        self.report.add_issues(name, prepared.issues, hidden=guarded_fields(chunk.record_type))
         self._report_known(writer, name, chunk.source, prepared, found.known)
         self._counts.read += prepared.read
         self._counts.quarantined += prepared.quarantined

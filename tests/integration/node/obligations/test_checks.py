@@ -18,6 +18,7 @@ from shuiqiao.node.obligations.review import Standing, review_obligations
 from shuiqiao.node.operations.audits import review, review_at
 
 NO_CONTROL = {"sensitivity_levels", "assessment_before_sharing", "incidents"}
+NO_CONTROL = {"assessment_before_sharing", "incidents", "computation_evidence"}
 
 
 @pytest.fixture(scope="module")
