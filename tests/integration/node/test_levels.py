@@ -66,7 +66,7 @@ def test_nobody_looks_for_a_guarded_value_without_a_reason(home):
 
 def test_a_report_of_rows_kept_out_does_not_tell_a_guarded_value(home, tmp_path):
     good = worlds.record_files(tmp_path / "more")["registration"].read_text().splitlines()
-    names = good[0].split(",") + ["legal_rep_id"]
+    names = [*good[0].split(","), "legal_rep_id"]
     bad = tmp_path / "bad.csv"
     bad.write_text(",".join(names) + "\n" + good[1] + "," + "9" * 200 + "\n")
     with worlds.open_solo(home, CLOCK) as bureau:
