@@ -155,6 +155,8 @@ class Inspector:
                 for index, content in zip(kept, written, strict=True):
                     if content != part[index]:
                         yield _problem(path.name, index, f"its group {group} is not the one that was hashed")
+        except ShuiqiaoError as error:
+            yield Problem(code=error.code, place=path.name, message=error.message)
         except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             yield Problem(code="vault.file_damaged", place=path.name, message=f"it cannot be read: {str(error)[:200]}")
 

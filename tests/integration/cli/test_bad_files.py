@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import consortium_world as worlds
+from shuiqiao.node.home.settings import Home
+from shuiqiao.node.institution import Institution
+from vault_world import leave_in_clear
 
 ROWS = list(worlds.invoice_rows())
 
@@ -110,6 +113,8 @@ def test_other_encodings_are_read_or_refused_never_garbled(here, home, tmp_path)
     said = here("ingest", path, "--home", home, "--type", "invoice_issued", "--json")
     if said.code == 0:
         assert said.json["records_ingested"] == len(ROWS)
+        with Institution.open(Home(home)) as bureau:
+            leave_in_clear(bureau.vault)
         assert worlds.PARTNER_NAME.encode() in b"".join(
             file.read_bytes() for file in (home / "vault" / "batches").iterdir()
         )
