@@ -17,8 +17,7 @@ from shuiqiao.node.obligations.checks import CHECKS, MAX_DISPUTE_MS, MAX_KEY_AGE
 from shuiqiao.node.obligations.review import Standing, review_obligations
 from shuiqiao.node.operations.audits import review, review_at
 
-NO_CONTROL = {"sensitivity_levels", "assessment_before_sharing", "incidents"}
-NO_CONTROL = {"assessment_before_sharing", "incidents", "computation_evidence"}
+NO_CONTROL = {"assessment_before_sharing", "incidents"}
 
 
 @pytest.fixture(scope="module")
