@@ -1,4 +1,4 @@
-r"""Encrypts the content of a file in chunks, so that any part of it is read without the rest.
+r"""Encrypts the content of a file in chunks, so that any part of it is read without the rest [VAULT-STORE-8].
 
     encrypted     = head || chunk 0 || chunk 1 || ...
     head          = "SQFILE1\n" || key id 16 || file id 16 || size u64 || length of each chunk u32

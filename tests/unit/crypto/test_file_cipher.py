@@ -132,6 +132,6 @@ FORM = {
 
 @pytest.mark.parametrize("suite", SuiteName)
 def test_the_form_of_a_file_stays_what_it_is(suite):
-    """A file of this release opens in every later one."""
+    """A file of this release opens in every later one [VAULT-STORE-8]."""
     stored = b"".join(cipher_of(suite, entropy=lambda count: b"\x05" * count).encrypt([SECRET], name="a"))
     assert FORM[suite] == stored.hex()
