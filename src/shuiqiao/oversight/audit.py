@@ -122,7 +122,9 @@ def audit_ledger(
     if not root_matches:
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
     if own_size > compared.size:
-        problems.append(AuditProblem(f"the live checkpoint says size {compared.size}, this copy has seen {own_size}"))
+        problems.append(
+            AuditProblem(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
+        )
     anchors, records, unread = _check_vault(engine, vault, vault_owner, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)

@@ -5,8 +5,8 @@ salts and group bytes give every leaf, the leaves give every node, the last node
 is the one that was written, and its records, written as groups again, are the bytes that were hashed. An erased record
 has neither bytes nor salts, and the ledger says that it was erased. A file that belongs to no batch is named as well.
 
-[VAULT-CHECK-2] Where the key is not at hand, an encrypted batch is held against the ledger by its header and its tree alone, and is not
-counted among those that hold.
+[VAULT-CHECK-2] Where the key is not at hand, an encrypted batch is held against the ledger by its header and its tree
+alone, and is not counted among those that hold.
 """
 
 from __future__ import annotations
