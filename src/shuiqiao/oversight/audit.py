@@ -122,9 +122,7 @@ def audit_ledger(
     if not root_matches:
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
     if own_size > compared.size:
-        problems.append(
-            AuditProblem(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
-        )
+        problems.append(_is_behind(compared.size, own_size=own_size))
     anchors, records, unread = _check_vault(engine, vault, vault_owner, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
@@ -185,6 +183,10 @@ def _rule_problems(rules: RecordRulesReport) -> Sequence[AuditProblem]:
 
 def _sentence(problem: Any) -> str:
     return f"{problem.place}: {problem.rule}: expected {problem.expected}, found {problem.found}"
+
+
+def _is_behind(size: int, *, own_size: int) -> AuditProblem:
+    return AuditProblem(f"the live checkpoint says size {size}, and this copy has seen {own_size}")
 
 
 def _root_differs(replay: ReplayResult, *, size: int, root: bytes) -> AuditProblem:
