@@ -100,7 +100,7 @@ class Doors:
 
     def __init__(self, folder: Path, suite_name: str) -> None:
         self.world = ConsortiumWorld(folder, suite_name)
-        members = (self.world.bureau, self.world.bank, self.world.regulator)
+        members = (self.world.bureau, self.world.bank, self.world.other_bank, self.world.regulator)
         self.ports = {institution.member: free_port() for institution in members}
         self.stack = ExitStack()
         self.stack.callback(self.world.close)

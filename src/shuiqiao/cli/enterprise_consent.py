@@ -92,6 +92,7 @@ class ModeChoice(StrEnum):
     PROVE = "prove"
     SCORE = "score"
     TRAIN = "train"
+    EXPOSURE = "exposure"
 
 
 class UnitChoice(StrEnum):

@@ -67,7 +67,7 @@ CEILINGS: Mapping[Purpose, Ceiling] = {
     # A loan file is judged on up to five tax years, a few times, while the application is open.
     Purpose.UNDERWRITING: Ceiling(
         groups={**_TAX_FACTS, **_WITH_PARTNERS, **_WITH_PERSON},
-        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE}),
+        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE, Mode.EXPOSURE}),
         max_period_months=60,
         max_answers_per_year=150,
         max_data_life_days=365,
@@ -76,7 +76,7 @@ CEILINGS: Mapping[Purpose, Ceiling] = {
     # A running loan is watched monthly over two years of facts; who the partners are is no part of a trigger.
     Purpose.LOAN_MONITORING: Ceiling(
         groups={**_TAX_FACTS, **dict.fromkeys(("shareholder",), _FACTS)},
-        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE}),
+        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE, Mode.EXPOSURE}),
         max_period_months=24,
         max_answers_per_year=52,
         max_data_life_days=365,

@@ -52,6 +52,8 @@ class Mode(StrEnum):
     PROVE = "prove"
     SCORE = "score"
     TRAIN = "train"
+    EXPOSURE = "exposure"
+    """The recipient asks other banks to which the enterprise gave such a consent what they have lent it [PSI-5]."""
 
 
 class Output(StrEnum):

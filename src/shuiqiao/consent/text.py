@@ -43,6 +43,10 @@ _MODES = {
     Mode.PROVE: Words(en="it receives proofs of statements on the records", zh="接收关于数据的证明"),
     Mode.SCORE: Words(en="a model runs on the records and its result is given", zh="以模型计算并接收结果"),
     Mode.TRAIN: Words(en="a model is trained on the records", zh="用于模型训练"),
+    Mode.EXPOSURE: Words(
+        en="it and other banks with such a consent of yours tell each other in which band your loans there lie",
+        zh="与您同样授权的其他银行相互告知您在其处贷款的金额档次",
+    ),
 }
 _OUTPUTS = {
     Output.BAND: Words(en="the band", zh="评分档次"),

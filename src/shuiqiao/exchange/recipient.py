@@ -43,6 +43,7 @@ from shuiqiao.exchange.model import AnswerContent, DataRequest, ModelAsk, Reques
 from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.modes.score import ProvenScore
 from shuiqiao.exchange.store import ReceivedRow
+from shuiqiao.standards.model import CORE_GROUP
 from shuiqiao.vault.contract import LedgerLeaves, batch_lookup
 from shuiqiao.vault.disclosure import DisclosedRecords
 
@@ -284,6 +285,17 @@ class Recipient:
             period_to=artefact.period_to,
             mode=Mode.SCORE,
             model=ModelAsk(model=model, digest=digest, outputs=sorted(set(outputs))),
+        )
+
+    def exposure(self, consent: OwnedId) -> DataRequest:
+        """Return the request to be let ask other banks under a consent on file; raises as ``ConsentFile.artefact``."""
+        artefact = self._consents.artefact(consent)
+        return DataRequest(
+            consent=consent,
+            items={min(artefact.items): [CORE_GROUP]},
+            period_from=artefact.period_from,
+            period_to=artefact.period_to,
+            mode=Mode.EXPOSURE,
         )
 
     def artefact(self, consent: OwnedId) -> ConsentArtefact:

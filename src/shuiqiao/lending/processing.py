@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -102,7 +102,8 @@ class Surroundings:
     """Whom a bank's process works with.
 
     provider, assessor: by provider and by product. regulator: to whom decisions are sealed now, which a vote may
-    change. regulator_link: None leaves the openings for a later call. today: on which the bank judges, None for the day
+    change. regulator_link: None leaves the openings for a later call. elsewhere_fen: of a taxpayer, what other banks
+    told; None where they are not asked. today: on which the bank judges, None for the day
     of its clock or of the newest block.
     """
 
@@ -111,6 +112,7 @@ class Surroundings:
     assessor: Callable[[str], AssessorLink]
     regulator: Callable[[], MemberId]
     regulator_link: RegulatorLink | None = None
+    elsewhere_fen: Callable[[str], int] | None = None
     today: Callable[[], date] | None = None
 
 
@@ -297,7 +299,8 @@ class ApplicationProcess:
         application = file.application
         with self._failing(file, Step.ASSESSED, *taken):
             assessor = self._around.assessor(application.product)
-            assessment = assessor.assess(application, received=received, file=file.applicant, further=further)
+            applicant = self._applicant(file)
+            assessment = assessor.assess(application, received=received, file=applicant, further=further)
             product = self._around.product(application.product)
             judgement = self._lending.judge(application, product=product, assessment=assessment)
         steps = (Step.ASSESSED, Step.REFERRED) if judgement.is_referred else (Step.ASSESSED,)
@@ -308,6 +311,13 @@ class ApplicationProcess:
                 prepared = self._lending.prepare(application, judgement=judgement, regulator=self._around.regulator())
         self._store.keep_judgement(application.id, judgement, entries=entries, prepared=prepared)
         return prepared
+
+    def _applicant(self, file: ApplicationFile) -> ApplicantFile:
+        """Return what is known of the applicant; of debts elsewhere the greater of what it and other banks say."""
+        if self._around.elsewhere_fen is None:
+            return file.applicant
+        told_fen = self._around.elsewhere_fen(file.application.taxpayer)
+        return replace(file.applicant, other_debt_fen=max(file.applicant.other_debt_fen, told_fen))
 
     def _keep_decision(self, file: ApplicationFile, judgement: Judgement, *, until: Step) -> PreparedDecision | None:
         """Step 5 for what was judged before; nothing while a person has to decide."""

@@ -242,6 +242,11 @@ _DECIDED = (
     .order_by(_applications.c.submitted_ms, _applications.c.application)
 )
 _DECIDED_ONE = _DECIDED.where(_decisions.c.application == bindparam("of_application"))
+_APPROVED = (
+    select(_applications.c.application, _applications.c.taxpayer, _decisions.c.limit_fen)
+    .join(_decisions, _decisions.c.application == _applications.c.application)
+    .where(_decisions.c.outcome == str(Outcome.APPROVED))
+)
 _ADD_OPENING = insert(_openings)
 _RULES = select(_product_rules).where(_product_rules.c.product == bindparam("of_product"))
 
@@ -396,6 +401,16 @@ class LendingStore:
         if row is None:
             raise Denied("lending.undecided", f"nobody has decided on application {application.hex()} yet")
         return self._decided(row)
+
+    def approved_fen(self) -> dict[str, int]:
+        """Return what was approved, added up by taxpayer; as long as no loan is recorded, that is what was lent."""
+        found: dict[str, int] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(_APPROVED).mappings():
+                whose = self._cipher.decrypt_row(_APPLICATION_SECRETS, dict(row))["taxpayer"]
+                amount_fen = self._cipher.decrypt_row(_DECISION_SECRETS, dict(row))["limit_fen"]
+                found[whose] = found.get(whose, 0) + amount_fen
+        return found
 
     def has(self, application: bytes) -> bool:
         """Return whether an application is on file."""

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters, Transaction
     from shuiqiao.ledger.transactions.kinds import KindTable
+    from shuiqiao.lending.exposures.service import ExposureService, ExposureWay
     from shuiqiao.lending.models import Assessors, LendingModels
     from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.models.service import ModelRegistry
@@ -390,6 +391,44 @@ class InstitutionServices:
         return LendingStore(self.database, cipher=self.cipher)
 
     @cached_property
+    def exposures(self) -> ExposureService:
+        """A bank's exposures: what others told it, and what it tells them."""
+        from shuiqiao.lending.exposures.service import ExposureService
+        from shuiqiao.lending.exposures.store import ExposureStore
+
+        self._require(Role.BANK)
+        return ExposureService(
+            submitter=self.outbox,
+            consents=self.consent_file,
+            consent_store=ConsentStore(self.database, cipher=self.cipher),
+            recipient=self.recipient,
+            lending=self.application_store,
+            store=ExposureStore(self.database, cipher=self.cipher),
+            links=lambda: self.secure_links,
+            key=self._signing,
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
+        )
+
+    @property
+    def exposure_way(self) -> ExposureWay:
+        """How this bank reaches bureaus and banks to ask about exposures."""
+        from shuiqiao.node.peers.exposure_link import HttpExposureWay
+
+        return HttpExposureWay(
+            client=self.peer_client,
+            engine=self.engine,
+            providers=self.provider_at,
+            opened=self._open_secure_link,
+        )
+
+    def _state_exposures(self, question: bytes, bank: MemberId) -> bytes:
+        return self.exposures.answer(question, bank)
+
+    def _exposures_elsewhere(self, taxpayer: str) -> int:
+        return self.exposures.elsewhere_fen(taxpayer)
+
+    @cached_property
     def products(self) -> BankProducts:
         """A bank's products, by the rules in force."""
         self._require(Role.BANK)
@@ -457,6 +496,7 @@ class InstitutionServices:
                 assessor=self._assessor_of,
                 regulator=lambda: regulator_of(self.engine.state()),
                 regulator_link=DeliveredOpenings(deliveries=self.deliveries, bank=self.member, engine=self.engine),
+                elsewhere_fen=self._exposures_elsewhere,
             )
         )
 
@@ -540,8 +580,9 @@ class InstitutionServices:
                 receive_opening=self._receive_opening if role is Role.REGULATOR else None,
                 receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
                 tell_account=self._account_telling(),
-                open_link=self._accept_secure_link if role is Role.TAX_BUREAU else None,
+                open_link=self._accept_secure_link if role in {Role.TAX_BUREAU, Role.BANK} else None,
                 show_evidence=self.show_evidence if role in {Role.TAX_BUREAU, Role.BANK} else None,
+                state_exposures=self._state_exposures if role is Role.BANK else None,
             ),
             member=self.member,
             suite=self.suite,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.modes.disclose import Disclose
+from shuiqiao.exchange.modes.exposure import Exposure
 from shuiqiao.exchange.modes.score import Score, Scoring
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def answer_modes(
 
     scoring: the models and what runs them, None where nothing is scored.
     """
-    modes: dict[Mode, AnswerMode] = {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
+    modes: dict[Mode, AnswerMode] = {
+        Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue),
+        Mode.EXPOSURE: Exposure(suite=suite),
+    }
     if scoring is not None:
         modes[Mode.SCORE] = Score(scoring, suite=suite, catalogue=catalogue)
     return modes

@@ -22,6 +22,8 @@ from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, MAX_SIGNED_N
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.transactions.document import to_plain
+from shuiqiao.lending.exposures.model import MAX_QUESTION_BYTES
+from shuiqiao.lending.exposures.model import MAX_STATEMENT_BYTES as EXPOSURE_STATEMENT_BYTES
 from shuiqiao.models.model import MAX_CONTENT_BYTES
 from shuiqiao.node.peers.message import MAX_SUBMITTED, Act
 from shuiqiao.privacy.statement import MAX_STATEMENT_BYTES
@@ -339,6 +341,19 @@ class EvidenceShown(_Wire, frozen=True):
     """The party's evidence, sealed to the regulator that asks [SECURE-19]."""
 
     file: Annotated[bytes, Meta(min_length=1, max_length=MAX_EVIDENCE_FILE_BYTES)]
+
+
+class ExposureAsked(_Wire, frozen=True):
+    """A bank's signed question of exposures. height: of a block that holds the answers that it rests on [PSI-7]."""
+
+    question: Annotated[bytes, Meta(min_length=1, max_length=MAX_QUESTION_BYTES)]
+    height: _Count
+
+
+class ExposureStated(_Wire, frozen=True):
+    """The other bank's signed statement, whose half of the run has begun."""
+
+    statement: Annotated[bytes, Meta(min_length=1, max_length=EXPOSURE_STATEMENT_BYTES)]
 
 
 Wired = _Wire

@@ -97,6 +97,7 @@ class Act(StrEnum):
     LEAKAGE = "usage.leakage"
     SECURE_OPEN = "secure.open"
     EVIDENCE = "computation.evidence"
+    EXPOSURE = "lending.exposure"
 
     @property
     def max_message_bytes(self) -> int:

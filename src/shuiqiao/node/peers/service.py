@@ -48,9 +48,9 @@ class Served:
     writer: its engine, where it orders transactions. answer: of a provider, to a request message. file_artefact: at a
     bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
     bank and sealed bytes. receive_model: at a provider, of a model, what opens its commitment, and who sends it.
-    tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau, of a
-    bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint computation
-    answered, and who asks.
+    tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau or a
+    bank, of a bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint
+    computation answered, and who asks. state_exposures: at a bank, of another one's question, and whose.
     """
 
     writer: LedgerPeer | None = None
@@ -63,6 +63,7 @@ class Served:
     tell_account: Callable[[bytes, bytes, MemberId], bytes] | None = None
     open_link: Callable[[acts.SecureOpening, MemberId], bytes] | None = None
     show_evidence: Callable[[OwnedId, MemberId], bytes] | None = None
+    state_exposures: Callable[[bytes, MemberId], bytes] | None = None
 
 
 class PeerService:
@@ -115,6 +116,7 @@ class PeerService:
             Act.LEAKAGE: self._leakage,
             Act.SECURE_OPEN: self._open_link,
             Act.EVIDENCE: self._evidence,
+            Act.EXPOSURE: self._state_exposures,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -264,6 +266,12 @@ class PeerService:
         show = _served(self._served.show_evidence, message)
         asked = _decode(message, acts.EvidenceQuestion)
         return acts.EvidenceShown(file=show(OwnedId(asked.request), MemberId(message.sender)))
+
+    def _state_exposures(self, message: PeerMessage) -> acts.ExposureStated:
+        state_exposures = _served(self._served.state_exposures, message)
+        asked = _decode(message, acts.ExposureAsked)
+        self._engine.wait_for_block(asked.height)
+        return acts.ExposureStated(statement=state_exposures(asked.question, MemberId(message.sender)))
 
 
 class BlockNews:

@@ -34,10 +34,13 @@ INTERSECTION: Final = encode_cbor(
 """What both sides compare beside the request: the protocol, and that the side that asks alone is told."""
 
 
-def require_items(items: Sequence[bytes]) -> None:
-    """Return if these may go into a run; raises InvalidInput ``privacy.secure_items_wrong``."""
-    if not 0 < len(items) <= MAX_ITEMS:
-        problem = f"{len(items)} items, where 1 to {MAX_ITEMS} are compared"
+def require_items(items: Sequence[bytes], *, rank: int) -> None:
+    """Return if these may go into a run; raises InvalidInput ``privacy.secure_items_wrong``.
+
+    The side that is asked (rank 1) may have none: the other one learns nothing of it.
+    """
+    if not 1 - rank <= len(items) <= MAX_ITEMS:
+        problem = f"{len(items)} items, where {1 - rank} to {MAX_ITEMS} are compared"
     elif len(set(items)) != len(items):
         problem = "an item twice"
     elif any(len(each) != ITEM_BYTES for each in items):

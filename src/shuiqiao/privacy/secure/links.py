@@ -135,6 +135,17 @@ class SecureLinks:
             link = self._links.get(peer)
         return link is not None and link.is_told and link.is_alive
 
+    def is_ours(self, peer: MemberId) -> bool:
+        """Whether a link is open by which this side asks, not the other one."""
+        with self._guard:
+            link = self._links.get(peer)
+        return link is not None and link.rank == 0 and self.is_open(peer)
+
+    def require_asked(self, peer: MemberId) -> None:
+        """Return if a link is open by which the other side asks; raises Unavailable ``privacy.secure_link_missing``."""
+        if self._link(peer).rank == 0:
+            raise Unavailable("privacy.secure_link_missing", f"no secure link from {peer} is open")
+
     @contextmanager
     def turn(self, peer: MemberId) -> Generator[None]:
         """Bank: hold the link to one member from before a request is asked until its run ended."""
@@ -183,16 +194,16 @@ class SecureLinks:
     ) -> list[int]:
         """Return the places of the items that the other side has too, rising; nothing at the side that was asked.
 
-        items: 1 to 131,072 different ones of 32 bytes. theirs: at the side that was asked, how many the other one
-        compares; with another number it is refused. binding, wait_s: as for ``run``.
+        items: 1 to 131,072 different ones of 32 bytes, or none at the side that was asked. theirs: there, how many the
+        other one compares; with another number it is refused. binding, wait_s: as for ``run``.
         Raises InvalidInput ``privacy.secure_items_wrong``, and what ``run`` raises.
 
         Example::
 
             places = links.intersect(bank, [item_of(each) for each in applicants], binding=binding)
         """
-        require_items(items)
         link = self._link(peer)
+        require_items(items, rank=link.rank)
         # The folder outlives the worker, whatever becomes of it, so that nothing stays behind.
         with (
             TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,

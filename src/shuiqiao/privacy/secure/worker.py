@@ -155,7 +155,7 @@ class _Worker:
         if self._exchanged(ours, wait_s=wait_s) != ours:
             raise InvalidInput(KEEPS_LINK, "the other side has another request or protocol for this run")
         size = int.from_bytes(self._exchanged(len(items).to_bytes(PLACE_BYTES, "big")), "big")
-        if not 0 < size <= MAX_ITEMS or (self._rank and size != theirs):
+        if size > MAX_ITEMS or (self._rank and size != theirs):
             raise InvalidInput("privacy.secure_items_wrong", f"the other side compares {size} items, not {theirs}")
         own = system_entropy(ITEM_BYTES)
         parts = (own, self._exchanged(own))
