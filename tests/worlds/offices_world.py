@@ -11,11 +11,13 @@ from typing import Any
 import consortium_world as worlds
 from api_world import ALL, FIRM, AskedInstitution, asked
 from consortium_world import CHEAP, REFERRED_POINTS, TAXPAYER, ConsortiumWorld
-from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.ids import Entropy, new_id, system_entropy
 from shuiqiao.client.http import new_idempotency_key
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.exchange.dispute_statement import DisputeBody, encode_dispute
+from shuiqiao.lending.exposures.model import InputList
+from shuiqiao.lending.exposures.store import ExposureRun, ExposureStore
 from shuiqiao.lending.processing import Surroundings
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.institution import Institution
@@ -143,8 +145,15 @@ def _lend(world: ConsortiumWorld, office: Office, stack: ExitStack) -> None:
     request = office.asked.get(f"/api/v1/applications/{applications[1]}").json()["request"]
     enterprise = office.asked.tokens.callers[FIRM]
     office.asked.tokens.callers[FIRM] = replace(enterprise, id=consents[1], taxpayer="", consent=consents[1])
+    run = new_id(bank.dependencies.entropy) * 2
+    inputs = InputList(salt=bytes(32), entries=[]).encode()
+    row = {"other": REGULATOR, "question": b"q", "statement": b"s", "inputs": inputs, "made_ms": 1}
+    ExposureStore(bank.database, cipher=bank.cipher).add_run(
+        ExposureRun(run=run, erase_after_ms=world.clock.now_ms() + 1_000 * MS_PER_DAY, **row)
+    )
     office.parts.update(
         provider=BUREAU,
+        run=run.hex(),
         consent=consents[1].partition("/")[2],
         sender=bank.member,
         request=request,

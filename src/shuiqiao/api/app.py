@@ -25,6 +25,7 @@ from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.disputes import disputes
 from shuiqiao.api.routes.enrolments import enrolments
 from shuiqiao.api.routes.events import events
+from shuiqiao.api.routes.exposures import exposures
 from shuiqiao.api.routes.governance import governance
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
@@ -45,6 +46,7 @@ from shuiqiao.api.routes.upkeep import upkeep
 from shuiqiao.api.routes.users import users
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 from shuiqiao.client.operation import PREFIX
+from shuiqiao.client.resources.exposures import CHECK_EVIDENCE, MAX_EVIDENCE_CHARS
 from shuiqiao.client.resources.models import DEVELOP_MODEL, MAX_LOAN_BOOK_BYTES
 from shuiqiao.client.resources.upkeep import MAX_COMPUTATION_BYTES, REPLAY_COMPUTATION
 
@@ -60,6 +62,7 @@ _LONG_BODIES: Final = {
     f"{PREFIX}/ingests": MAX_UPLOAD_BYTES,
     PREFIX + DEVELOP_MODEL.path: MAX_LOAN_BOOK_BYTES,
     PREFIX + REPLAY_COMPUTATION.path: MAX_COMPUTATION_BYTES,
+    PREFIX + CHECK_EVIDENCE.path: MAX_EVIDENCE_CHARS + 1_024,
 }
 """Longest bodies of the routes that take more than any other."""
 
@@ -78,6 +81,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     consents,
     requests,
     disputes,
+    exposures,
     own,
     presentations,
     products,

@@ -25,6 +25,7 @@ from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor, status
 from shuiqiao.cli.enterprise import enterprise_app
+from shuiqiao.cli.exposure import exposure_app
 from shuiqiao.cli.grade import grade_app
 from shuiqiao.cli.init import init
 from shuiqiao.cli.institution import ingest, keys_app
@@ -67,6 +68,7 @@ for name, group in {
     "models": models_app,
     "products": products_app,
     "consent": consent_app,
+    "exposure": exposure_app,
     "enterprise": enterprise_app,
     "standards": standards_app,
     "tiles": tiles_app,

@@ -29,6 +29,7 @@ OBJECTS = {
     "owner",
     "provider",
     "request",
+    "run",
     "sender",
     "user",
     "work",

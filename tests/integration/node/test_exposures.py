@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from base64 import b64encode
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,27 +13,37 @@ import pytest
 from absence import absent
 from consortium_world import TAXPAYER
 from peers_world import Doors
+from shuiqiao.base.encoding import decode_cbor, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources import exposures as api
 from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode
 from shuiqiao.exchange.model import RequestStatus, request_key
 from shuiqiao.ledger.transactions.document import sign_document
+from shuiqiao.lending.exposures.evidence import RunEvidence
 from shuiqiao.lending.exposures.model import (
     BAND_TOPS_FEN,
     QUESTION,
     STATEMENT,
     ExposureQuestion,
     ExposureStatement,
+    InputList,
     decode_inputs,
 )
 from shuiqiao.lending.exposures.store import ExposureStore
 from shuiqiao.node.auditing import audit_institution
+from shuiqiao.node.operations import exposures
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.message import Act
+from shuiqiao.privacy.model import millibits_of
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.links import SecureLinks
 
+STRANGER = "91440300MA5STRANG1"
 LENT_FEN = 20_000_000
 BAND, COUNTED_FEN = 1, BAND_TOPS_FEN[1]
+CHARGED_MILLIBITS = 4 * millibits_of(9)
+"""Of one answer: four banks may be asked, each of which tells one of eight bands or none."""
 MANY = Frequency(count=24, unit=FrequencyUnit.YEAR)
 
 
@@ -66,9 +78,6 @@ class Scene:
         if "secure_links" in institution.__dict__:
             institution.secure_links.close()
         institution.__dict__["secure_links"] = links
-
-    def runs(self, institution):
-        return ExposureStore(institution.database, cipher=institution.cipher).runs()
 
     def close(self):
         self.doors.stack.close()
@@ -105,15 +114,13 @@ def test_a_bank_is_told_the_band_of_what_another_one_lent_and_counts_it(scene):
     (exposure,) = asked.exposures
     entry = scene.bureau.engine.state().get(request_key(exposure.request))
     assert (entry["mode"], entry["status"]) == ("exposure", str(RequestStatus.ACKNOWLEDGED))
-    used = scene.bureau.provider.usage_account(TAXPAYER)[-1]
-    assert (used.recipient, used.mode, used.records) == (scene.bank.member, Mode.EXPOSURE, {})
+    (used,) = (each for each in scene.bureau.provider.usage_account(TAXPAYER) if each.mode is Mode.EXPOSURE)
+    assert (used.recipient, used.request, used.records) == (scene.bank.member, exposure.request, {})
     for each in (scene.bureau, scene.bank):
-        assert {line.millibits for line in each.leakage.of(TAXPAYER).lines if line.recipient == scene.bank.member} >= {
-            12_680
-        }
-    store = ExposureStore(scene.other.database, cipher=scene.other.cipher)
-    (run,) = store.runs()
-    kept = store.find_run(run["run"])
+        (line,) = (line for line in each.leakage.of(TAXPAYER).lines if line.recipient == scene.bank.member)
+        assert line.millibits == CHARGED_MILLIBITS
+    (run,) = scene.other.exposures.runs()
+    kept = ExposureStore(scene.other.database, cipher=scene.other.cipher).find_run(run.run)
     assert TAXPAYER.encode() not in kept.question + kept.statement
     assert [(each.taxpayer, each.band) for each in decode_inputs(kept.inputs).entries] == [(TAXPAYER, BAND)]
 
@@ -169,7 +176,6 @@ def test_what_was_told_counts_no_more_once_the_consent_ends_and_is_erased_with_i
         scene.ask(consent)
     (told,) = scene.bank.exposures.all()
     world.clock.advance(told.erase_after_ms - world.clock.now_ms() + 1)
-    world.decided_nothing = None
     world.identify_again()
     scene.consented(scene.bank)
     assert scene.bank.exposures.all() == []
@@ -305,3 +311,90 @@ def test_a_bank_that_is_not_set_up_says_so(scene):
     asked = acts.ExposureAsked(question=b"q", height=0)
     with pytest.raises(Denied, match=r"peer\.act_not_served"):
         scene.bank.peer_client.ask(scene.bureau.member, Act.EXPOSURE, asked, answer=acts.ExposureStated)
+
+
+# Evidence
+
+
+def checked(member, evidence):
+    return exposures.check_evidence(member, api.Evidence(evidence=b64encode(evidence).decode()))
+
+
+def test_what_each_bank_put_in_is_held_against_what_it_signed_and_the_ledger(scene):
+    """[PSI-10]"""
+    world = scene.world
+    world.decided(bank=scene.other, limit_fen=LENT_FEN)
+    scene.consented(scene.other)
+    scene.ask(scene.consented(scene.bank))
+    world.regulator.catch_up_with(scene.bureau)
+    for bank in (scene.bank, scene.other):
+        (run,) = exposures.list_runs(bank, PageQuery()).items
+        evidence = exposures.read_evidence(bank, api.RunChoice(run=run.run))
+        found = exposures.check_evidence(world.regulator, evidence)
+        assert (found.bank, found.asks, found.asked) == (bank.member, scene.bank.member, scene.other.member)
+        assert found.taxpayers == 1
+    with pytest.raises(Denied, match=r"lending\.exposure_run_unknown"):
+        exposures.read_evidence(scene.bank, api.RunChoice(run="0" * 64))
+    for none in (b"", b"\xa0", evidence.evidence.encode()):
+        with pytest.raises(InvalidInput, match=r"lending\.exposure_list_malformed"):
+            checked(world.regulator, none)
+    with pytest.raises(InvalidInput, match=r"lending\.exposure_list_malformed"):
+        exposures.check_evidence(world.regulator, api.Evidence(evidence="A"))
+
+
+def test_a_bank_that_puts_in_whom_no_consent_names_is_found_out(scene):
+    """[PSI-10]: it signs a list of its own making, and nothing that it can show bears it out."""
+    consent, bank = scene.consented(scene.bank), scene.bank
+    without = scene.consented(scene.bank, modes=(Mode.DISCLOSE,))
+    applicants = bank.exposures._applicants
+
+    def put_in(**changes):
+        def dishonest(*args, **named):
+            (found,), refused = applicants(*args, **named)
+            return [found, replace(found, **changes)], refused
+
+        bank.exposures._applicants = dishonest
+        try:
+            scene.ask(consent)
+        finally:
+            bank.exposures._applicants = applicants
+        return bank.exposures.evidence(bank.exposures.runs()[-1].run)
+
+    # A stranger beside an applicant, whose request is counted twice: the other bank takes no request twice.
+    with pytest.raises(Denied, match=r"lending\.exposure_request_wrong"):
+        put_in(taxpayer=STRANGER)
+
+    def alone(**changes):
+        def dishonest(*args, **named):
+            (found,), refused = applicants(*args, **named)
+            return [replace(found, **changes)], refused
+
+        bank.exposures._applicants = dishonest
+        try:
+            scene.ask(consent)
+        finally:
+            bank.exposures._applicants = applicants
+        return bank.exposures.evidence(bank.exposures.runs()[-1].run)
+
+    scene.world.regulator.catch_up_with(scene.bureau)
+    for changes in ({"taxpayer": STRANGER}, {"consent": without}):
+        evidence = alone(**changes)
+        scene.world.regulator.catch_up_with(scene.bureau)
+        with pytest.raises(IntegrityError, match=r"lending\.exposure_input_unfounded"):
+            checked(scene.world.regulator, evidence)
+
+    # Nor does it help to show another list, or to keep an artefact back.
+    honest = RunEvidence(**msgspec.structs.asdict(evidence_of(alone())))
+    assert checked(bank, honest.encode()).taxpayers == 1
+    for changes in (
+        {"inputs": InputList(salt=bytes(32), entries=[]).encode()},
+        {"artefacts": {}},
+        {"bank": "third-bank"},
+        {"bank": scene.other.member},
+    ):
+        with pytest.raises(IntegrityError, match=r"lending\.exposure_input_unfounded"):
+            checked(bank, msgspec.structs.replace(honest, **changes).encode())
+
+
+def evidence_of(raw):
+    return typed(decode_cbor(raw), RunEvidence, builtin_types=(bytes,))

@@ -34,6 +34,7 @@ from shuiqiao.exchange.ceilings import data_life_days
 from shuiqiao.exchange.model import RequestStatus, request_key
 from shuiqiao.exchange.modes.exposure import EXPOSURE_BANDS, MAX_ASKED_BANKS
 from shuiqiao.ledger.transactions.document import decode_document, sign_document
+from shuiqiao.lending.exposures.evidence import RunEvidence
 from shuiqiao.lending.exposures.model import (
     MAX_APPLICANTS,
     MAX_QUESTION_BYTES,
@@ -47,6 +48,7 @@ from shuiqiao.lending.exposures.model import (
     InputList,
     band_of,
     binding_of,
+    decode_inputs,
     item_of,
 )
 from shuiqiao.lending.exposures.store import ExposureRun
@@ -209,6 +211,29 @@ class ExposureService:
     def erase_due(self) -> int:
         """Erase what came to the end of its life by the time of the newest block; return how many exposures."""
         return self._store.erase_due(now_ms=self._submitter.block_ms())
+
+    def runs(self) -> list[ExposureRun]:
+        """Return the runs that are kept, oldest first."""
+        self.erase_due()
+        return self._store.runs()
+
+    def evidence(self, run: bytes) -> bytes:
+        """Return what an auditor verifies of a run [PSI-10].
+
+        Raises Denied ``lending.exposure_run_unknown``, InvalidInput ``lending.exposure_list_malformed``.
+        """
+        found = self._store.find_run(run)
+        if found is None:
+            raise Denied("lending.exposure_run_unknown", f"no run {run.hex()[:64]} is kept here")
+        named = {OwnedId(each.consent) for each in decode_inputs(found.inputs).entries}
+        artefacts = {each: self._consent_store.artefact(each) for each in named}
+        return RunEvidence(
+            bank=self._submitter.member,
+            question=found.question,
+            statement=found.statement,
+            inputs=found.inputs,
+            artefacts={name: artefact.raw for name, artefact in artefacts.items() if artefact is not None},
+        ).encode()
 
     def _applicants(
         self, bank: MemberId, consents: Sequence[OwnedId], *, way: ExposureWay, progress: Progress

@@ -72,7 +72,7 @@ _ALL = select(_exposures).order_by(_exposures.c.asked_ms, _exposures.c.place)
 _OF_TAXPAYER = _ALL.where(_exposures.c.taxpayer_tag == bindparam("of_tag"))
 _USED_WITH = select(_exposures.c.bank).where(_exposures.c.request == bindparam("of_request"))
 _RUN = select(_runs).where(_runs.c.run == bindparam("of_run"))
-_RUNS = select(_runs.c.run, _runs.c.other, _runs.c.made_ms).order_by(_runs.c.made_ms, _runs.c.run)
+_RUNS = select(*(column for column in _runs.c if column.name != "inputs")).order_by(_runs.c.made_ms, _runs.c.run)
 
 _NONE = -1
 """In the place of a band, where none was told."""
@@ -149,10 +149,10 @@ class ExposureStore:
             row = connection.execute(_RUN, {"of_run": run}).mappings().first()
         return None if row is None else ExposureRun(**self._cipher.decrypt_row(_RUN_SECRETS, dict(row)))
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Return run, other bank and time of each run, oldest first."""
+    def runs(self) -> list[ExposureRun]:
+        """Return the runs, oldest first, without their lists."""
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(_RUNS).mappings()]
+            return [ExposureRun(**row, inputs=b"") for row in connection.execute(_RUNS).mappings()]
 
     def erase_due(self, *, now_ms: int) -> int:
         """Erase exposures and runs whose life is over; return how many exposures."""

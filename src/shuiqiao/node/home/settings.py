@@ -99,9 +99,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Private key (PEM, not encrypted, its owner's alone) of the certificate, from the home if it is relative."""
 
     secure_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
-    """Where a bureau's server waits for banks that compute a score with it, as host:port: the host of ``peer_listen``'s
-    address as others know it, and the first of ``secure_workers`` ports. Empty: it computes with nobody. It needs the
-    extra ``mpc`` of this package, as a bank does, which listens nowhere."""
+    """Where a bureau's server waits for banks that compute a score with it, and a bank's for banks that ask what it has
+    lent, as host:port: the host of ``peer_listen``'s address as others know it, and the first of ``secure_workers``
+    ports. Empty: nobody is waited for. It needs the extra ``mpc`` of this package, as a bank that asks does, which
+    listens nowhere."""
     secure_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """With how many members at a time scores are computed, each in a process of its own of about 130 MB."""
     secure_timeout_ms: Annotated[int, msgspec.Meta(ge=1_000, le=120_000)] = 10_000

@@ -15,6 +15,7 @@ from shuiqiao.client.resources import answers as answered
 from shuiqiao.client.resources import applications as applied
 from shuiqiao.client.resources import approvals as approved
 from shuiqiao.client.resources import consents, disputes, enrolments, own_files
+from shuiqiao.client.resources import exposures as exposed
 from shuiqiao.client.resources import governance as governing
 from shuiqiao.client.resources import ingests as taken_in
 from shuiqiao.client.resources import jobs as worked
@@ -35,6 +36,7 @@ from shuiqiao.node.operations import (
     audits,
     deliveries,
     enterprises,
+    exposures,
     governance,
     jobs,
     journal,
@@ -110,6 +112,11 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(enrolments.READ_ENROLMENT, enterprises.read_enrolment),
             _performed(consents.FILE_ARTEFACT, enterprises.file_artefact),
             _performed(consents.REVOKE_FOR_LOST_KEY, enterprises.revoke_for_lost_key),
+            _performed(exposed.LIST_EXPOSURES, exposures.list_exposures),
+            _performed_long(exposed.ASK_EXPOSURES, exposures.ask_exposures),
+            _performed(exposed.LIST_RUNS, exposures.list_runs),
+            _performed(exposed.READ_EVIDENCE, exposures.read_evidence),
+            _performed(exposed.CHECK_EVIDENCE, exposures.check_evidence),
             _performed(disputes.LIST_DISPUTES, enterprises.list_disputes),
             _performed(disputes.ANSWER_DISPUTE, enterprises.answer_dispute),
             _performed(recorded.SEARCH_RECORDS, records.search_records),

@@ -38,6 +38,7 @@ ANSWERS = {
     Act.LEAKAGE: acts.SealedAnswer,
     Act.SECURE_OPEN: acts.SecureOpened,
     Act.EVIDENCE: acts.EvidenceShown,
+    Act.EXPOSURE: acts.ExposureStated,
 }
 
 
@@ -177,9 +178,18 @@ def test_a_witness_answers_as_it_does_within_one_process(world):
 def test_what_another_role_does_is_not_done(world):
     """[PEER-3]"""
     not_served = {
-        BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN),
-        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.SECURE_OPEN),
-        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY, Act.LEAKAGE, Act.SECURE_OPEN, Act.EVIDENCE),
+        BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN, Act.EXPOSURE),
+        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE),
+        REGULATOR: (
+            Act.CHECKPOINT,
+            Act.ASK,
+            Act.ARTEFACT,
+            Act.RELAY,
+            Act.LEAKAGE,
+            Act.SECURE_OPEN,
+            Act.EVIDENCE,
+            Act.EXPOSURE,
+        ),
     }
     members = {each.member: each for each in world.consortium.members}
     for member, refused in not_served.items():
