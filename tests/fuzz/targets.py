@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import home_targets
+import invoice_targets
 import validator_targets
 from shuiqiao.base.encoding import (
     decode_cbor_strict,
@@ -556,6 +557,7 @@ TARGETS: dict[str, Target] = {
     "peer-message": document(PeerMessage, PEER_MESSAGE, PEER),
     "peer-sides": Target(read=read_peer_sides, seeds=peer_sides),
     **home_targets.TARGETS,
+    **invoice_targets.TARGETS,
     **validator_targets.TARGETS,
     "cbor": Target(
         read=lambda data: decode_cbor_strict(data, max_bytes=1 << 20),

@@ -49,6 +49,10 @@ class Part:
         """Return the values within a sequence, or within another constructed tag."""
         return split_parts(self._of(tag))
 
+    def octets(self) -> bytes:
+        """Return an octet string."""
+        return self._of(OCTET_STRING)
+
     def bits(self) -> bytes:
         """Return a bit string of whole bytes."""
         body = self._of(BIT_STRING)

@@ -15,34 +15,17 @@ from datetime import UTC, datetime, time
 from typing import Final
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.crypto.certificates import Certificate, Trust
+from shuiqiao.crypto.certificates import Trust
 from shuiqiao.invoices.content import check_content
 from shuiqiao.invoices.einvoice import VALUE_PARTS, find_einvoice, read_einvoice
+from shuiqiao.invoices.findings import check_certificate, finding_of, signature_finding
 from shuiqiao.invoices.model import MAX_FINDINGS, Finding, Invoice, Report, conclude, found
+from shuiqiao.invoices.ofd.verification import verify_ofd
 from shuiqiao.invoices.xml_signature import MAX_SIGNATURES, XmlSignature, signatures_in, verify_xml_signature
 from shuiqiao.invoices.xml_tree import Element, parse_xml
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Of one file; an invoice with thousands of lines and a seal has about two megabytes."""
-
-FINDING_OF: Final = {
-    "crypto.signature_invalid": "signature",
-    "crypto.certificate_untrusted": "certificate",
-    "crypto.certificate_unfit": "certificate",
-    "crypto.certificate_malformed": "signature_form",
-    "crypto.certificate_not_in_time": "certificate_time",
-    "crypto.certificate_revoked": "certificate_revoked",
-    "crypto.der_malformed": "signature_form",
-    "crypto.public_key_invalid": "certificate",
-    "invoices.digest_differs": "digest",
-    "invoices.signature_unsupported": "signature_form",
-    "invoices.value_repeated": "values_once",
-    "invoices.amount_malformed": "readable",
-    "invoices.several": "readable",
-    "invoices.xml_malformed": "readable",
-    "invoices.xml_too_large": "readable",
-}
-"""Code of a refusal to the check that did not pass. Any other refusal is this machine's, and is raised."""
 
 _ZIP: Final = b"PK"
 
@@ -61,6 +44,8 @@ def verify_invoice(data: bytes, *, trust: Trust) -> Report:
     if len(data) > MAX_FILE_BYTES:
         return _unreadable(digest, f"more than {MAX_FILE_BYTES} bytes")
     try:
+        if data.startswith(_ZIP):
+            return verify_ofd(data, digest=digest, trust=trust)
         return _verify_xml(data, digest=digest, trust=trust)
     except ShuiqiaoError as error:
         return _unreadable(digest, finding_of(error).detail)
@@ -69,14 +54,6 @@ def verify_invoice(data: bytes, *, trust: Trust) -> Report:
 def _unreadable(digest: str, detail: str) -> Report:
     findings = (found("readable", detail),)
     return Report(format="unknown", digest=digest, verdict=conclude(findings), findings=findings)
-
-
-def finding_of(error: ShuiqiaoError) -> Finding:
-    """Return the finding that a refusal is; raises it where it says nothing of the file."""
-    check = FINDING_OF.get(error.code)
-    if check is None:
-        raise error
-    return found(check, error.message)
 
 
 def _verify_xml(data: bytes, *, digest: str, trust: Trust) -> Report:
@@ -127,9 +104,7 @@ def _signatures(root: Element) -> tuple[list[XmlSignature], list[Finding]]:
         try:
             holding.append(verify_xml_signature(each, root=root))
         except ShuiqiaoError as error:
-            finding = finding_of(error)
-            # A signature that cannot be read is one that cannot be verified, whatever the fault of its XML is.
-            findings.append(found("signature_form", finding.detail) if finding.check == "readable" else finding)
+            findings.append(signature_finding(error))
     return holding, findings
 
 
@@ -145,17 +120,3 @@ def signed_on(day: str) -> datetime | None:
         return datetime.combine(datetime.fromisoformat(day), time(4), tzinfo=UTC) if day else None
     except ValueError:
         return None
-
-
-def check_certificate(
-    signer: Certificate, others: Sequence[Certificate], *, moment: datetime | None, trust: Trust
-) -> tuple[tuple[str, ...], list[Finding]]:
-    """Return the chain of a signer, empty if there is none, and what is wrong with it [INVOICE-5]."""
-    if moment is None:
-        return (), [found("certificate_time", "nothing says when it was signed")]
-    try:
-        chain = trust.verify_chain(signer, others=others, moment=moment)
-    except ShuiqiaoError as error:
-        return (), [finding_of(error)]
-    known = [] if chain.is_revocation_known else [found("revocation_unknown", chain.subjects[0])]
-    return chain.subjects, known

@@ -11,24 +11,28 @@ from shuiqiao.crypto.certificates import Trust
 from shuiqiao.invoices.model import Verdict
 from shuiqiao.invoices.verification import verify_invoice
 from shuiqiao.sandbox.issued.authority import OFFICE, ROOT, VALID_FROM
+from shuiqiao.sandbox.issued.ofd_invoice import sealed_ofd
 from shuiqiao.sandbox.issued.xml_invoice import sample_invoice, sign_xml, write_xml
 
 _FILES: Final = 100
 
 
 def run_invoice_bench(*, seconds: float) -> dict[str, object]:
-    """Return files verified per second of processor time, a core: XML without and with a signature.
+    """Return files verified per second of processor time, a core: XML without and with a signature, sealed OFD.
 
     seconds: processor time of each figure. Every verdict is looked at; raises IntegrityError ``sandbox.bench_wrong``.
     """
     trust = Trust(
-        certificates=(ROOT.certificate,), lists=tuple(each.revoke([], at=VALID_FROM) for each in (ROOT, OFFICE))
+        certificates=(ROOT.certificate, OFFICE.certificate),
+        lists=tuple(each.revoke([], at=VALID_FROM) for each in (ROOT, OFFICE)),
     )
-    texts = [write_xml(sample_invoice(number)) for number in range(1, _FILES + 1)]
+    samples = [sample_invoice(number) for number in range(1, _FILES + 1)]
+    texts = [write_xml(each) for each in samples]
     plain = [each.encode() for each in texts]
     return {
         "xml_per_s_core": _rate(plain, Verdict.NOT_VERIFIABLE, trust=trust, seconds=seconds),
         "xml_signed_per_s_core": _rate(list(map(sign_xml, texts)), Verdict.GENUINE, trust=trust, seconds=seconds),
+        "ofd_per_s_core": _rate(list(map(sealed_ofd, samples)), Verdict.GENUINE, trust=trust, seconds=seconds),
     }
 
 
