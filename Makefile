@@ -64,6 +64,7 @@ bench: setup cometbft  ## measure speed and memory; figures as JSON on standard 
 	$(BIN)/shuiqiao bench receipt --json
 	$(BIN)/shuiqiao bench network --suite intl --json
 	$(BIN)/shuiqiao bench network --suite gm --json
+	$(BIN)/shuiqiao bench invoices --json
 
 SECONDS ?= 600
 fuzz: setup-dev  ## fuzz every reader of outside bytes, each for SECONDS (600); faults are left in tests/fuzz/crash-*
