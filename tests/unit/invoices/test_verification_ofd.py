@@ -206,6 +206,12 @@ def twice():
     return target.getvalue()
 
 
+def nameless():
+    """A fuzzer found it: an entry whose name begins with a byte 0 has none."""
+    data = sealed_ofd(WHOLE)
+    return data.replace(b"OFD.xml", b"\0FD.xml")
+
+
 def encrypted():
     data = bytearray(sealed_ofd(WHOLE))
     directory = data.index(b"PK\x01\x02")
@@ -225,6 +231,7 @@ BROKEN = [
     ("a name with a backslash", lambda: with_name("Doc_0\\x")),
     ("a name that is not plain", lambda: with_name("Doc_0/./x")),
     ("a name twice", twice),
+    ("a name that is empty", nameless),
     ("encrypted", encrypted),
     ("a document type in OFD.xml", lambda: pack({"OFD.xml": b"<!DOCTYPE a><a/>"})),
 ]

@@ -30,9 +30,8 @@ class Package:
         """Raises InvalidInput ``invoices.ofd_malformed`` or ``invoices.ofd_too_large``."""
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError) as error:
             raise _malformed(f"it is no archive: {error}") from error
-        self._entries = {f"/{each.filename}": each for each in self._zip.infolist() if not each.is_dir()}
         infos = self._zip.infolist()
         unpacked = sum(each.file_size for each in infos)
         if len(infos) > MAX_ENTRIES or unpacked > MAX_UNPACKED_BYTES:
@@ -44,6 +43,7 @@ class Package:
             raise _malformed("a name stands twice in it")
         for each in infos:
             _verify_entry(each)
+        self._entries = {f"/{each.filename}": each for each in infos if not each.is_dir()}
         self.read = cache(self._read)
 
     @property
@@ -63,7 +63,7 @@ class Package:
         try:
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise _malformed(f"{path[:200]} does not unpack: {error}") from error
         if len(data) != entry.file_size:
             raise _malformed(f"{path[:200]} unpacks to another size than is written")
@@ -78,7 +78,7 @@ def _verify_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
         raise _malformed(f"{name[:200]!r} is encrypted or packed by method {entry.compress_type}")
-    if "\\" in name or name.startswith(("/", "../")) or posixpath.normpath(name) != name.rstrip("/"):
+    if not name or "\\" in name or name.startswith(("/", "../")) or posixpath.normpath(name) != name.rstrip("/"):
         raise _malformed(f"the name {name[:200]!r} leads outside or is not in its plain form")
 
 
