@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import credential_targets
 import home_targets
 import invoice_targets
 import validator_targets
@@ -556,6 +557,7 @@ PEER = {
 TARGETS: dict[str, Target] = {
     "peer-message": document(PeerMessage, PEER_MESSAGE, PEER),
     "peer-sides": Target(read=read_peer_sides, seeds=peer_sides),
+    **credential_targets.TARGETS,
     **home_targets.TARGETS,
     **invoice_targets.TARGETS,
     **validator_targets.TARGETS,
