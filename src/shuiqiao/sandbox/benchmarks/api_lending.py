@@ -278,8 +278,8 @@ FLAT_CARD: Final = Scorecard(
 """Gives every firm the same points."""
 
 
-def put_in_use(bank: Office, data: RunData, *, product: str, card: Scorecard = FLAT_CARD) -> None:
-    """Register a scorecard, and let two people put it in use for a product, and the churn curves."""
+def put_in_use(bank: Office, data: RunData, *, product: str, card: Scorecard = FLAT_CARD) -> str:
+    """Register a scorecard, let two people put it in use for a product, and the churn curves; return its digest."""
     wanted = models.ModelRegistration(
         scorecard=encode_scorecard(card).decode(),
         data="Nothing: it was written by hand.",
@@ -295,6 +295,7 @@ def put_in_use(bank: Office, data: RunData, *, product: str, card: Scorecard = F
     people = {"maker": "product_officer", "checker": "product_supervisor"}
     approved(bank, approvals.PROPOSE_CHURN, products.ChurnChange(curves=curves), **people)
     approved(bank, approvals.PROPOSE_MODEL, models.ModelUse(product=product, model=made.digest), **people)
+    return made.digest
 
 
 def _at_rate(act: Callable[[int], float], *, per_s: float, seconds: float) -> Waits:

@@ -26,7 +26,7 @@ from shuiqiao.members.model import EngineName
 from shuiqiao.node.home.making import nothing_left_of_a_failure
 from shuiqiao.node.home.settings import encode_settings, load_settings
 from shuiqiao.privacy.secure.library import require_library
-from shuiqiao.sandbox.scenario.consortium import BUREAU, EMBEDDED, FOUNDERS, RunEngine, create_consortium
+from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, EMBEDDED, FOUNDERS, RunEngine, create_consortium
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.sandbox.servers.accounts import make_accounts
 from shuiqiao.sandbox.servers.folder import InstitutionAccounts, SandboxFolder, SandboxPlan
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
     from shuiqiao.base.progress import Progress
-    from shuiqiao.node.home.settings import Home
     from shuiqiao.sandbox.scenario.population import RunData
 
 DEFAULT_TAXPAYERS: Final = 200
@@ -135,7 +134,7 @@ def make_sandbox(
             is_served=True,
             cost=cost,
         )
-        _let_compute(folder.home(BUREAU))
+        _let_compute(folder)
         replace_file(folder.genesis, prepared.genesis, mode=None)
         share_file(folder.genesis)
         found = list[InstitutionAccounts]()
@@ -156,14 +155,18 @@ def make_sandbox(
     return data
 
 
-def _let_compute(home: Home) -> None:
-    """Have a bureau wait for banks that compute scores with it, where the extra for it is installed [SECURE-16]."""
+def _let_compute(folder: SandboxFolder) -> None:
+    """Have banks and bureau compute scores together, where the extra for it is installed [SECURE-16]."""
     with suppress(Unavailable):
         require_library()
-        settings = msgspec.structs.replace(
-            load_settings(home), secure_listen="127.0.0.1:0", secure_timeout_ms=SECURE_TIMEOUT_MS
-        )
-        replace_file(home.settings, encode_settings(settings).encode(), mode=None)
+        for member in (BUREAU, *BANKS):
+            home = folder.home(member)
+            settings = msgspec.structs.replace(
+                load_settings(home),
+                secure_listen="127.0.0.1:0" if member == BUREAU else "",
+                secure_timeout_ms=SECURE_TIMEOUT_MS,
+            )
+            replace_file(home.settings, encode_settings(settings).encode(), mode=None)
 
 
 def as_of_day(now_ms: int) -> date:
