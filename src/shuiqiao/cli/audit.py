@@ -16,7 +16,7 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.visible import visible_line
-from shuiqiao.cli.home import all_items, home_at_work, home_to_read
+from shuiqiao.cli.home import all_items, home_at_work, home_to_read, well_formed
 from shuiqiao.cli.options import Home, Json, OptionalHome
 from shuiqiao.cli.output import (
     EXIT_DONE,
@@ -204,6 +204,28 @@ def audit_computation(
         found = at_work.perform(REPLAY_COMPUTATION, ComputationAsked(computation=computation, evidence=evidence))
     show(found.model_dump(mode="json"), as_json=json, speak=_speak_computation)
     return EXIT_DONE if found.holds else EXIT_REFUSED
+
+
+@audit_app.command("opening")
+def audit_opening(
+    request: Annotated[str, typer.Argument(help="The request that it answers, as BANK/ID 请求编号.")],
+    *,
+    home: Home,
+    json: Json = False,
+) -> None:
+    """Have a bureau open the manifest of an answer that showed no records, as a regulator 打开应答清单."""
+    from shuiqiao.client.resources.requests import OPEN_MANIFEST, OpeningQuestion
+
+    with well_formed(), home_at_work(home) as at_work:
+        found = at_work.perform(OPEN_MANIFEST, OpeningQuestion(ledger_request=request))
+    show(found.model_dump(mode="json"), as_json=json, speak=_speak_opening)
+
+
+def _speak_opening(found: Mapping[str, Any]) -> None:
+    say(f"salt 盐  {found['salt']}")
+    for record_type, batches in found["records"].items():
+        for batch, places in batches.items():
+            say(f"{record_type}  {batch}  {', '.join(map(str, places))}")
 
 
 def _evidence_in(file: Path) -> str:

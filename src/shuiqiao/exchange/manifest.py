@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor, encode_cbor, typed
-from shuiqiao.base.errors import IntegrityError
-from shuiqiao.base.ids import owned_id
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import ID_BYTES, owned_id
+from shuiqiao.base.wire import CalendarMs, MemberName, OwnedRef
 from shuiqiao.exchange.model import (
     MAX_MANIFEST_BYTES,
     AnswerManifest,
@@ -35,14 +37,19 @@ from shuiqiao.vault.model import LeafRef
 if TYPE_CHECKING:
     from datetime import date
 
-    from shuiqiao.base.ids import MemberId
+    from shuiqiao.base.ids import MemberId, OwnedId
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.transactions.document import Document
     from shuiqiao.standards.model import Catalogue, RecordType
     from shuiqiao.vault.disclosure import Disclosure
 
 MANIFEST = "exchange.manifest/1"
+OPENED = "exchange.opened_manifest/1"
+
+MAX_OPENING_BYTES = 8 << 20
+"""Of 360,000 records by name. LIMIT: a score of more of one taxpayer's has a manifest that no regulator can open."""
 
 _INDEX_BYTES = 4
 _BLINDING = b"shuiqiao/exchange/names/1\x00"
@@ -147,18 +154,58 @@ def encode_opening(salt: bytes, inventories: Mapping[str, Inventory]) -> bytes:
 
 
 def decode_opening(data: bytes) -> ManifestOpening:
-    """Return an opening from the provider's own store; raises IntegrityError ``base.cbor_damaged``."""
+    """Return an opening as it is kept; raises IntegrityError ``base.cbor_damaged``."""
     try:
-        found = typed(decode_cbor(data), _Opening, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
+        found = typed(decode_cbor_strict(data, max_bytes=MAX_OPENING_BYTES), _Opening, builtin_types=(bytes,))
+    except (InvalidInput, msgspec.ValidationError) as error:
         raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes open no manifest: {error}") from error
     leaves = {type_id: [LeafRef(*name) for name in names] for type_id, names in found.leaves.items()}
     return ManifestOpening(salt=found.salt, leaves=leaves)
 
 
+_BatchId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+_LeafIndex = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+
+
 class _Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     salt: bytes
-    leaves: dict[str, list[tuple[bytes, int]]]
+    leaves: dict[str, list[tuple[_BatchId, _LeafIndex]]]
+
+
+class OpenedManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a bureau signs to a regulator that has a manifest opened. kept: the opening as the bureau keeps it."""
+
+    bureau: MemberName
+    regulator: MemberName
+    request: OwnedRef
+    kept: Annotated[bytes, Meta(max_length=MAX_OPENING_BYTES)]
+    made_ms: CalendarMs
+
+    def opening(self, *, bureau: MemberId, regulator: MemberId, request: OwnedId) -> ManifestOpening:
+        """Return the opening that it holds.
+
+        Raises IntegrityError ``exchange.opening_foreign`` for one of another bureau, to another regulator or of another
+        request; what ``decode_opening`` raises.
+        """
+        if (self.bureau, self.regulator, self.request) != (bureau, regulator, request):
+            raise IntegrityError(
+                "exchange.opening_foreign",
+                f"{bureau} was asked to open the manifest of {request}, and what came is {self.bureau}'s to "
+                f"{self.regulator} of {self.request}",
+            )
+        return decode_opening(self.kept)
+
+
+def encode_opened(body: OpenedManifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
+    """Return an opening signed by its bureau."""
+    return sign_document(body, name=OPENED, network=network, suite=suite, keys=(key,))
+
+
+def decode_opened(raw: bytes, *, network: bytes, suite: CipherSuite) -> Document[OpenedManifest]:
+    """Return an opening in outside bytes, its signature not verified; raises InvalidInput ``ledger.document_*``."""
+    return decode_document(
+        raw, OpenedManifest, name=OPENED, network=network, suite=suite, max_bytes=MAX_OPENING_BYTES + 4_096
+    )
 
 
 def encode_manifest(manifest: AnswerManifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:

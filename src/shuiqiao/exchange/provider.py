@@ -189,10 +189,18 @@ class Provider:
 
         Raises Denied ``exchange.opening_missing`` for any other request.
         """
+        _, kept = self.kept_opening(request)
+        return decode_opening(kept)
+
+    def kept_opening(self, request: OwnedId) -> tuple[str, bytes]:
+        """Return whose records an answer rests on that shows none, and its opening as it is kept.
+
+        Raises as ``manifest_opening``.
+        """
         row = self._store.asked(request)
-        if row is None or row.opening is None:
+        if row is None or row.opening is None or row.taxpayer is None:
             raise Denied("exchange.opening_missing", f"no manifest of request {request} has anything to open here")
-        return decode_opening(row.opening)
+        return row.taxpayer, row.opening
 
     def changed_records(self) -> Iterator[ChangedRecord]:
         """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from shuiqiao.credit.store import ClosedCardStore
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.exchange.manifest import ManifestOpening
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.exchange.modes.score import ModelRunner
     from shuiqiao.ledger.engine.port import LedgerPeer
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
     from shuiqiao.lending.models import Assessors, LendingModels
     from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.models.service import ModelRegistry
-    from shuiqiao.node.peers.account_link import AccountSide
+    from shuiqiao.node.peers.account_link import SealedSide
     from shuiqiao.node.peers.acts import SecureOpening
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
@@ -581,6 +582,7 @@ class InstitutionServices:
                 receive_model=self._receive_model if role is Role.TAX_BUREAU else None,
                 tell_account=self._account_telling(),
                 open_link=self._accept_secure_link if role in {Role.TAX_BUREAU, Role.BANK} else None,
+                open_manifest=self._opening_telling(),
                 show_evidence=self.show_evidence if role in {Role.TAX_BUREAU, Role.BANK} else None,
                 state_exposures=self._state_exposures if role is Role.BANK else None,
             ),
@@ -602,12 +604,45 @@ class InstitutionServices:
         if self.settings.role is not Role.TAX_BUREAU or self.told_of is None:
             return None
         return AccountTelling(
-            side=self._account_side,
+            side=self._sealed_side,
             accounts=self.leakage,
             key=self._signing,
             now_ms=self.now_ms,
             journaled=self.told_of,
         ).tell
+
+    def _opening_telling(self) -> Callable[[OwnedId, MemberId], bytes] | None:
+        """Return how a bureau opens manifests to regulators; None where it would stand in no journal."""
+        from shuiqiao.node.peers.opening_link import OpeningTelling
+
+        if self.settings.role is not Role.TAX_BUREAU or self.told_of is None:
+            return None
+        return OpeningTelling(
+            side=self._sealed_side,
+            provider=self.provider,
+            key=self._signing,
+            now_ms=self.now_ms,
+            journaled=self.told_of,
+        ).tell
+
+    def opening_of(self, request: OwnedId) -> ManifestOpening:
+        """Return what opens the manifest of an answer, as its bureau tells this regulator; raises as ``opening_at``.
+
+        Raises Denied ``exchange.request_unknown`` for a request that the ledger does not have.
+        """
+        from shuiqiao.node.peers.opening_link import opening_at
+
+        self._require(Role.REGULATOR)
+        entry = self.engine.state().get(request_key(request))
+        if entry is None:
+            raise Denied("exchange.request_unknown", f"the ledger has no request {request}")
+        return opening_at(
+            MemberId(entry["provider"]),
+            request,
+            client=self.peer_client,
+            side=self._sealed_side,
+            sealing_key=self.keys.sealing,
+        )
 
     def evidence_of_parties(self, request: OwnedId) -> list[bytes]:
         """Return what both parties of a computation show this regulator; one that refuses shows nothing.
@@ -629,10 +664,10 @@ class InstitutionServices:
         return files
 
     @property
-    def _account_side(self) -> AccountSide:
-        from shuiqiao.node.peers.account_link import AccountSide
+    def _sealed_side(self) -> SealedSide:
+        from shuiqiao.node.peers.account_link import SealedSide
 
-        return AccountSide(member=self.member, engine=self.engine, suite=self.suite)
+        return SealedSide(member=self.member, engine=self.engine, suite=self.suite)
 
     def account_at(self, bureau: MemberId, taxpayer: str) -> Account:
         """Return a taxpayer's leakage account as a bureau states it to this regulator; raises as ``account_at``."""
@@ -640,7 +675,7 @@ class InstitutionServices:
 
         self._require(Role.REGULATOR)
         return account_at(
-            bureau, taxpayer, client=self.peer_client, side=self._account_side, sealing_key=self.keys.sealing
+            bureau, taxpayer, client=self.peer_client, side=self._sealed_side, sealing_key=self.keys.sealing
         )
 
     @cached_property
@@ -733,7 +768,13 @@ class InstitutionServices:
         )
 
     def accuse_of_withholding(
-        self, manifest: bytes, *, delivered: Sequence[LeafRef], record: RecordProof, provider: MemberId
+        self,
+        manifest: bytes,
+        *,
+        delivered: Sequence[LeafRef],
+        record: RecordProof,
+        provider: MemberId,
+        salt: bytes = b"",
     ) -> Accusation:
         """Prove on this member's copy of the ledger that a provider left a record out of an answer [EXCHANGE-16].
 
@@ -749,6 +790,7 @@ class InstitutionServices:
             kinds=self.kinds,
             suite=self.suite,
             catalogue=self.catalogue,
+            salt=salt,
         )
 
     def _require(self, role: Role) -> None:

@@ -41,6 +41,7 @@ OF_ALL_MEMBERS = {
     "bureau",
     "entry",
     "ledger_model",
+    "ledger_request",
     "index",
     "height",
     "member",

@@ -241,7 +241,7 @@ def bank_here(between, links):
     ("links", "codes"),
     [
         (OtherFunction, {"privacy.secure_function_differs"}),
-        (SpoiledMessages, {"privacy.secure_failed", "privacy.secure_peer_silent"}),
+        (SpoiledMessages, {"privacy.secure_failed", *BROKEN}),
     ],
     ids=["another function", "messages of no protocol"],
 )

@@ -17,8 +17,11 @@ from shuiqiao.client.resources.leakage import READ_LEAKAGE, LeakageQuestion, Lea
 from shuiqiao.client.resources.requests import (
     LIST_REQUESTS,
     LIST_USES,
+    OPEN_MANIFEST,
     READ_REQUEST,
     REQUEST_FORM,
+    ManifestOpeningRecord,
+    OpeningQuestion,
     RequestChoice,
     RequestPage,
     RequestRecord,
@@ -76,6 +79,27 @@ def ask_provider(asked: ConsentRequest, running: Running, caller: Caller) -> Pro
 def read_request(sender: Owner, request: OwnId, running: Running, caller: Caller) -> RequestRecord:
     """Tell what became of one request."""
     return performed(running, caller, READ_REQUEST, RequestChoice(sender=sender, request=request))
+
+
+@requests.perform(
+    OPEN_MANIFEST,
+    permission="oversight.read",
+    problems=(403, 503),
+    codes=(
+        "client.unreachable",
+        "exchange.opening_foreign",
+        "exchange.opening_missing",
+        "exchange.request_unknown",
+        "members.role_wrong",
+        "node.role_wrong",
+    ),
+)
+def open_manifest(asked: OpeningQuestion, running: Running, caller: Caller) -> ManifestOpeningRecord:
+    """Have a bureau open the manifest of an answer that showed no records, as a regulator: what the answer rests on.
+
+    The bureau is asked then and there and enters in its own journal who was told.
+    """
+    return performed(running, caller, OPEN_MANIFEST, asked)
 
 
 @requests.perform(

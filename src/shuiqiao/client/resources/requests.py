@@ -147,6 +147,31 @@ class PastUseQuery(UseQuery):
     cursor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}$")] | None = None
 
 
+class OpeningQuestion(Wire):
+    """An answer that showed no records, by the request that it answers."""
+
+    model_config = example(ledger_request="first-bank/" + "7a" * 16)
+
+    ledger_request: Annotated[str, StringConstraints(pattern=REQUEST_FORM)]
+    """A request on the ledger: the bank that asked, and its id."""
+
+
+class ManifestOpeningRecord(Wire):
+    """What opens the manifest of an answer that showed no records: which records it rests on, by their names."""
+
+    model_config = example(
+        request="first-bank/" + "7a" * 16,
+        salt="5e" * 32,
+        records={"invoice_issued@2": {"0d" * 16: [0, 1, 7]}},
+    )
+
+    request: Name
+    salt: Hex
+    """Goes before the names of each type's records, whose digest the bureau signed [EXCHANGE-27]."""
+    records: dict[str, dict[str, list[int]]]
+    """Record type to batch on the ledger to the records' places in it."""
+
+
 LIST_REQUESTS: Final = Operation(
     method="GET", path="/requests", sent=PageQuery, told=RequestPage, act="requests.list", shows_taxpayer=True
 )
@@ -165,5 +190,13 @@ LIST_USES: Final = Operation(
     told=UsePage,
     act="usage.read",
     subject=lambda asked: f"taxpayer/{asked.taxpayer}",
+    shows_taxpayer=True,
+)
+OPEN_MANIFEST: Final = Operation(
+    path="/requests/openings",
+    sent=OpeningQuestion,
+    told=ManifestOpeningRecord,
+    act="usage.read",
+    subject=lambda asked: f"request/{asked.ledger_request}",
     shows_taxpayer=True,
 )

@@ -130,6 +130,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(requested.LIST_REQUESTS, requests.list_requests),
             _performed(requested.READ_REQUEST, requests.read_request),
             _called(requested.LIST_USES, enterprises.list_uses),
+            _performed(requested.OPEN_MANIFEST, requests.open_manifest),
             _performed(READ_LEAKAGE, leakage.read_leakage),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
             _performed(LIST_SHOWN, presentations.list_shown),

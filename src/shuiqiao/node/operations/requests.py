@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import owned_id
+from shuiqiao.base.ids import OwnedId, owned_id
 from shuiqiao.client.problem import not_found
 from shuiqiao.client.resources import requests as api
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -38,6 +38,17 @@ def read_request(institution: Institution, chosen: api.RequestChoice) -> api.Req
         if row.request == name:
             return row
     raise not_found()
+
+
+def open_manifest(institution: Institution, asked: api.OpeningQuestion) -> api.ManifestOpeningRecord:
+    """Have a bureau open the manifest of an answer to this regulator; raises what ``opening_of`` raises."""
+    opening = institution.opening_of(OwnedId(asked.ledger_request))
+    records: dict[str, dict[str, list[int]]] = {}
+    for type_id, leaves in opening.leaves.items():
+        batches = records.setdefault(type_id, {})
+        for leaf in leaves:
+            batches.setdefault(leaf.batch.hex(), []).append(leaf.index)
+    return api.ManifestOpeningRecord(request=asked.ledger_request, salt=opening.salt.hex(), records=records)
 
 
 def _requests(institution: Institution, *, after: str, most: int) -> Sequence[api.RequestRecord]:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSide:
-    """In whose name, and by which copy of the ledger, an account is asked for or told."""
+class SealedSide:
+    """In whose name, and by which copy of the ledger, a regulator and a bureau ask and tell, sealed to each other."""
 
     member: MemberId
     engine: LedgerEngine
@@ -47,17 +47,17 @@ class AccountSide:
         """The id of the network."""
         return self.engine.parameters.network
 
-    def sealed(self, content: bytes, *, receiver: MemberId) -> bytes:
-        """Return what only the receiver can read."""
+    def sealed(self, content: bytes, *, act: Act, receiver: MemberId) -> bytes:
+        """Return what only the receiver can read, and for this act alone."""
         return self.suite.seal(
             content,
             recipient=member_record(self.engine.state(), receiver)["seal"],
-            associated_data=seal_binding(Act.LEAKAGE, sender=self.member, receiver=receiver, network=self.network),
+            associated_data=seal_binding(act, sender=self.member, receiver=receiver, network=self.network),
         )
 
 
 def account_at(
-    bureau: MemberId, taxpayer: str, *, client: PeerClient, side: AccountSide, sealing_key: SealingKey
+    bureau: MemberId, taxpayer: str, *, client: PeerClient, side: SealedSide, sealing_key: SealingKey
 ) -> Account:
     """Return the account of a taxpayer as a bureau states it to this regulator.
 
@@ -68,7 +68,7 @@ def account_at(
 
         account_at(bureau, "91440300MA5LEAKME7", client=client, side=side, sealing_key=keys.sealing).lines
     """
-    sealed = side.sealed(taxpayer.encode(), receiver=bureau)
+    sealed = side.sealed(taxpayer.encode(), act=Act.LEAKAGE, receiver=bureau)
     told = client.ask(bureau, Act.LEAKAGE, acts.SealedQuestion(sealed=sealed), answer=acts.SealedAnswer)
     bound = seal_binding(Act.LEAKAGE, sender=bureau, receiver=side.member, network=side.network)
     raw = sealing_key.open_sealed(told.sealed, associated_data=bound)
@@ -86,7 +86,7 @@ class AccountTelling:
     journaled: enters that a member was told of a taxpayer, done or refused.
     """
 
-    side: AccountSide
+    side: SealedSide
     accounts: LeakageAccounts
     key: SigningKey
     now_ms: Callable[[], int]
@@ -112,4 +112,4 @@ class AccountTelling:
                 made_ms=self.now_ms(),
             )
             raw = encode_statement(statement, network=self.side.network, suite=self.side.suite, key=self.key)
-            return self.side.sealed(raw, receiver=asker)
+            return self.side.sealed(raw, act=Act.LEAKAGE, receiver=asker)

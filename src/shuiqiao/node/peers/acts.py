@@ -16,6 +16,7 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.wire import Id, OwnedRef
 from shuiqiao.client.problem import error_of, problem_of
 from shuiqiao.exchange.computation import MAX_EVIDENCE_FILE_BYTES
+from shuiqiao.exchange.manifest import MAX_OPENING_BYTES
 from shuiqiao.exchange.model import MAX_ANSWER_BYTES as MAX_SEALED_BYTES
 from shuiqiao.exchange.model import MAX_REQUEST_BYTES
 from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, MAX_SIGNED_NOTE_BYTES
@@ -65,6 +66,7 @@ _MAX_ANSWER_BYTES: Final = {
     Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
     Act.LEAKAGE: MAX_STATEMENT_BYTES + _SMALL_ANSWER_BYTES,
     Act.EVIDENCE: MAX_EVIDENCE_FILE_BYTES + _SMALL_ANSWER_BYTES,
+    Act.MANIFEST: MAX_OPENING_BYTES + _SMALL_ANSWER_BYTES,
 }
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -354,6 +356,18 @@ class ExposureStated(_Wire, frozen=True):
     """The other bank's signed statement, whose half of the run has begun."""
 
     statement: Annotated[bytes, Meta(min_length=1, max_length=EXPOSURE_STATEMENT_BYTES)]
+
+
+class OpeningQuestion(_Wire, frozen=True):
+    """A regulator asks a bureau to open the manifest of an answer that showed no records."""
+
+    request: OwnedRef
+
+
+class ManifestOpened(_Wire, frozen=True):
+    """What opens it, a document signed by the bureau and sealed to the regulator that asked [EXCHANGE-27]."""
+
+    sealed: Annotated[bytes, Meta(max_length=MAX_OPENING_BYTES + 8_192)]
 
 
 Wired = _Wire

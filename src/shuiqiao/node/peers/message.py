@@ -98,6 +98,7 @@ class Act(StrEnum):
     SECURE_OPEN = "secure.open"
     EVIDENCE = "computation.evidence"
     EXPOSURE = "lending.exposure"
+    MANIFEST = "exchange.opening"
 
     @property
     def max_message_bytes(self) -> int:

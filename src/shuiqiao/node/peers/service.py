@@ -51,6 +51,7 @@ class Served:
     tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau or a
     bank, of a bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint
     computation answered, and who asks. state_exposures: at a bank, of another one's question, and whose.
+    open_manifest: at a bureau, of a request that was answered without records, and who asks.
     """
 
     writer: LedgerPeer | None = None
@@ -64,6 +65,7 @@ class Served:
     open_link: Callable[[acts.SecureOpening, MemberId], bytes] | None = None
     show_evidence: Callable[[OwnedId, MemberId], bytes] | None = None
     state_exposures: Callable[[bytes, MemberId], bytes] | None = None
+    open_manifest: Callable[[OwnedId, MemberId], bytes] | None = None
 
 
 class PeerService:
@@ -117,6 +119,7 @@ class PeerService:
             Act.SECURE_OPEN: self._open_link,
             Act.EVIDENCE: self._evidence,
             Act.EXPOSURE: self._state_exposures,
+            Act.MANIFEST: self._manifest,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -272,6 +275,11 @@ class PeerService:
         asked = _decode(message, acts.ExposureAsked)
         self._engine.wait_for_block(asked.height)
         return acts.ExposureStated(statement=state_exposures(asked.question, MemberId(message.sender)))
+
+    def _manifest(self, message: PeerMessage) -> acts.ManifestOpened:
+        tell = _served(self._served.open_manifest, message)
+        asked = _decode(message, acts.OpeningQuestion)
+        return acts.ManifestOpened(sealed=tell(OwnedId(asked.request), MemberId(message.sender)))
 
 
 class BlockNews:

@@ -15,7 +15,7 @@ from shuiqiao.node.accounts.model import OWNER
 from shuiqiao.node.operations.calling import Call
 from shuiqiao.node.operations.leakage import read_leakage
 from shuiqiao.node.operations.performing import perform
-from shuiqiao.node.peers.account_link import AccountSide, account_at
+from shuiqiao.node.peers.account_link import SealedSide, account_at
 from shuiqiao.node.peers.message import Act
 from shuiqiao.privacy.statement import AccountStatement, encode_statement
 from shuiqiao.sandbox.scenario.consortium import BUREAU, REGULATOR
@@ -85,7 +85,7 @@ def test_both_journals_say_that_a_regulator_was_told_or_was_not(tmp_path):
 
 
 def side_of(institution):
-    return AccountSide(member=institution.member, engine=institution.engine, suite=institution.suite)
+    return SealedSide(member=institution.member, engine=institution.engine, suite=institution.suite)
 
 
 def asked_by(institution, bureau, taxpayer=TAXPAYER):
@@ -144,7 +144,7 @@ class LyingBureau:
         assert act is Act.LEAKAGE
         stated = AccountStatement(**{name: getattr(true, name) for name in true.__struct_fields__} | self.changes)
         raw = encode_statement(stated, network=network, suite=suite, key=self.by.keys.signing)
-        return answer(sealed=side_of(self.bureau).sealed(raw, receiver=self.regulator.member))
+        return answer(sealed=side_of(self.bureau).sealed(raw, act=Act.LEAKAGE, receiver=self.regulator.member))
 
 
 def told_by(lying):

@@ -39,6 +39,7 @@ ANSWERS = {
     Act.SECURE_OPEN: acts.SecureOpened,
     Act.EVIDENCE: acts.EvidenceShown,
     Act.EXPOSURE: acts.ExposureStated,
+    Act.MANIFEST: acts.ManifestOpened,
 }
 
 
@@ -179,7 +180,7 @@ def test_what_another_role_does_is_not_done(world):
     """[PEER-3]"""
     not_served = {
         BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN, Act.EXPOSURE),
-        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE),
+        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.MANIFEST),
         REGULATOR: (
             Act.CHECKPOINT,
             Act.ASK,
@@ -189,6 +190,7 @@ def test_what_another_role_does_is_not_done(world):
             Act.SECURE_OPEN,
             Act.EVIDENCE,
             Act.EXPOSURE,
+            Act.MANIFEST,
         ),
     }
     members = {each.member: each for each in world.consortium.members}
