@@ -63,12 +63,14 @@ def told(doors):
     bureau.told_of = told_of
     # Made with the world, before there was a journal.
     bureau.__dict__.pop("peer_service", None)
-    doors.open(bureau)
+    for each in (bureau, bank, doors.world.regulator):
+        doors.open(each)
     model = runs_at_bureau(doors, model=keep_model(bank), outputs=OutputsDeclared(**BANDS))
     doors.vault = bureau.provider._vault = Forgets(bureau.provider._vault)
     consent = doors.world.consent(modes=(Mode.SCORE,), outputs=(Output.BAND,))
     ask_provider(bank, ConsentRequest(request=REQUEST, consent=consent, model=model.model, outputs=("band",)))
-    doors.world.regulator.catch_up_with(bureau)
+    # A receipt counts once the members cosigned what covers it.
+    doors.world.consortium.settle()
     doors.request = OwnedId(f"{bank.member}/{REQUEST}")
     return entries
 
