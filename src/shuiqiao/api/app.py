@@ -39,6 +39,7 @@ from shuiqiao.api.routes.own import own
 from shuiqiao.api.routes.presentations import presentations
 from shuiqiao.api.routes.products import products
 from shuiqiao.api.routes.records import records
+from shuiqiao.api.routes.registers import registers
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
@@ -82,6 +83,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     requests,
     disputes,
     exposures,
+    registers,
     own,
     presentations,
     products,

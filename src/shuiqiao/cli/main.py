@@ -40,6 +40,7 @@ from shuiqiao.cli.output import Language, choose_language, say
 from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
+from shuiqiao.cli.registers import registers_app
 from shuiqiao.cli.sandbox import sandbox_app
 from shuiqiao.cli.serve import serve
 from shuiqiao.cli.standards import standards_app
@@ -75,6 +76,7 @@ for name, group in {
     "invoice": invoice_app,
     "pending": pending_app,
     "jobs": jobs_app,
+    "registers": registers_app,
     "record": record_app,
     "grade": grade_app,
     "users": users_app,

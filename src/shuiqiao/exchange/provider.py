@@ -64,7 +64,7 @@ from shuiqiao.members.roster import is_suspended, member_record
 from shuiqiao.vault.contract import LedgerLeaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.model import ConsentArtefact
@@ -106,7 +106,10 @@ class Provider:
         catalogue: Catalogue,
         entropy: Entropy,
         scoring: Scoring | None = None,
+        require_assessment: Callable[[MemberId], None] = lambda _member: None,
     ) -> None:
+        """require_assessment: raises what keeps this institution from sharing data with a member [EXCHANGE-29]."""
+        self._require_assessment = require_assessment
         self._submitter = submitter
         self._store = store
         self._consents = consents
@@ -145,6 +148,7 @@ class Provider:
     def _answer(self, message: RequestMessage, raw: bytes) -> bytes:
         entry = self._paired_entry(message, raw)
         self._expect_open_gates()
+        self._require_assessment(MemberId(message.sender))
         kept = self._store.asked(message.name)
         if kept is not None and kept.answer is not None and entry["status"] not in _CLOSED:
             return self._send_kept(message, kept, entry)

@@ -154,7 +154,10 @@ class Recipient:
         catalogue: Catalogue,
         entropy: Entropy,
         scoring: Scoring | None = None,
+        require_assessment: Callable[[MemberId], None] = lambda _member: None,
     ) -> None:
+        """require_assessment: raises what keeps this institution from sharing data with a member [EXCHANGE-29]."""
+        self._require_assessment = require_assessment
         self._submitter = submitter
         self._store = store
         self._consents = consents
@@ -191,6 +194,7 @@ class Recipient:
             artefact = self._consents.artefact(wanted.consent)
             self._consents.verify_standing(artefact)
             message = self._message(wanted, artefact, request=request or new_id(self._entropy))
+            self._require_assessment(MemberId(message.receiver))
             verify_covered(message, artefact)
             verify_request_within_ceiling(message, ceiling=self._ceiling(artefact))
             self._mode(message.mode).verify_asked(message)

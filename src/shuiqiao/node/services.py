@@ -50,6 +50,8 @@ from shuiqiao.node.home.settings import (
     require_role,
 )
 from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.registers.service import Registers
+from shuiqiao.node.registers.store import RegisterStore
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.service import AlarmService, StatisticsService
 from shuiqiao.oversight.store import ReleaseStore
@@ -242,6 +244,16 @@ class InstitutionServices:
         )
 
     @cached_property
+    def registers(self) -> Registers:
+        """Assessments, incidents and complaints that people entered."""
+        return Registers(
+            RegisterStore(self.database, cipher=self.cipher),
+            now_ms=self.outbox.now_ms,
+            entropy=self.dependencies.entropy,
+            is_required=self.settings.assessments_required,
+        )
+
+    @cached_property
     def provider(self) -> Provider:
         """A bureau's answers to requests."""
         return Provider(
@@ -254,6 +266,7 @@ class InstitutionServices:
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
             scoring=self._scoring,
+            require_assessment=self.registers.require_assessment,
         )
 
     @cached_property
@@ -371,6 +384,7 @@ class InstitutionServices:
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
             scoring=self._scoring,
+            require_assessment=self.registers.require_assessment,
         )
 
     @cached_property

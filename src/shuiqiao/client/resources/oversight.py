@@ -252,7 +252,8 @@ class StandingAlarmRecord(Wire):
     model_config = example(**_STANDING)
 
     kind: Name
-    """fork, member_diverged, refusal_rate, clock, request_unanswered or block_not_taken_in."""
+    """fork, member_diverged, refusal_rate, clock, request_unanswered, register_overdue or
+    block_not_taken_in."""
     about: Name
     """The member or request that it is about."""
     says: Annotated[str, Field(max_length=1_000)]

@@ -71,6 +71,8 @@ class Permission(StrEnum):
     JOBS_READ = "jobs.read"
     JOBS_MANAGE = "jobs.manage"
     JOURNAL_READ = "journal.read"
+    REGISTERS_READ = "registers.read"
+    REGISTERS_WRITE = "registers.write"
     AUDITS_RUN = "audits.run"
     OWN_READ = "own.read"
     OWN_WRITE = "own.write"

@@ -78,6 +78,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """After how many minutes at most, drawn at random, a bureau's grants of consent and a bank's applications enter the
     ledger, so that its readers do not link by time what is one enterprise's; 0: at once."""
 
+    assessments_required: bool = False
+    """Whether data are shared with no member for whom the registers have no valid assessment; without it that is only
+    told, by ``shuiqiao audit --obligations``."""
+
     backup_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Folder into which the server backs this home up, from the home if it is relative; empty: it does not."""
     backup_interval_h: Annotated[int, msgspec.Meta(ge=1, le=8_760)] = 24
@@ -119,6 +123,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 _OF_A_SERVER = {
+    "assessments_required": False,
     "entry_delay_min": 0,
     "listen": DEFAULT_LISTEN,
     "public_urls": (),

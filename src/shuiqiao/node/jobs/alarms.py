@@ -58,6 +58,8 @@ class AlarmKind(StrEnum):
     """This machine's clock, or another member's, is wrong."""
     REQUEST_UNANSWERED = "request_unanswered"
     """A request waits for its provider longer than it should."""
+    REGISTER_OVERDUE = "register_overdue"
+    """An incident was not reported in time, or a complaint not answered."""
     BLOCK_NOT_TAKEN_IN = "block_not_taken_in"
     """A part of this node failed when it was told of a new block, and may have missed it for good."""
 
@@ -68,6 +70,7 @@ WORDS_ZH: Final[Mapping[AlarmKind, str]] = {
     AlarmKind.REFUSAL_RATE: "提供方拒绝率过高",
     AlarmKind.CLOCK: "时钟有误",
     AlarmKind.REQUEST_UNANSWERED: "请求逾时未答复",
+    AlarmKind.REGISTER_OVERDUE: "事件未按时报告或投诉未按时答复",
     AlarmKind.BLOCK_NOT_TAKEN_IN: "本节点有部件未能处理新区块",
 }
 
@@ -143,6 +146,9 @@ def _looked(institution: Institution) -> Iterator[_Found]:
     yield from _of_clocks(institution)
     yield from _of_requests(institution)
     yield from _of_listeners(institution)
+    for entry in institution.registers.overdue():
+        says = f"{entry.kind} {entry.seq} was due by {iso_from_ms(entry.due_ms)}"
+        yield _Found(kind=AlarmKind.REGISTER_OVERDUE, about=f"register/{entry.seq}", says=says)
 
 
 def _of_copies(institution: Institution) -> Iterator[_Found]:

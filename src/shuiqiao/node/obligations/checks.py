@@ -34,6 +34,8 @@ from shuiqiao.node.home.modes import readable_by_others
 from shuiqiao.node.jobs.duties import BACKUP
 from shuiqiao.node.jobs.service import duty_id
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.node.registers.model import RegisterKind
+from shuiqiao.node.registers.store import RegisterStore
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.sensitivity import OPEN_LEVEL, guarded_fields, require_reason
 from shuiqiao.vault.storage.batch_file import count_clear_files
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView
     from shuiqiao.node.accounts.store import User
     from shuiqiao.node.member_copy import MemberCopy
+    from shuiqiao.node.registers.model import RegisterEntry
     from shuiqiao.oversight.audit import AuditReport
 
 LEAST_VALIDATORS: Final = 4
@@ -96,6 +99,17 @@ class Facts:
         """How many entries of each kind the ledger has."""
         blocks = self.copy.engine.blocks(from_height=1)
         return Counter(self.copy.decode(raw).kind for block in blocks for raw in block.transactions)
+
+    @cached_property
+    def register(self) -> list[RegisterEntry]:
+        """The entries of the registers that are not closed."""
+        with self.database() as database:
+            return RegisterStore(database, cipher=self.cipher(database)).open_entries()
+
+    def registered(self, kind: RegisterKind) -> tuple[int, int]:
+        """Return how many entries of a kind are open, and how many of those overdue."""
+        waiting = [entry for entry in self.register if entry.kind is kind]
+        return len(waiting), sum(entry.is_overdue(self.copy.now_ms()) for entry in waiting)
 
     @cached_property
     def users(self) -> list[User]:
@@ -290,11 +304,39 @@ def _disputes(facts: Facts) -> Evidence:
         rows = ProviderStore(database, cipher=facts.cipher(database)).disputes()
     waiting = [row for row in rows if row.status == DisputeStatus.OPEN]
     late = [row for row in waiting if facts.copy.now_ms() - row.received_ms > MAX_DISPUTE_MS]
+    complaints, overdue = facts.registered(RegisterKind.COMPLAINT)
     return Evidence(
-        is_met=not late,
+        is_met=not late and not overdue,
         evidence=f"{len(rows)} disputes, {len(waiting)} open, {len(late)} for more than "
-        f"{MAX_DISPUTE_MS // MS_PER_DAY} days",
-        evidence_zh=f"异议 {len(rows)} 件,待答复 {len(waiting)} 件,逾期 {len(late)} 件",
+        f"{MAX_DISPUTE_MS // MS_PER_DAY} days; {complaints} complaints open, {overdue} overdue",
+        evidence_zh=f"异议 {len(rows)} 件,待答复 {len(waiting)} 件,逾期 {len(late)} 件;"
+        f"投诉未办结 {complaints} 件,逾期 {overdue} 件",
+    )
+
+
+def _incidents(facts: Facts) -> Evidence:
+    waiting, overdue = facts.registered(RegisterKind.INCIDENT)
+    return Evidence(
+        is_met=not overdue,
+        evidence=f"{waiting} incidents in the register are not reported yet, {overdue} of them overdue",
+        evidence_zh=f"登记的安全事件未报告 {waiting} 件,其中逾期 {overdue} 件",
+    )
+
+
+def _assessments(facts: Facts) -> Evidence:
+    own = facts.copy.member
+    blocks = facts.copy.engine.blocks(from_height=1)
+    grants = (tx for block in blocks for raw in block.transactions if (tx := facts.copy.decode(raw)).kind == GRANT)
+    pairs = {(tx.body.provider, tx.body.recipient) for tx in grants}
+    others = sorted({other for pair in pairs if own in pair for other in pair if other != own})
+    now_ms = facts.copy.now_ms()
+    missing = [each for each in others if not any(entry.permits(each, now_ms=now_ms) for entry in facts.register)]
+    is_required = facts.copy.settings.assessments_required
+    return Evidence(
+        is_met=not missing,
+        evidence=f"data may be shared with {len(others)} members under consents; without a valid assessment: "
+        f"{_named(missing) or 'none'}; assessments_required is {str(is_required).lower()}",
+        evidence_zh=f"依授权共享的成员 {len(others)} 个,无有效评估:{_named(missing) or '无'}",
     )
 
 
@@ -351,6 +393,8 @@ CHECKS: Final[Mapping[str, Callable[[Facts], Evidence]]] = {
     "destruction": _destruction,
     "consent": _consent,
     "disputes": _disputes,
+    "incidents": _incidents,
+    "assessments": _assessments,
     "computations": _computations,
     "backup": _backup,
 }

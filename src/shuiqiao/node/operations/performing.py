@@ -24,6 +24,7 @@ from shuiqiao.client.resources import models as modelled
 from shuiqiao.client.resources import oversight as overseen
 from shuiqiao.client.resources import products as offered
 from shuiqiao.client.resources import records as recorded
+from shuiqiao.client.resources import registers as registered
 from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
@@ -46,6 +47,7 @@ from shuiqiao.node.operations import (
     presentations,
     products,
     records,
+    registers,
     requests,
     upkeep,
 )
@@ -119,6 +121,11 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(exposed.CHECK_EVIDENCE, exposures.check_evidence),
             _performed(disputes.LIST_DISPUTES, enterprises.list_disputes),
             _performed(disputes.ANSWER_DISPUTE, enterprises.answer_dispute),
+            _performed(registered.LIST_REGISTER, registers.list_register),
+            _performed(registered.ASSESS, registers.assess),
+            _performed(registered.REPORT_INCIDENT, registers.report_incident),
+            _performed(registered.COMPLAIN, registers.complain),
+            _performed(registered.CLOSE_ENTRY, registers.close_entry),
             _performed(recorded.SEARCH_RECORDS, records.search_records),
             _performed(recorded.PROVE_RECORD, records.prove_record),
             _performed(recorded.LIST_CHANGED, records.list_changed),

@@ -17,8 +17,6 @@ from shuiqiao.node.obligations.checks import CHECKS, MAX_DISPUTE_MS, MAX_KEY_AGE
 from shuiqiao.node.obligations.review import Standing, review_obligations
 from shuiqiao.node.operations.audits import review, review_at
 
-NO_CONTROL = {"assessment_before_sharing", "incidents"}
-
 
 @pytest.fixture(scope="module")
 def settled(world):
@@ -57,7 +55,7 @@ def test_unmet_rules_come_first_and_each_institution_has_those_that_bind_it(sett
 
 
 def test_a_bank_with_no_users_and_no_backup_meets_the_rest(settled):
-    expected = NO_CONTROL | {"fault_tolerance", "two_people", "backup"}
+    expected = {"fault_tolerance", "two_people", "backup", "assessment_before_sharing"}
     assert unmet(settled.bank) - {"national_cryptography"} == expected
     assert ("national_cryptography" in unmet(settled.bank)) is (settled.bank.settings.suite == "intl")
 

@@ -30,7 +30,7 @@ GIVEN = {
     (
         "tax_bureau",
         "internal_auditor",
-    ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
+    ): "audits.run jobs.read journal.read ledger.read oversight.read registers.read requests.read users.read",
     ("tax_bureau", "data_officer"): "erasures.make ingest.read ingest.write jobs.read ledger.read",
     (
         "tax_bureau",
@@ -45,7 +45,7 @@ GIVEN = {
     (
         "bank",
         "internal_auditor",
-    ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
+    ): "audits.run jobs.read journal.read ledger.read oversight.read registers.read requests.read users.read",
     (
         "bank",
         "relationship_manager",
@@ -68,11 +68,14 @@ GIVEN = {
     (
         "regulator",
         "internal_auditor",
-    ): "audits.run jobs.read journal.read ledger.read oversight.read requests.read users.read",
+    ): "audits.run jobs.read journal.read ledger.read oversight.read registers.read requests.read users.read",
     (
         "regulator",
         "oversight_officer",
     ): "audits.run ledger.read models.read models.retire oversight.freeze oversight.publish oversight.read oversight.unfreeze requests.read",
+    ("tax_bureau", "data_protection_officer"): "ledger.read registers.read registers.write",
+    ("bank", "data_protection_officer"): "ledger.read registers.read registers.write",
+    ("regulator", "data_protection_officer"): "ledger.read registers.read registers.write",
     ("tax_bureau", "model_reviewer"): "ledger.read models.make models.read models.retire models.review",
     ("tax_bureau", "model_supervisor"): "ledger.read models.approve models.read",
 }

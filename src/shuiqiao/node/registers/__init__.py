@@ -1,0 +1,1 @@
+"""What an institution has to keep of data protection: assessments, incidents, complaints."""
