@@ -92,7 +92,14 @@ def test_what_cannot_be_read_is_unseen_and_not_met(settled):
 
     rows = review_obligations(replace(facts_of(settled.bank), database=away))
     unseen = {each.obligation.id for each in rows if each.standing is Standing.UNSEEN}
-    assert unseen == {"access_journal", "two_people", "second_factor", "destruction", "computation_evidence"}
+    assert unseen == {
+        "access_journal",
+        "two_people",
+        "second_factor",
+        "destruction",
+        "assessment_before_sharing",
+        "incidents",
+    }
 
 
 def test_a_home_that_lies_still_is_reviewed_by_its_files(tmp_path):
