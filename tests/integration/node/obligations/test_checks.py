@@ -93,6 +93,7 @@ def test_what_cannot_be_read_is_unseen_and_not_met(settled):
     rows = review_obligations(replace(facts_of(settled.bank), database=away))
     unseen = {each.obligation.id for each in rows if each.standing is Standing.UNSEEN}
     assert unseen == {
+        "computation_evidence",
         "access_journal",
         "two_people",
         "second_factor",
