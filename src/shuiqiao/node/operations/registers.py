@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
@@ -59,7 +58,15 @@ def close_entry(institution: Institution, closed: api.RegisterClosure) -> api.Re
 
 
 def _told(institution: Institution, entry: RegisterEntry) -> api.RegisterRecord:
-    fields = asdict(entry)
-    del fields["id"]
-    is_overdue = entry.is_overdue(institution.now_ms())
-    return api.RegisterRecord(**{**fields, "kind": str(entry.kind), "is_overdue": is_overdue})
+    return api.RegisterRecord(
+        seq=entry.seq,
+        kind=str(entry.kind),
+        member=entry.member,
+        grade=entry.grade,
+        opened_ms=entry.opened_ms,
+        due_ms=entry.due_ms,
+        closed_ms=entry.closed_ms,
+        words=entry.words,
+        outcome=entry.outcome,
+        is_overdue=entry.is_overdue(institution.now_ms()),
+    )

@@ -102,4 +102,5 @@ class RegisterStore:
 
     def _entry(self, row: RowMapping) -> RegisterEntry:
         fields: dict[str, Any] = self._cipher.decrypt_row(_SECRETS, dict(row))
-        return RegisterEntry(**{**fields, "kind": RegisterKind(fields["kind"])})
+        fields["kind"] = RegisterKind(fields["kind"])
+        return RegisterEntry(**fields)
