@@ -12,6 +12,7 @@ from api_world import ALL, NOTHING
 from shuiqiao.api.access import ANY_CALLER, OPEN, OWNER_ONLY
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
 from shuiqiao.api.routing import ACT_FIELD, PERMISSION_FIELD
+from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, roles_of
 
 
 def operations(document):
@@ -81,6 +82,30 @@ def test_each_permission_opens_its_routes_and_no_other(bureau):
                 method, address(path, operation), headers={"Authorization": f"Bearer {token}"}
             )
             assert (answer.status_code, answer.json()["code"]) == (403, "api.forbidden"), path
+
+
+def test_each_role_reaches_the_routes_of_its_permissions_and_no_other(offices):
+    """[API-3]: every role of each institution, an enterprise's too, on every route of its door."""
+    crossed = 0
+    for office in offices.values():
+        found = operations(office.asked.document("public"))
+        for name, rule in roles_of(office.institution.settings.role).items():
+            token = office.asked.tokens.issue(f"as-{name}", *rule.permissions)
+            for method, path, operation in found:
+                permission = operation[PERMISSION_FIELD]
+                may = permission == ANY_CALLER or permission in rule.permissions
+                # A stream does not end; what is open is asked by nobody in particular; what is an enterprise's own is
+                # reached by its key, and by no token of a user.
+                if permission == OPEN or (may and (path.endswith("/events") or name == ENTERPRISE_ROLE)):
+                    continue
+                # An act is refused for want of its key, so those that may do nothing here either.
+                answer = office.asked.public.request(
+                    method, address(path, operation), headers={"Authorization": f"Bearer {token}"}
+                )
+                is_forbidden = answer.status_code == 403 and answer.json()["code"] == "api.forbidden"
+                assert is_forbidden != may, (office.institution.member, name, method, path)
+                crossed += 1
+    assert crossed > 2_000
 
 
 def test_whatever_shows_a_taxpayers_records_is_an_entry_of_the_journal(bureau):

@@ -60,11 +60,11 @@ def long_form(suite, engine, *, taxpayers, kills):
 
 FORMS = [
     Form(suite="gm", engine=EngineName.EMBEDDED, taxpayers=15, kills=15),
-    Form(suite="intl", engine=EngineName.COMETBFT, taxpayers=6, kills=10),
+    Form(suite="intl", engine=EngineName.COMETBFT, taxpayers=6, kills=15),
     long_form("intl", EngineName.EMBEDDED, taxpayers=100, kills=200),
     long_form("gm", EngineName.EMBEDDED, taxpayers=100, kills=200),
-    long_form("intl", EngineName.COMETBFT, taxpayers=52, kills=100),
-    long_form("gm", EngineName.COMETBFT, taxpayers=52, kills=100),
+    long_form("intl", EngineName.COMETBFT, taxpayers=100, kills=200),
+    long_form("gm", EngineName.COMETBFT, taxpayers=100, kills=200),
 ]
 ENOUGH = 15
 """Of so many applications some are approved, some refused and some referred."""

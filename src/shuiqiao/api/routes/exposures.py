@@ -14,7 +14,9 @@ from shuiqiao.client.resources import exposures as api
 
 exposures = Routes("exposures")
 
-RunOf = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The run, SHA-256 of its question")]
+RunOf = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="The run, SHA-256 of its question", examples=["3d" * 32])
+]
 
 
 @exposures.perform(api.LIST_EXPOSURES, permission="requests.read", codes=("node.role_wrong",))
