@@ -49,6 +49,7 @@ from shuiqiao.client.resources.validator import (
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.operations.records import told_of
+from shuiqiao.node.peers.delivery import waiting_in_words
 
 home = Routes("home", prefix=HOME_PREFIX)
 
@@ -138,6 +139,7 @@ def read_home_status(running: Running) -> HomeStatus:
         block_time_ms=time_ms,
         entries=log_size(institution.engine),
         outbox_waiting=len(institution.outbox.rows()),
+        deliveries=waiting_in_words(institution.deliveries.waiting())[:MAX_WORDS],
         waits_for=institution.waits_for()[:MAX_WORDS],
         differing_clocks=tuple(
             DifferingClock(member=member, says=says[:MAX_WORDS])

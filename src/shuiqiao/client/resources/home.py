@@ -44,6 +44,7 @@ class HomeStatus(Wire):
         block_time_ms=1_767_225_600_000,
         entries=130,
         outbox_waiting=1,
+        deliveries="1 messages wait: 1 for first-bank (https://bank.example:8611 cannot be reached)",
         waits_for="waits for the writer tax-bureau: http://127.0.0.1:8610 cannot be reached",
         differing_clocks=[],
     )
@@ -59,6 +60,8 @@ class HomeStatus(Wire):
     block_time_ms: TimeMs
     entries: Count
     outbox_waiting: Count
+    deliveries: Words
+    """What waits for which member and why; empty where nothing does."""
     waits_for: Words
     """What its copy of the ledger waits for before it goes on, and why; empty where it does not."""
     differing_clocks: Annotated[tuple[DifferingClock, ...], Field(max_length=MAX_MEMBERS)]

@@ -42,7 +42,7 @@ from shuiqiao.node.home.settings import (
 )
 from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.peers.delivery import DeliveryStore, receivers_waited_for
+from shuiqiao.node.peers.delivery import DeliveryStore, waiting_in_words
 from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.node.published.publication import describe_published
 from shuiqiao.vault.storage.index import INDEX_FOLDER, RecordIndex
@@ -183,12 +183,7 @@ def _deliveries(home: Home) -> Finding | None:
         return None if error.code == "node.database_older" else finding_of_error(what, error)
     if not waiting:
         return None
-    reasons = {each.receiver: each.reason for each in waiting if each.code}
-    told = [
-        f"{count} for {member} ({reasons.get(member, 'not tried yet')})"
-        for member, count in receivers_waited_for(waiting).items()
-    ]
-    return Finding(what=what, says=f"{len(waiting)} messages wait: {'; '.join(told)}", says_zh="有消息待其他成员接收")
+    return Finding(what=what, says=waiting_in_words(waiting), says_zh="有消息待其他成员接收")
 
 
 def _no_door_for_members(home: Home, settings: NodeSettings) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ The bodies hold nothing that a reader of the database may not see: what names a 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -382,9 +383,17 @@ class Deliveries:
         return self._clock.now_ms() + pause_ms - drawn
 
 
-def receivers_waited_for(waiting: Iterable[Waiting]) -> dict[MemberId, int]:
-    """Return how many messages wait for each receiver, for `doctor` and the API."""
-    found: dict[MemberId, int] = {}
+def waiting_in_words(waiting: Iterable[Waiting]) -> str:
+    """Return what waits for which member and why, for ``doctor`` and the API; empty where nothing does.
+
+    ::
+
+        "1 messages wait: 1 for first-bank (http://127.0.0.1:8610 cannot be reached)"
+    """
+    counts, reasons = Counter[MemberId](), dict[MemberId, str]()
     for each in waiting:
-        found[each.receiver] = found.get(each.receiver, 0) + 1
-    return found
+        counts[each.receiver] += 1
+        if each.code:
+            reasons[each.receiver] = each.reason
+    told = [f"{count} for {member} ({reasons.get(member, 'not tried yet')})" for member, count in counts.items()]
+    return f"{counts.total()} messages wait: {'; '.join(told)}" if told else ""

@@ -19,7 +19,7 @@ from shuiqiao.node.peers.delivery import (
     MAX_REFUSED_PAUSE_MS,
     Deliveries,
     DeliveryStore,
-    receivers_waited_for,
+    waiting_in_words,
 )
 from shuiqiao.node.peers.message import Act
 
@@ -111,7 +111,8 @@ def test_a_receiver_that_is_away_keeps_nobody_else_waiting_and_is_asked_once_a_p
     assert [each.receiver for each in waiting] == [REGULATOR] * 3
     assert world.deliveries.waiting(most=2) == waiting[:2]
     assert world.deliveries.waiting(after=(waiting[0].kept_ms, waiting[0].id)) == waiting[1:]
-    assert receivers_waited_for(waiting) == {REGULATOR: 3}
+    assert waiting_in_words(waiting).startswith(f"3 messages wait: 3 for {REGULATOR} (")
+    assert waiting_in_words(()) == ""
     told = [each.as_json() for each in waiting if each.attempts]
     assert [(each["code"], each["attempts"]) for each in told] == [("client.unreachable", 1)]
     assert "cannot be reached" in told[0]["reason"]
