@@ -433,8 +433,8 @@ _ACTS = (
             zh="在税务局数据库副本的批次文件中间翻转一个比特。",
         ),
         caught_by=Words(
-            en="Every leaf was recomputed and no longer led to the root on the ledger.",
-            zh="逐条重算叶子哈希，与账本上的根不再一致。",
+            en="What is encrypted does not open any more, or its leaves no longer lead to the root on the ledger.",
+            zh="密文无法再打开，或逐条重算的叶子哈希与账本上的根不再一致。",
         ),
         code_begins="vault.",
     ),
