@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ ELSEWHERE = {
     "howto/ingest-your-own-files.md#3": "needs the research data: runs in a test of its own below",
 }
 """Blocks, or whole pages, that run in tests of their own, and why. A number counts a page's console and Python blocks."""
+
+
+EXTRAS = {" --format anoncreds": "anoncreds", " --blind ": "tenseal", " --secure ": "spu"}
+"""What a block needs that the base does not install, by words of its commands; the rest of its page runs without it."""
+
+
+def lacks_extra(name: str, body: str) -> bool:
+    """Whether a block needs an extra that this machine lacks; in CI that is a failure."""
+    lacking = [package for words, package in EXTRAS.items() if words in body and find_spec(package) is None]
+    assert not lacking or os.environ.get("CI") != "true", f"{name} needs {lacking}"
+    return bool(lacking)
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
@@ -267,7 +279,7 @@ def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request
                 absent(f"{program} is not installed, with which {name} copies or asks")
         if f"$ {DEMO}\n" in body:
             lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
-        elif name not in ELSEWHERE:
+        elif name not in ELSEWHERE and not lacks_extra(name, body):
             # The ports that the page names may be taken here.
             reader.follow(kind, name, PORT.sub(lambda found: ports[found[0]], body))
 
