@@ -43,6 +43,7 @@ from shuiqiao.api.routes.registers import registers
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
+from shuiqiao.api.routes.trainings import trainings
 from shuiqiao.api.routes.upkeep import upkeep
 from shuiqiao.api.routes.users import users
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
@@ -81,6 +82,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     enrolments,
     consents,
     requests,
+    trainings,
     disputes,
     exposures,
     registers,

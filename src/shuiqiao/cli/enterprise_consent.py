@@ -36,7 +36,7 @@ from shuiqiao.cli.enterprise_device import (
     session_of,
 )
 from shuiqiao.cli.home import well_formed
-from shuiqiao.cli.options import Json, OutputChoice
+from shuiqiao.cli.options import Json, OutputChoice, item_of
 from shuiqiao.cli.output import dated, local_minute, say_rows, show, show_list, warn
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def enterprise_consent(
     }
     address = optional_address(bureau)
     _require_names(bank, product)
-    items = dict(map(_item, item or ()))
+    items = dict(map(item_of, item or ()))
     device = open_device(key)
     needs = _needs(_require_offered(device, bank, product, url=bank_url), items=items, mode=mode, output=output)
     least = int(needs.pop("answers"))
@@ -207,13 +207,6 @@ def _needs(
         "outputs": tuple(Output(each.value) for each in output or ()),
         "answers": 1,
     }
-
-
-def _item(text: str) -> tuple[str, list[str]]:
-    type_id, _, groups = text.partition("=")
-    if not type_id or not groups:
-        raise typer.BadParameter(f"{text[:60]!r} is not TYPE@VERSION=GROUP,GROUP")
-    return type_id, groups.split(",")
 
 
 def _joint(said: str, *, bureau: str) -> JointConsent:

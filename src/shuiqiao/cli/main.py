@@ -45,6 +45,7 @@ from shuiqiao.cli.sandbox import sandbox_app
 from shuiqiao.cli.serve import serve
 from shuiqiao.cli.standards import standards_app
 from shuiqiao.cli.study import study_app
+from shuiqiao.cli.train import train_app
 from shuiqiao.cli.users import users_app
 
 app = typer.Typer(
@@ -67,6 +68,7 @@ for name, group in {
     "members": members_app,
     "applications": applications_app,
     "models": models_app,
+    "train": train_app,
     "products": products_app,
     "consent": consent_app,
     "exposure": exposure_app,

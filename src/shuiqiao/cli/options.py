@@ -54,3 +54,11 @@ Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-
 def command_group(words: str) -> typer.Typer:
     """Return an empty group of commands. words: its help, in both languages."""
     return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
+def item_of(text: str) -> tuple[str, list[str]]:
+    """Return the record type and groups of ``TYPE@VERSION=GROUP,GROUP``; raises BadParameter."""
+    type_id, _, groups = text.partition("=")
+    if not type_id or not groups:
+        raise typer.BadParameter(f"{text[:60]!r} is not TYPE@VERSION=GROUP,GROUP")
+    return type_id, groups.split(",")

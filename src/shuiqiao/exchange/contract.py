@@ -20,12 +20,12 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
-from shuiqiao.base.wire import Digest, Id, OwnedRef
+from shuiqiao.base.wire import Digest, Id, MemberName, OwnedRef
 from shuiqiao.consent.model import FieldCode, Grant, Mode, Purpose, grant_from_state, grant_key, verify_usable
-from shuiqiao.exchange.model import RequestStatus, computation_key, request_key
+from shuiqiao.exchange.model import RequestStatus, computation_key, request_key, training_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import is_suspended, require_role
+from shuiqiao.members.roster import is_suspended, require_role, signing_key
 
 REQUEST = "access.request"
 DELIVER = "access.deliver"
@@ -33,6 +33,7 @@ ACKNOWLEDGE = "access.acknowledge"
 REFUSE = "access.refuse"
 DESTROY = "access.destroy"
 COMPUTATION = "computation.record"
+TRAINING = "training.agree"
 
 
 class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,6 +80,15 @@ class ComputationRecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
     request: OwnedRef
     log_digest: Digest
+
+
+class TrainingAgreeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bank, a provider and a third member agree to train a model together; plan: the salted commitment to it."""
+
+    training: Id
+    provider: MemberName
+    third: MemberName
+    plan: Digest
 
 
 def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
@@ -201,6 +211,30 @@ def _apply_computation(tx: Transaction, state: State, _ctx: BlockContext) -> Seq
     return (_event("computation.recorded", tx, party=tx.author),)
 
 
+def _check_training(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[COHORT-4]: a bank, a bureau and a regulator, none of them suspended; once."""
+    body: TrainingAgreeBody = tx.body
+    require_role(state, tx.author, Role.BANK)
+    for member, role in ((MemberId(body.provider), Role.TAX_BUREAU), (MemberId(body.third), Role.REGULATOR)):
+        require_role(state, member, role)
+        verify_recipient_active(state, member)
+    if state.get(training_key(owned_id(tx.author, body.training))) is not None:
+        raise Conflict("exchange.training_repeated", f"training {body.training.hex()} is on the ledger already")
+
+
+def _apply_training(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: TrainingAgreeBody = tx.body
+    name = owned_id(tx.author, body.training)
+    state.put(training_key(name), {"provider": body.provider, "third": body.third, "plan": body.plan})
+    return (Event(name="training.agreed", attributes={"training": name, "provider": body.provider}),)
+
+
+def _training_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
+    """[COHORT-4]: all three."""
+    members = (tx.author, MemberId(tx.body.provider), MemberId(tx.body.third))
+    return [signing_key(state, member) for member in members]
+
+
 def _entry(tx: Transaction, state: StateView) -> dict[str, Any]:
     """[EXCHANGE-5]: what is not paired with a request does not exist."""
     entry: dict[str, Any] | None = state.get(request_key(_name(tx)))
@@ -270,5 +304,14 @@ KINDS: tuple[Kind, ...] = (
         check=_check_computation,
         apply=_apply_computation,
     ),
+    Kind(
+        name=TRAINING,
+        room="exchange",
+        version=1,
+        body=TrainingAgreeBody,
+        check=_check_training,
+        apply=_apply_training,
+        signers=_training_signers,
+    ),
 )
-"""access.request, access.deliver, access.acknowledge, access.refuse, access.destroy, computation.record."""
+"""access.request, deliver, acknowledge, refuse and destroy; computation.record; training.agree."""

@@ -235,6 +235,11 @@ def computation_key(request: str) -> str:
     return f"exchange/computation/{request}"
 
 
+def training_key(training: str) -> str:
+    """Return the state key of an agreement on a training, by the bank that proposed it and id."""
+    return f"exchange/training/{training}"
+
+
 def is_recorded(state: StateView, request: str, *, provider: str, field: str, digest: bytes) -> bool:
     """Tell whether the ledger's entry of a request to a provider holds a digest.
 

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 metadata = MetaData()
 
 _MAX_COUNTS_BYTES = 16_384
+_MAX_CONSENTS_BYTES = 2 << 20
+"""Of the names of 20,000 consents."""
 _ROWS_AT_ONCE = 100
 
 _asked = Table(
@@ -157,6 +159,18 @@ _DISPUTE_SECRETS = EncryptedColumns(
     key="dispute",
     columns={"taxpayer": str, "statement": bytes, "reason": str, "words": str},
 )
+
+_cohort = Table(
+    "exchange_cohort",
+    metadata,
+    Column("training", String(OWNED_ID_CHARS), primary_key=True),
+    Column("other", String(32), nullable=False, index=True),
+    Column("firms", LargeBinary, nullable=False),
+    Column("consents", LargeBinary, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("valid_until_ms", BigInteger, nullable=False),
+)
+_COHORT_SECRETS = EncryptedColumns(table="exchange_cohort", key="training", columns={"firms": bytes, "consents": bytes})
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _IS_ASKED = _asked.c.request == bindparam("of_request")
@@ -761,3 +775,108 @@ def _add(connection: Connection, values: Mapping[str, Any]) -> None:
 def request_in_progress(request: OwnedId) -> Unavailable:
     """Return what to raise where another attempt answers a request."""
     return Unavailable("exchange.request_in_progress", f"request {request} is being answered", retry_after_s=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortRow:
+    """Whose records a training is agreed on. other: the member at its other end. firms: keyed tags of the taxpayers.
+
+    valid_until_ms: after which the agreement cannot come to the ledger any more.
+    """
+
+    training: OwnedId
+    other: str
+    firms: frozenset[bytes]
+    consents: tuple[str, ...]
+    made_ms: int
+    valid_until_ms: int
+
+
+class CohortStore:
+    """The cohorts of one institution's trainings, kept for good: a later one is judged by them [COHORT-3].
+
+    Example::
+
+        store.keep(training=name, other=bank, taxpayers=numbers, consents=names, made_ms=now, valid_until_ms=end,
+                   verify=verify, charges=charges)
+    """
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+        self._charges = ChargeStore(engine, cipher=cipher)
+
+    def keep(
+        self,
+        *,
+        training: OwnedId,
+        other: str,
+        taxpayers: Sequence[str],
+        consents: Sequence[str],
+        made_ms: int,
+        valid_until_ms: int,
+        verify: Callable[[Sequence[CohortRow], frozenset[bytes]], None],
+        charges: Sequence[Charge],
+    ) -> None:
+        """Keep a cohort and take its charges, if it may stand beside the others: judged and kept as one act.
+
+        verify: told the other cohorts with the same member, and the tags of this one; raises where it may not.
+        """
+        tags = sorted(self._cipher.tag(taxpayer) for taxpayer in taxpayers)
+        plain = {
+            "training": training,
+            "other": other,
+            "firms": b"".join(tags),
+            "consents": encode_json(list(consents)),
+            "made_ms": made_ms,
+            "valid_until_ms": valid_until_ms,
+        }
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(_LOCK_COHORTS)
+            # SQLite has one writer at a time, and this makes it this one, before anything is compared.
+            connection.execute(delete(_cohort).where(_cohort.c.training == training))
+            verify(self._rows(connection, other=other), frozenset(tags))
+            connection.execute(insert(_cohort), self._cipher.encrypt_row(_COHORT_SECRETS, plain))
+            for charge in charges:
+                self._charges.take(connection, charge)
+
+    def forget(self, training: OwnedId, *, charges: Sequence[str]) -> None:
+        """Give a cohort and its charges back: nothing was agreed."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_cohort).where(_cohort.c.training == training))
+            for reference in charges:
+                self._charges.withdraw(connection, reference)
+
+    def all(self) -> list[CohortRow]:
+        """Return every cohort, the oldest first."""
+        with self._engine.connect() as connection:
+            return self._rows(connection)
+
+    def count_of(self, taxpayer: str, *, other: str, since_ms: int) -> int:
+        """Count the cohorts with a member since a moment in which a taxpayer is."""
+        tag = self._cipher.tag(taxpayer)
+        with self._engine.connect() as connection:
+            return sum(tag in row.firms and row.made_ms > since_ms for row in self._rows(connection, other=other))
+
+    def _rows(self, connection: Connection, *, other: str | None = None) -> list[CohortRow]:
+        wanted = select(_cohort).order_by(_cohort.c.made_ms, _cohort.c.training)
+        if other is not None:
+            wanted = wanted.where(_cohort.c.other == other)
+        rows = [dict(row) for row in connection.execute(wanted).mappings()]
+        return [self._row(self._cipher.decrypt_row(_COHORT_SECRETS, row)) for row in rows]
+
+    @staticmethod
+    def _row(row: dict[str, Any]) -> CohortRow:
+        firms, size = row["firms"], LOOKUP_TAG_BYTES
+        return CohortRow(
+            training=OwnedId(row["training"]),
+            other=row["other"],
+            firms=frozenset(firms[first : first + size] for first in range(0, len(firms), size)),
+            consents=tuple(decode_json(row["consents"], max_bytes=_MAX_CONSENTS_BYTES)),
+            made_ms=row["made_ms"],
+            valid_until_ms=row["valid_until_ms"],
+        )
+
+
+_LOCK_COHORTS = text("LOCK TABLE exchange_cohort IN SHARE ROW EXCLUSIVE MODE")

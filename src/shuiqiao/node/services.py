@@ -74,8 +74,10 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.manifest import ManifestOpening
+    from shuiqiao.exchange.cohorts import TrainingPlan
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.exchange.modes.score import ModelRunner
+    from shuiqiao.exchange.training import Trainings
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters, Transaction
     from shuiqiao.ledger.transactions.kinds import KindTable
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.peers.exchange_link import HttpProvider
     from shuiqiao.node.peers.secure_link import LinkSide
     from shuiqiao.node.peers.service import PeerService
+    from shuiqiao.node.peers.training_link import TrainingAnswering, TrainingSide
     from shuiqiao.privacy.credentials.issuer import CredentialIssuer
     from shuiqiao.privacy.credentials.store import ShownStore
     from shuiqiao.privacy.credentials.verifier import CredentialVerifier
@@ -310,11 +313,10 @@ class InstitutionServices:
         from shuiqiao.credit.computations import ComputationFile
         from shuiqiao.credit.store import ComputationStore
 
-        file = self.consent_service if self.settings.role is Role.TAX_BUREAU else self.consent_file
         return ComputationFile(
             submitter=self.outbox,
             store=ComputationStore(self.database, cipher=self.cipher),
-            artefact=file.artefact,
+            artefact=self._consents_on_file.artefact,
             key=self._signing,
             suite=self.suite,
             entropy=self.dependencies.entropy,
@@ -599,6 +601,7 @@ class InstitutionServices:
                 open_manifest=self._opening_telling(),
                 show_evidence=self.show_evidence if role in {Role.TAX_BUREAU, Role.BANK} else None,
                 state_exposures=self._state_exposures if role is Role.BANK else None,
+                train=self._training_answering(role).sign if role in {Role.TAX_BUREAU, Role.REGULATOR} else None,
             ),
             member=self.member,
             suite=self.suite,
@@ -657,6 +660,67 @@ class InstitutionServices:
             side=self._sealed_side,
             sealing_key=self.keys.sealing,
         )
+
+    @cached_property
+    def trainings(self) -> Trainings:
+        """What a bank and a bureau agree to train models on."""
+        from shuiqiao.exchange.store import CohortStore
+        from shuiqiao.exchange.training import Trainings
+
+        return Trainings(
+            submitter=self.outbox,
+            store=CohortStore(self.database, cipher=self.cipher),
+            consents=self._consents_on_file,
+            filed=ConsentStore(self.database, cipher=self.cipher).consents,
+            key=self._signing,
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
+            least_firms=self.settings.train_least_firms,
+        )
+
+    @property
+    def _consents_on_file(self) -> ConsentService | ConsentFile:
+        return self.consent_service if self.settings.role is Role.TAX_BUREAU else self.consent_file
+
+    @property
+    def _training_side(self) -> TrainingSide:
+        from shuiqiao.node.peers.training_link import TrainingSide
+
+        return TrainingSide(member=self.member, engine=self.engine, suite=self.suite)
+
+    def _training_answering(self, role: Role) -> TrainingAnswering:
+        from shuiqiao.exchange.training import TrainingThird
+        from shuiqiao.node.peers.training_link import TrainingAnswering
+
+        if role is Role.TAX_BUREAU:
+            return TrainingAnswering(side=self._training_side, trainings=self.trainings)
+        third = TrainingThird(
+            submitter=self.outbox,
+            key=self._signing,
+            suite=self.suite,
+            least_firms=self.settings.train_least_firms,
+        )
+        return TrainingAnswering(side=self._training_side, third=third)
+
+    def agree_on_training(
+        self, bureau: MemberId, *, items: dict[str, list[str]], period_from: date, period_to: date
+    ) -> TrainingPlan:
+        """Agree with a bureau and the regulator to train on all firms that allow it, as a bank.
+
+        Raises Denied ``node.role_wrong``, ``node.regulator_unclear``, what ``Trainings.propose`` and
+        ``agree_on_training`` of the peers raise.
+        """
+        from shuiqiao.node.peers.training_link import agree_on_training
+
+        self._require(Role.BANK)
+        signed = self.trainings.propose(
+            bureau,
+            third=regulator_of(self.engine.state()),
+            items=items,
+            period_from=period_from,
+            period_to=period_to,
+        )
+        return agree_on_training(signed, trainings=self.trainings, client=self.peer_client, side=self._training_side)
 
     def evidence_of_parties(self, request: OwnedId) -> list[bytes]:
         """Return what both parties of a computation show this regulator; one that refuses shows nothing.

@@ -112,6 +112,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     secure_timeout_ms: Annotated[int, msgspec.Meta(ge=1_000, le=120_000)] = 10_000
     """How long the other side of a computation may be silent, in milliseconds."""
 
+    train_least_firms: Annotated[int, msgspec.Meta(ge=2, le=20_000)] = 100
+    """Firms that a cohort which a model is trained on has at least, and by which two cohorts of one bank at one bureau
+    differ at least; a bank, its bureau and the regulator each go by their own."""
+
     opentelemetry_endpoint: Annotated[str, msgspec.Meta(max_length=300)] = ""
     """Where the server sends traces, as http://host:port/v1/traces of an OpenTelemetry collector; empty: nowhere. It
     needs the extra ``opentelemetry`` of this package."""

@@ -26,6 +26,7 @@ from shuiqiao.client.resources import products as offered
 from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import registers as registered
 from shuiqiao.client.resources import requests as requested
+from shuiqiao.client.resources import trainings as trained
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
@@ -49,6 +50,7 @@ from shuiqiao.node.operations import (
     records,
     registers,
     requests,
+    trainings,
     upkeep,
 )
 from shuiqiao.node.operations.account_performing import OF_ACCOUNTS
@@ -139,6 +141,8 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _called(requested.LIST_USES, enterprises.list_uses),
             _performed(requested.OPEN_MANIFEST, requests.open_manifest),
             _performed(READ_LEAKAGE, leakage.read_leakage),
+            _performed(trained.AGREE_TRAINING, trainings.agree_training),
+            _performed(trained.LIST_TRAININGS, trainings.list_trainings),
             _performed(answered.ASK_PROVIDER, answers.ask_provider),
             _performed(LIST_SHOWN, presentations.list_shown),
             _performed(offered.LIST_PRODUCTS, products.list_products),

@@ -15,6 +15,7 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.wire import Id, OwnedRef
 from shuiqiao.client.problem import error_of, problem_of
+from shuiqiao.exchange.cohorts import MAX_PROPOSAL_BYTES
 from shuiqiao.exchange.computation import MAX_EVIDENCE_FILE_BYTES
 from shuiqiao.exchange.manifest import MAX_OPENING_BYTES
 from shuiqiao.exchange.model import MAX_ANSWER_BYTES as MAX_SEALED_BYTES
@@ -368,6 +369,21 @@ class ManifestOpened(_Wire, frozen=True):
     """What opens it, a document signed by the bureau and sealed to the regulator that asked [EXCHANGE-27]."""
 
     sealed: Annotated[bytes, Meta(max_length=MAX_OPENING_BYTES + 8_192)]
+
+
+class TrainingProposed(_Wire, frozen=True):
+    """A bank's proposal to train a model [COHORT-5]. sealed: the plan, for a bureau with its cohort."""
+
+    transaction: _Raw
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=MAX_PROPOSAL_BYTES + 4_096)]
+    height: _Count
+
+
+class TrainingSigned(_Wire, frozen=True):
+    """The proposal with one signature more; of a bureau it is on the ledger, up to that block."""
+
+    transaction: _Raw
+    height: _Count
 
 
 Wired = _Wire

@@ -38,6 +38,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, 
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.base.wire import CalendarMs, Id, MemberName
 from shuiqiao.client import request_id
+from shuiqiao.exchange.cohorts import MAX_PROPOSAL_BYTES
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.members.roster import is_suspended, may_vote, member_key, signing_key
@@ -99,6 +100,7 @@ class Act(StrEnum):
     EVIDENCE = "computation.evidence"
     EXPOSURE = "lending.exposure"
     MANIFEST = "exchange.opening"
+    TRAIN = "training.agree"
 
     @property
     def max_message_bytes(self) -> int:
@@ -111,7 +113,11 @@ class Act(StrEnum):
         return self.value.startswith("ledger.")
 
 
-_MAX_BODIES: Final = {Act.SUBMIT: _MAX_BODY_BYTES, Act.OFFER: MAX_CONTENT_BYTES + _SMALL_BYTES}
+_MAX_BODIES: Final = {
+    Act.SUBMIT: _MAX_BODY_BYTES,
+    Act.OFFER: MAX_CONTENT_BYTES + _SMALL_BYTES,
+    Act.TRAIN: MAX_PROPOSAL_BYTES + MAX_TRANSACTION_BYTES + _SMALL_BYTES,
+}
 
 
 def decode_act(name: str) -> Act:

@@ -51,7 +51,8 @@ class Served:
     tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau or a
     bank, of a bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint
     computation answered, and who asks. state_exposures: at a bank, of another one's question, and whose.
-    open_manifest: at a bureau, of a request that was answered without records, and who asks.
+    open_manifest: at a bureau, of a request that was answered without records, and who asks. train: at a bureau or a regulator,
+    of a transaction, the plan, and the bank that proposes.
     """
 
     writer: LedgerPeer | None = None
@@ -66,6 +67,7 @@ class Served:
     show_evidence: Callable[[OwnedId, MemberId], bytes] | None = None
     state_exposures: Callable[[bytes, MemberId], bytes] | None = None
     open_manifest: Callable[[OwnedId, MemberId], bytes] | None = None
+    train: Callable[[bytes, bytes, MemberId], acts.TrainingSigned] | None = None
 
 
 class PeerService:
@@ -120,6 +122,7 @@ class PeerService:
             Act.EVIDENCE: self._evidence,
             Act.EXPOSURE: self._state_exposures,
             Act.MANIFEST: self._manifest,
+            Act.TRAIN: self._train,
         }
 
     def receive(self, act: str, raw: bytes) -> PeerMessage:
@@ -280,6 +283,13 @@ class PeerService:
         tell = _served(self._served.open_manifest, message)
         asked = _decode(message, acts.OpeningQuestion)
         return acts.ManifestOpened(sealed=tell(OwnedId(asked.request), MemberId(message.sender)))
+
+    def _train(self, message: PeerMessage) -> acts.TrainingSigned:
+        train = _served(self._served.train, message)
+        handed = _decode(message, acts.TrainingProposed)
+        opened = self._opened(message, handed.sealed)
+        self._engine.wait_for_block(handed.height)
+        return train(handed.transaction, opened, MemberId(message.sender))
 
 
 class BlockNews:

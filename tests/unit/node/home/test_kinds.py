@@ -39,6 +39,7 @@ KINDS = {
     "access.refuse": "exchange",
     "access.destroy": "exchange",
     "computation.record": "exchange",
+    "training.agree": "exchange",
     "application.submit": "lending",
     "decision.record": "lending",
 }

@@ -40,6 +40,7 @@ ANSWERS = {
     Act.EVIDENCE: acts.EvidenceShown,
     Act.EXPOSURE: acts.ExposureStated,
     Act.MANIFEST: acts.ManifestOpened,
+    Act.TRAIN: acts.TrainingSigned,
 }
 
 
@@ -180,7 +181,7 @@ def test_what_another_role_does_is_not_done(world):
     """[PEER-3]"""
     not_served = {
         BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN, Act.EXPOSURE),
-        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.MANIFEST),
+        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING, Act.LEAKAGE, Act.MANIFEST, Act.TRAIN),
         REGULATOR: (
             Act.CHECKPOINT,
             Act.ASK,

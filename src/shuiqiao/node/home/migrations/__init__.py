@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-NEWEST_STEP: Final = "r0027_registers"
+NEWEST_STEP: Final = "r0028_cohorts"
 """The last file in ``versions``; by its name, so that two steps that were written at once cannot both be the next."""
 
 NEWEST: Final = NEWEST_STEP[1:5]
