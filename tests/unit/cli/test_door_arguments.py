@@ -36,6 +36,7 @@ WANT_MORE = {
     ("ingest",),
     ("request",),
     ("enterprise", "consent"),
+    ("train", "agree"),
     ("enterprise", "dispute"),
     ("enterprise", "leakage"),
     ("enterprise", "used"),
