@@ -73,8 +73,8 @@ if TYPE_CHECKING:
     from shuiqiao.credit.store import ClosedCardStore
     from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.exchange.manifest import ManifestOpening
     from shuiqiao.exchange.cohorts import TrainingPlan
+    from shuiqiao.exchange.manifest import ManifestOpening
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.exchange.modes.score import ModelRunner
     from shuiqiao.exchange.training import Trainings

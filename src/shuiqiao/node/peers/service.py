@@ -51,8 +51,8 @@ class Served:
     tell_account: at a bureau, of a taxpayer, the question as it was sealed, and who asks. open_link: at a bureau or a
     bank, of a bank's end of a link, and whose it is. show_evidence: at a bank or a bureau, of the request that a joint
     computation answered, and who asks. state_exposures: at a bank, of another one's question, and whose.
-    open_manifest: at a bureau, of a request that was answered without records, and who asks. train: at a bureau or a regulator,
-    of a transaction, the plan, and the bank that proposes.
+    open_manifest: at a bureau, of a request that was answered without records, and who asks. train: at a bureau or a
+    regulator, of a transaction, the plan, and the bank that proposes.
     """
 
     writer: LedgerPeer | None = None
