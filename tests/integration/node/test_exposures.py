@@ -12,12 +12,12 @@ import pytest
 
 from absence import absent
 from consortium_world import TAXPAYER
-from peers_world import Doors
+from exposure_scene import LENT_FEN, Scene
 from shuiqiao.base.encoding import decode_cbor, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import exposures as api
-from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode
+from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.model import RequestStatus, request_key
 from shuiqiao.ledger.transactions.document import sign_document
 from shuiqiao.lending.exposures.evidence import RunEvidence
@@ -40,47 +40,9 @@ from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.links import SecureLinks
 
 STRANGER = "91440300MA5STRANG1"
-LENT_FEN = 20_000_000
 BAND, COUNTED_FEN = 1, BAND_TOPS_FEN[1]
 CHARGED_MILLIBITS = 4 * millibits_of(9)
 """Of one answer: four banks may be asked, each of which tells one of eight bands or none."""
-MANY = Frequency(count=24, unit=FrequencyUnit.YEAR)
-
-
-class Scene:
-    """Two banks at which one enterprise consented, the second of which has lent to it."""
-
-    def __init__(self, folder, suite_name):
-        self.doors = Doors(folder, suite_name)
-        self.world = self.doors.world
-        self.bureau, self.bank, self.other = self.world.bureau, self.world.bank, self.world.other_bank
-        try:
-            self.other.settings = msgspec.structs.replace(
-                self.other.settings, secure_listen="127.0.0.1:0", secure_timeout_ms=60_000
-            )
-            for each in (self.bureau, self.bank, self.other):
-                self.doors.open(each)
-        except BaseException:
-            self.close()
-            raise
-
-    def consented(self, bank, *, modes=(Mode.DISCLOSE, Mode.EXPOSURE)):
-        found = self.world.consent(bank, modes=modes, frequency=MANY)
-        for each in (self.bank, self.other):
-            each.catch_up_with(self.bureau)
-        return found
-
-    def ask(self, *consents, way=None):
-        return self.bank.exposures.ask(self.other.member, way=way or self.bank.exposure_way, consents=consents)
-
-    def over(self, institution, links):
-        """Let an institution compute over links of the test from now on."""
-        if "secure_links" in institution.__dict__:
-            institution.secure_links.close()
-        institution.__dict__["secure_links"] = links
-
-    def close(self):
-        self.doors.stack.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -199,8 +199,8 @@ class ExposureService:
 
     def elsewhere_fen(self, taxpayer: str) -> int:
         """Return what other banks told of a taxpayer, the newest of each, added up as a limit counts it."""
-        self.erase_due()
-        newest = {each.bank: each for each in self._store.of_taxpayer(taxpayer) if self._stands(each.consent)}
+        found, now_ms = self._store.of_taxpayer(taxpayer), self._submitter.block_ms()
+        newest = {each.bank: each for each in found if each.erase_after_ms > now_ms and self._stands(each.consent)}
         return sum(each.counted_fen for each in newest.values())
 
     def all(self) -> list[Exposure]:

@@ -173,6 +173,7 @@ class Duties:
         until_ms = _confirmed_until(due, running, what="answers")
         running.progress("destroy at the end of data life 到期销毁", 0, due.due)
         destroyed = len(recipient.destroy_due(until_ms=until_ms))
+        self.institution.exposures.erase_due()
         return {"destroyed": destroyed, "recorded": self._record(running), "until_ms": until_ms}
 
     def record_computations(self, running: RunningJob) -> Mapping[str, Any]:
