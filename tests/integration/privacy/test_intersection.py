@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import signal
 import threading
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import recording_worker
 from absence import absent
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.privacy.secure import links as links_module
-from shuiqiao.privacy.secure.intersection import MAX_ITEMS, SIZE_STEP
+from shuiqiao.privacy.secure.intersection import INTERSECTION, ITEM_BYTES, MAX_ITEMS, PLACE_BYTES, SIZE_STEP
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
 from shuiqiao.sandbox.secure_pair import BANK, BINDING, BUREAU, SecurePair
@@ -153,6 +155,44 @@ def test_what_the_library_reads_can_be_held_against_no_list(pair, monkeypatch):
     assert not any(each & plain for each in seen)
     asked = [each for each in seen if len(each) == 4]
     assert asked[0] & asked[1] == {"item"}
+
+
+@pytest.fixture
+def recorded(tmp_path_factory, monkeypatch):
+    """Runs one intersection and returns what each side sent, before TLS, the one that asks first."""
+
+    def run(asked, other):
+        folder = tmp_path_factory.mktemp("recorded")
+        monkeypatch.setenv("RECORDED", str(folder))
+        monkeypatch.setenv("PYTHONPATH", str(Path(recording_worker.__file__).parent))
+        monkeypatch.setattr(links_module, "run_worker", recording_worker.run_recording)
+        pair = SecurePair().open()
+        try:
+            found = both(pair, asked, other)
+        finally:
+            pair.close()
+        return found, [(folder / rank).read_bytes() for rank in "01"]
+
+    return run
+
+
+def test_nothing_that_crosses_is_an_item_nor_says_what_is_common(recorded):
+    """[PSI-1] [PSI-3] Seen before TLS, with the key of the run; what both compare is found by the same look."""
+    mine, lengths = items(*range(40)), []
+    compared = sha256(BINDING + sha256(INTERSECTION).digest()).digest()
+    for common in (0, 7, 40):
+        (found, nothing), sent = recorded(mine, items(*range(40 - common, 80 - common)))
+        assert (len(found), nothing) == (common, [])
+        parts = [each.partition(compared)[2][PLACE_BYTES : PLACE_BYTES + ITEM_BYTES] for each in sent]
+        key = sha256(b"".join(parts)).digest()
+        known = {each for item in items(*range(80)) for each in (item, sha256(item).digest())}
+        keyed = {hmac.digest(key, item, "sha256") for item in items(*range(80))}
+        for each in sent:
+            assert compared in each
+            assert not [value for value in known | keyed if value in each or value.hex().encode() in each]
+        lengths.append(len(sent[0].partition(compared)[2]))
+    # What goes to the side that was asked has one length, whatever is common.
+    assert len(set(lengths)) == 1
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -80,7 +80,7 @@ def diagnose_home(
         yield found[-1]
         if found[-1].ok and (waiting := _deliveries(home)) is not None:
             yield waiting
-        if settings.role is Role.TAX_BUREAU:
+        if settings.role is Role.TAX_BUREAU or (settings.role is Role.BANK and settings.secure_listen):
             yield _look("secure scores", lambda: _secure_scores(settings))
         yield from _no_door_for_members(home, settings)
         if settings.is_validator:
@@ -135,7 +135,7 @@ def _keys(home: Home) -> str:
 
 
 def _secure_scores(settings: NodeSettings) -> str:
-    """Tell whether a bureau computes scores together with banks; raises Unavailable ``privacy.extra_missing``."""
+    """Tell whether banks may compute together with this member; raises Unavailable ``privacy.extra_missing``."""
     if not settings.secure_listen:
         return "none: secure_listen is not set, so no bank computes with this bureau"
     from shuiqiao.privacy.secure.library import require_library
