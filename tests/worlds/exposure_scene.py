@@ -19,9 +19,8 @@ class Scene:
         self.world = self.doors.world
         self.bureau, self.bank, self.other = self.world.bureau, self.world.bank, self.world.other_bank
         try:
-            self.other.settings = msgspec.structs.replace(
-                self.other.settings, secure_listen="127.0.0.1:0", secure_timeout_ms=60_000
-            )
+            for each, listen in ((self.bank, ""), (self.other, "127.0.0.1:0")):
+                each.settings = msgspec.structs.replace(each.settings, secure_listen=listen, secure_timeout_ms=120_000)
             for each in (self.bureau, self.bank, self.other):
                 self.doors.open(each)
         except BaseException:

@@ -187,6 +187,8 @@ def test_a_question_that_the_ledger_does_not_bear_out_is_refused(scene):
         asked([answered], key=other.keys.signing)
     # It may be used twice more, since a run can break; each waits for the bank's half, which does not come.
     asked([answered])
+    with pytest.raises(Conflict, match=r"lending\.exposure_repeated.*this very question"):
+        asked([answered])
     other.secure_links.close()
     with pytest.raises(Unavailable, match=r"privacy\.secure_link_missing"):
         asked([answered])
@@ -201,11 +203,11 @@ def test_a_request_is_used_at_one_bank_three_times_at_the_most(scene):
             raise Unavailable("privacy.secure_peer_silent", "broken")
 
     for _ in range(3):
-        scene.over(scene.bank, Broken(timeout_s=60))
+        scene.over(scene.bank, Broken(timeout_s=120))
         with pytest.raises(Unavailable, match=r"privacy\.secure_peer_silent"):
             scene.ask(consent)
     assert scene.bank.exposures.all() == []
-    scene.over(scene.bank, SecureLinks(timeout_s=60))
+    scene.over(scene.bank, SecureLinks(timeout_s=120))
     with pytest.raises(Conflict, match=r"lending\.exposure_repeated"):
         scene.ask(consent)
 
@@ -242,7 +244,7 @@ def test_a_worker_that_is_killed_leaves_no_result_and_the_next_run_works(scene, 
             return super().intersect(peer, items, **named)
 
     listen = {} if side == "bank" else {"listen": "127.0.0.1:0"}
-    scene.over(getattr(scene, side), Killed(timeout_s=60, **listen))
+    scene.over(getattr(scene, side), Killed(timeout_s=120, **listen))
     with pytest.raises(Unavailable, match=r"privacy\.secure_(link_missing|peer_silent)"):
         scene.ask(consent)
     assert scene.bank.exposures.all() == []

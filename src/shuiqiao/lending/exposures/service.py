@@ -350,7 +350,7 @@ class ExposureService:
         """Return this bank's signed statement on a question, and begin its half of the run beside it.
 
         Raises Denied ``members.role_wrong``, ``lending.exposure_request_wrong``, Conflict
-        ``lending.exposure_repeated``, Unavailable ``privacy.secure_link_missing``, IntegrityError
+        ``lending.exposure_repeated``, Unavailable ``privacy.secure_link_missing``, ``ledger.copy_old``, IntegrityError
         ``lending.exposure_wrong``, and what the document is refused with.
         """
         self.erase_due()
@@ -359,6 +359,8 @@ class ExposureService:
         if (question.asks, question.asked) != (sender, self._submitter.member):
             raise IntegrityError("lending.exposure_wrong", f"{sender} handed in a question of {question.asks}")
         names = [owned_id(sender, each) for each in question.requests]
+        # A copy that is cut off knows of no withdrawal.
+        self._submitter.require_recent()
         self._verify_requests(names)
         self._links().require_asked(sender)
         entries = self._own_entries()

@@ -22,7 +22,9 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.exc import IntegrityError as AlreadyThere
 
+from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, ColumnCipher, EncryptedColumns
 from shuiqiao.lending.exposures.model import Exposure
@@ -130,12 +132,18 @@ class ExposureStore:
             return set(connection.scalars(_USED_WITH, {"of_request": request}))
 
     def add_run(self, run: ExposureRun, *, uses: Sequence[OwnedId] = ()) -> None:
-        """Keep a run; uses: the other bank's requests, where that one asks."""
+        """Keep a run; uses: the other bank's requests, where that one asks.
+
+        Raises Conflict ``lending.exposure_repeated`` where one of the same question is kept.
+        """
         row = {name: getattr(run, name) for name in ExposureRun.__slots__}
-        with self._engine.begin() as connection:
-            connection.execute(insert(_runs), self._cipher.encrypt_row(_RUN_SECRETS, row))
-            if uses:
-                connection.execute(insert(_uses), [{"run": run.run, "request": each} for each in uses])
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_runs), self._cipher.encrypt_row(_RUN_SECRETS, row))
+                if uses:
+                    connection.execute(insert(_uses), [{"run": run.run, "request": each} for each in uses])
+        except AlreadyThere as error:
+            raise Conflict("lending.exposure_repeated", f"{run.other} asked this very question before") from error
 
     def most_uses(self, requests: Sequence[OwnedId]) -> int:
         """Return how often the request among these was used that was used most."""
