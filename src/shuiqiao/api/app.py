@@ -29,6 +29,7 @@ from shuiqiao.api.routes.exposures import exposures
 from shuiqiao.api.routes.governance import governance
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
+from shuiqiao.api.routes.invoices import invoices
 from shuiqiao.api.routes.jobs import jobs
 from shuiqiao.api.routes.journal import journal
 from shuiqiao.api.routes.ledger import ledger
@@ -49,6 +50,7 @@ from shuiqiao.api.routes.users import users
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 from shuiqiao.client.operation import PREFIX
 from shuiqiao.client.resources.exposures import CHECK_EVIDENCE, MAX_EVIDENCE_CHARS
+from shuiqiao.client.resources.invoices import MAX_INVOICE_CHARS, VERIFY_INVOICE
 from shuiqiao.client.resources.models import DEVELOP_MODEL, MAX_LOAN_BOOK_BYTES
 from shuiqiao.client.resources.upkeep import MAX_COMPUTATION_BYTES, REPLAY_COMPUTATION
 
@@ -64,6 +66,7 @@ _LONG_BODIES: Final = {
     f"{PREFIX}/ingests": MAX_UPLOAD_BYTES,
     PREFIX + DEVELOP_MODEL.path: MAX_LOAN_BOOK_BYTES,
     PREFIX + REPLAY_COMPUTATION.path: MAX_COMPUTATION_BYTES,
+    PREFIX + VERIFY_INVOICE.path: MAX_INVOICE_CHARS + 1_024,
     PREFIX + CHECK_EVIDENCE.path: MAX_EVIDENCE_CHARS + 1_024,
 }
 """Longest bodies of the routes that take more than any other."""
@@ -78,6 +81,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     records,
     ledger,
     standards,
+    invoices,
     ingests,
     enrolments,
     consents,

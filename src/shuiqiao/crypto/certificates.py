@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 
-from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.der import decode_der, raw_signature
 from shuiqiao.crypto.model import SuiteName
@@ -255,9 +255,13 @@ class Trust:
 def load_trust(folder: Path) -> Trust:
     """Return the certificates and revocation lists of a folder, DER or PEM, by whatever names.
 
-    Raises InvalidInput ``crypto.trust_unreadable`` for a file that is neither, OSError for a folder that is not there.
+    Raises InvalidInput ``crypto.trust_unreadable`` for a file that is neither, Unavailable ``crypto.trust_missing`` for
+    a folder that cannot be read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise Unavailable("crypto.trust_missing", f"the folder of trusted certificates is not read: {error}") from error
     if len(paths) > MAX_FILES:
         raise InvalidInput(
             "crypto.trust_unreadable", f"{folder} holds {len(paths)} files, at most {MAX_FILES} are read"

@@ -16,7 +16,8 @@ def verify_files(paths: Sequence[Path], *, trust_folder: Path | None = None) -> 
     """Give the report of each file, read in a process with limits.
 
     trust_folder: certificates and revocation lists; without it nothing is *genuine*. Raises InvalidInput
-    ``crypto.trust_unreadable``, ``base.file_special``, OSError for a file that cannot be read.
+    ``crypto.trust_unreadable``, ``base.file_special``, Unavailable ``crypto.trust_missing``, OSError for a file that
+    cannot be read.
 
     Example::
 

@@ -68,7 +68,7 @@ NEW = {
 
 WORDS = (
     "blind secure act action after_ms amount_fen annual_rate approve artefact as_of attribute auc auc_ci_95 before_ms code codes curves "
-    "cursor data day days digest endorsement evidence evidence_digest findings for_me found_ms grant groups here_only industry is_disabled items kind ks leaf "
+    "cursor data day days digest endorsement evidence evidence_digest file findings for_me found_ms grant groups here_only industry is_disabled items kind ks leaf "
     "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes outputs "
     "papers password period_from period_to pin proof province purpose reason reason_digest record_type reference replaces roles rules scorecard "
     "secret seed severity signed size state state_key status to transaction until until_ms url values words"

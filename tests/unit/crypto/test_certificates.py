@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from invoices_world import STRANGER
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.certificates import Certificate, RevocationList, Trust, load_trust
 from shuiqiao.sandbox.issued.authority import BUREAU, OFFICE, ROOT, VALID_FROM, Holder
 
@@ -108,6 +108,12 @@ def test_another_file_in_a_folder_of_trust_is_named(tmp_path, content):
     with pytest.raises(InvalidInput, match=r"notes\.txt") as refused:
         load_trust(tmp_path)
     assert refused.value.code == "crypto.trust_unreadable"
+
+
+def test_a_folder_of_trust_that_is_not_there(tmp_path):
+    with pytest.raises(Unavailable) as refused:
+        load_trust(tmp_path / "absent")
+    assert refused.value.code == "crypto.trust_missing"
 
 
 def test_a_folder_of_trust_is_bounded(tmp_path):

@@ -70,7 +70,7 @@ NOTICE_TEXT: Final = (
     "A restore is going on here, or was interrupted. This is not a home: nothing in it was verified.\n"
     "Remove this folder and restore again. 恢复未完成,此目录不是机构主目录;请删除后重新恢复。\n"
 )
-_PATHS: Final = ("tiles_folder", "backup_folder", "tls_certificate", "tls_key")
+_PATHS: Final = ("tiles_folder", "backup_folder", "invoice_trust_folder", "tls_certificate", "tls_key")
 """The settings that name a place on the disk."""
 
 RESTORED_LEDGER: Final = "ledger.restored"

@@ -102,6 +102,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tls_key: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Private key (PEM, not encrypted, its owner's alone) of the certificate, from the home if it is relative."""
 
+    invoice_trust_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Folder of the root certificates, those between and the revocation lists by which seals and signatures of
+    e-invoices are verified over the API, from the home if it is relative; empty: none is trusted."""
+
     secure_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
     """Where a bureau's server waits for banks that compute a score with it, and a bank's for banks that ask what it has
     lent, as host:port: the host of ``peer_listen``'s address as others know it, and the first of ``secure_workers``
@@ -194,6 +198,10 @@ class Home:
         """Where the log is published to, None if it is not."""
         return self.folder / settings.tiles_folder if settings.tiles_folder else None
 
+    def invoice_trust(self, settings: NodeSettings) -> Path | None:
+        """Where the certificates are that e-invoices are verified by, None if none is trusted."""
+        return self.folder / settings.invoice_trust_folder if settings.invoice_trust_folder else None
+
     @property
     def vault(self) -> Path:
         """Private records."""
@@ -216,6 +224,7 @@ def encode_settings(settings: NodeSettings) -> str:
         and (settings.tiles_folder or not name.startswith("tiles_"))
         and (settings.peers or name != "peers")
         and (settings.backup_folder or not name.startswith("backup"))
+        and (settings.invoice_trust_folder or name != "invoice_trust_folder")
         and (name not in _OF_A_SERVER or getattr(settings, name) != _OF_A_SERVER[name])
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]

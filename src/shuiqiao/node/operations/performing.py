@@ -18,6 +18,7 @@ from shuiqiao.client.resources import consents, disputes, enrolments, own_files
 from shuiqiao.client.resources import exposures as exposed
 from shuiqiao.client.resources import governance as governing
 from shuiqiao.client.resources import ingests as taken_in
+from shuiqiao.client.resources import invoices as verified
 from shuiqiao.client.resources import jobs as worked
 from shuiqiao.client.resources import journal as journaled
 from shuiqiao.client.resources import models as modelled
@@ -40,6 +41,7 @@ from shuiqiao.node.operations import (
     enterprises,
     exposures,
     governance,
+    invoices,
     jobs,
     journal,
     leakage,
@@ -110,6 +112,7 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed_long(own_files.TAKE_IN_FILES, records.take_in_files),
             _performed(own_files.ASK_INGEST, jobs.ask_ingest),
             _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
+            _performed(verified.VERIFY_INVOICE, invoices.verify_invoice),
             _performed(taken_in.LIST_QUARANTINED, records.list_quarantined),
             _performed(enrolments.ISSUE_CODE, enterprises.issue_code),
             _performed(enrolments.REVOKE_CREDENTIALS, enterprises.revoke_credentials),

@@ -45,7 +45,9 @@ def repacked(taken, target: Path, name: str, change) -> Path:
 
 
 @pytest.mark.parametrize("folder", ["/tmp/public", "../public", "a/../../public", "~/public"])
-@pytest.mark.parametrize("name", ["tiles_folder", "backup_folder", "tls_certificate", "tls_key"])
+@pytest.mark.parametrize(
+    "name", ["tiles_folder", "backup_folder", "invoice_trust_folder", "tls_certificate", "tls_key"]
+)
 def test_a_place_outside_is_left_out_and_told(taken, tmp_path, name, folder):
     line = f'{name} = "{folder}"\n'.encode()
     archive = repacked(taken, tmp_path / "b.tar", "node.toml", lambda data: data + line)

@@ -53,6 +53,15 @@ def test_a_log_is_published_only_where_a_folder_is_named(home):
     assert home.tiles(load_settings(home)) == Path("/srv/log")
 
 
+def test_certificates_are_trusted_only_where_a_folder_is_named(home):
+    home.settings.write_text(GOOD)
+    settings = load_settings(home)
+    assert home.invoice_trust(settings) is None
+    assert "invoice" not in encode_settings(settings)
+    home.settings.write_text(GOOD + 'invoice_trust_folder = "trust"\n')
+    assert home.invoice_trust(load_settings(home)) == home.folder / "trust"
+
+
 def test_three_settings_are_enough(home):
     home.settings.write_text(GOOD)
     settings = load_settings(home)
