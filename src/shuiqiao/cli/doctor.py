@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,18 @@ import typer
 from shuiqiao import __version__
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.cli.options import Home, Json, OptionalHome
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, dated, print_json, progress_on_stderr, say, say_next, show
+from shuiqiao.cli.output import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    dated,
+    joined,
+    print_json,
+    progress_on_stderr,
+    say,
+    say_next,
+    say_rows,
+    show,
+)
 
 if TYPE_CHECKING:
     from shuiqiao.client.resources.home import HomeStatus
@@ -60,7 +72,8 @@ def status(*, home: Home, json: Json = False) -> int:
     if serving_process(folder) is None:
         raise Unavailable("node.not_running", f"no server of {home} runs", next_step=f"shuiqiao serve --home {home}")
     told = _asked(folder)
-    show(dated(told.model_dump(mode="json"), "block_time_ms"), as_json=json)
+    row = dated(told.model_dump(mode="json"), "block_time_ms")
+    show(row, as_json=json, speak=partial(say_rows, width=17, words=lambda value: joined(value) or "nothing"))
     return EXIT_REFUSED if told.waits_for or told.differing_clocks else EXIT_DONE
 
 

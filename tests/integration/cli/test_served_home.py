@@ -461,4 +461,5 @@ def test_the_owner_of_a_home_asks_without_a_token_how_its_server_is(made, here):
         spoken = here("status", "--home", made.folder)
     assert (told.code, spoken.code) == (0, 0), told.err
     assert (told.json["pid"], told.json["deliveries"], told.json["waits_for"]) == (os.getpid(), "", "")
-    assert f"member           {told.json['member']}\n" in spoken.out
+    assert f"member            {told.json['member']}\n" in spoken.out
+    assert "deliveries        nothing\n" in spoken.out

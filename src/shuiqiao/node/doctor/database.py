@@ -30,8 +30,8 @@ WHAT: Final = "database"
 WHOLE_CHECK_BYTES: Final = 256 << 20
 """Longest SQLite file whose indexes are compared with its tables; of a longer one every page is looked at."""
 
-_NO_END: Final = 1 << 31
-"""Later than any day, in days since 1970."""
+_NO_END: Final = 2**31 - 1
+"""Later than any day, in days since 1970, and the largest number of such a column."""
 
 
 def look_at_database(home: Home) -> Finding:
