@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.crypto.file_cipher import FileCipher
+from shuiqiao.crypto.model import SuiteName
 from shuiqiao.standards.columns import MAX_CELL_BYTES
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import parquet_file
@@ -19,7 +21,7 @@ from shuiqiao.standards.readers.parquet_file import (
     open_parquet,
 )
 from shuiqiao.standards.readers.source import open_source
-from shuiqiao.vault.storage.batch_file import read_rows
+from shuiqiao.vault.storage.batch_file import BatchFiles
 from taken_memory import measured
 
 ROWS = 4000
@@ -54,7 +56,7 @@ def test_a_repeated_text_of_a_source_takes_no_gigabytes(tmp_path):
 def test_a_repeated_text_of_a_stored_batch_takes_no_gigabytes(tmp_path):
     written(tmp_path / f"{bytes(16).hex()}.parquet", ["name"])
     with measured() as taken, pytest.raises(IntegrityError) as refused:
-        read_rows(tmp_path, bytes(16), ["name"], [0])
+        in_clear(tmp_path).read_rows(bytes(16), ["name"], [0])
     assert refused.value.code == "vault.file_damaged"
     assert taken.arrow < 20 << 20
 
@@ -66,7 +68,12 @@ def test_a_text_of_a_stored_batch_that_is_longer_than_any_of_a_record_is_damage(
     table = pa.table({"name": pa.array(["x", "y" * (MAX_CELL_BYTES + 1)]).cast(kind)})
     pq.write_table(table, tmp_path / f"{bytes(16).hex()}.parquet", **options)
     with pytest.raises(IntegrityError, match=rf"a text has {MAX_CELL_BYTES + 1} bytes, at most {MAX_CELL_BYTES} may"):
-        read_rows(tmp_path, bytes(16), ["name"], [0])
+        in_clear(tmp_path).read_rows(bytes(16), ["name"], [0])
+
+
+def in_clear(folder):
+    """The batches of a folder that a release before left in clear: no key is asked for."""
+    return BatchFiles(folder=folder, cipher=FileCipher(lambda: b"", suite=SuiteName.INTL, entropy=bytes))
 
 
 def footed(body, footer):
@@ -96,7 +103,7 @@ def test_a_text_that_its_dictionary_does_not_have_is_damage(tmp_path):
     with pytest.raises(InvalidInput, match=r"^standards\.file_unreadable"):
         next(source.batches(ROWS))
     with pytest.raises(IntegrityError, match=r"^vault\.file_damaged"):
-        read_rows(tmp_path, bytes(16), [names[0]], [0])
+        in_clear(tmp_path).read_rows(bytes(16), [names[0]], [0])
 
 
 def test_row_groups_of_more_rows_than_any_number_holds_are_damage(tmp_path):
@@ -110,7 +117,7 @@ def test_row_groups_of_more_rows_than_any_number_holds_are_damage(tmp_path):
     assert len(parts) == 3
     path.write_bytes(footed(data[: -8 - length], (b"\x16" + b"\x80" * 9 + b"\x01\x26").join(parts)))
     with pytest.raises(IntegrityError) as refused:
-        read_rows(tmp_path, bytes(16), ["name"], [0])
+        in_clear(tmp_path).read_rows(bytes(16), ["name"], [0])
     assert refused.value.code == "vault.file_damaged"
 
 
