@@ -27,6 +27,7 @@ from shuiqiao.api.routes.enrolments import enrolments
 from shuiqiao.api.routes.events import events
 from shuiqiao.api.routes.exposures import exposures
 from shuiqiao.api.routes.governance import governance
+from shuiqiao.api.routes.grades import grades
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
 from shuiqiao.api.routes.invoices import invoices
@@ -79,6 +80,7 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     members,
     governance,
     records,
+    grades,
     ledger,
     standards,
     invoices,

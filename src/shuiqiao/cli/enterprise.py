@@ -32,6 +32,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "leakage": reading.enterprise_leakage,
     "used": reading.enterprise_used,
     "records": reading.enterprise_records,
+    "grade": reading.enterprise_grade,
     "dispute": reading.enterprise_dispute,
     "disputes": reading.enterprise_disputes,
     "apply": at_banks.enterprise_apply,

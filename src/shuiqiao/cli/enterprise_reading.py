@@ -141,6 +141,23 @@ def enterprise_records(
     show_list("records", [row.model_dump(mode="json") for row in found.records], as_json=json)
 
 
+def enterprise_grade(
+    *,
+    year: Annotated[int, typer.Option(min=2014, max=2099, help="Of which calendar year 评价年度.")],
+    key: Key,
+    bureau: Bureau = None,
+    json: Json = False,
+) -> None:
+    """Work your tax credit grade of a year out by your bureau's records, and what you can repair 我的纳税信用."""
+    from shuiqiao.cli.grade import speak_explanation
+    from shuiqiao.client.resources.grades import EXPLAIN_OWN_GRADE, OwnGradeQuestion
+
+    address = optional_address(bureau)
+    with open_device(key).at_bureau(address) as session:
+        told = session.perform(EXPLAIN_OWN_GRADE, OwnGradeQuestion(year=year))
+    show(told.model_dump(mode="json"), as_json=json, speak=speak_explanation)
+
+
 def enterprise_dispute(
     *,
     batch: Annotated[str, typer.Argument(help="The record's batch, as `records` shows it 批次.")],

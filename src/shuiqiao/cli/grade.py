@@ -8,21 +8,46 @@ from typing import Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import Json, command_group
-from shuiqiao.cli.output import say, show
+from shuiqiao.cli.enterprise_device import required
+from shuiqiao.cli.options import Home, Json, OptionalHome, command_group
+from shuiqiao.cli.output import say, say_rows, show
 
 grade_app = command_group("Tax credit grades 纳税信用等级.")
 
 _POINTS_WIDTH = 7
 
 
+YearOption = Annotated[int | None, typer.Option(min=2014, max=2099, help="Of which calendar year 评价年度.")]
+
+
 @grade_app.command("explain")
 def grade_explain(
     *,
-    file: Annotated[Path, typer.Argument(help="JSON file of the year's facts and events 年度事实与事件文件.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON file of the year's facts and events 年度事实与事件文件.")
+    ] = None,
+    home: OptionalHome = None,
+    taxpayer: Annotated[
+        str | None, typer.Option(help="With --home and --year: by the bureau's records of this taxpayer 纳税人识别号.")
+    ] = None,
+    year: YearOption = None,
     json: Json = False,
 ) -> None:
     """Work a year's grade out: each line that led to it, and what to repair, by when, and for what 解释等级."""
+    if file is not None:
+        told = _explained_file(file)
+    elif taxpayer is not None and year is not None:
+        from shuiqiao.cli.home import home_to_read, well_formed
+        from shuiqiao.client.resources.grades import EXPLAIN_GRADE, GradeQuestion
+
+        with well_formed(), home_to_read(required(home, "--home")) as at_work:
+            told = at_work.perform(EXPLAIN_GRADE, GradeQuestion(taxpayer=taxpayer, year=year)).model_dump(mode="json")
+    else:
+        raise typer.BadParameter("name a FILE of facts, or --home, --taxpayer and --year for a bureau's records")
+    show(told, as_json=json, speak=speak_explanation)
+
+
+def _explained_file(file: Path) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
@@ -31,8 +56,32 @@ def grade_explain(
     from shuiqiao.tax_credit.facts_file import MAX_FACTS_BYTES, decode_facts
 
     today = datetime.fromtimestamp(SystemClock().now_ms() / MS_PER_SECOND, tz=UTC).astimezone().date()
-    facts = decode_facts(read_regular(file, max_bytes=MAX_FACTS_BYTES)).facts(today=today)
-    show(explain_grade(facts), as_json=json, speak=speak_explanation)
+    return explain_grade(decode_facts(read_regular(file, max_bytes=MAX_FACTS_BYTES)).facts(today=today))
+
+
+@grade_app.command("issue")
+def grade_issue(
+    *,
+    file: Annotated[Path, typer.Argument(help="JSON file of facts that names the taxpayer 年度事实与事件文件.")],
+    home: Home,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(help="An unconfirmed rule that the bureau confirms, by its id; repeatable 确认规则."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Issue the grade that follows from a file of facts as an anchored record of this bureau 出具等级."""
+    from shuiqiao.base.files import read_regular
+    from shuiqiao.cli.home import home_at_work, well_formed
+    from shuiqiao.client.resources.grades import ISSUE_GRADE, GradeIssue
+    from shuiqiao.tax_credit.facts_file import MAX_FACTS_BYTES, decode_facts
+
+    data = read_regular(file, max_bytes=MAX_FACTS_BYTES)
+    decode_facts(data)
+    with well_formed(), home_at_work(home) as at_work:
+        asked = GradeIssue(facts=data.decode(), confirmed=tuple(confirm or ()))
+        told = at_work.perform(ISSUE_GRADE, asked).model_dump(mode="json")
+    show(told, as_json=json, speak=say_rows)
 
 
 def speak_explanation(told: Mapping[str, Any]) -> None:

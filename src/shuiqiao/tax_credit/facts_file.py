@@ -18,8 +18,8 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.tax_credit.model import CreditEvent, GradeFacts, Instalment, PreviousGrade
 
-MAX_FACTS_BYTES = 1 << 20
-"""Of a file: two thousand events at five hundred bytes."""
+MAX_FACTS_BYTES = 1 << 19
+"""Of a file: two thousand events at 260 bytes."""
 
 MAX_EVENTS = 2_000
 MAX_INSTALMENTS = 100
@@ -64,7 +64,7 @@ class FactsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     has_income: bool
     has_non_regular_indicators: bool
     is_fee_information_complete: bool
-    taxpayer: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,20}\Z")] | None = None
+    taxpayer: Annotated[str, Meta(pattern=r"^[0-9A-Z]{1,20}\Z")] | None = None
     as_of: date | None = None
     are_books_to_standard: bool = True
     zero_vat_in_a_row: _Months = 0

@@ -71,7 +71,8 @@ WORDS = (
     "cursor data day days digest endorsement evidence evidence_digest file findings for_me found_ms grant groups here_only industry is_disabled items kind ks leaf "
     "leaves least_firms limit limit_fen limits mode name new new_size old old_size other_debt_fen outcome outcomes outputs "
     "papers password period_from period_to pin proof province purpose reason reason_digest record_type reference replaces roles rules scorecard "
-    "secret seed severity signed size state state_key status to transaction until until_ms url values words"
+    "secret seed severity signed size state state_key status to transaction until until_ms url values words "
+    "confirmed facts year"
 )
 SAID = {*WORDS.split()}
 """What says how, when, how much or what of it, and names nothing."""

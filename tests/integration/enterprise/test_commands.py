@@ -639,6 +639,14 @@ def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world
     assert (record["batch"], record["leaf"]) in changed
 
 
+def test_an_enterprise_reads_how_its_grade_follows_from_its_bureau_s_records(firm):
+    """[GRADE-10]"""
+    told = firm("grade", "--year", "2025")
+    assert (told["year"], told["grade"], told["issued"]["grade"], told["repairs"]) == (2025, "A", "A", [])
+    assert ["start_fees_complete", "grade_a"] == [line["rule"] for line in told["lines"]]
+    firm("grade", "--year", "2099", fails="tax_credit.year_invalid")
+
+
 def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path, code_of):
     consent = consented(firm)
     told = firm("enrol", TAXPAYER, *code_of("0000-0000-0000"), "--bureau", world.bureau_url, "--backup")

@@ -41,6 +41,7 @@ WANT_MORE = {
     ("enterprise", "leakage"),
     ("enterprise", "used"),
     ("enterprise", "answer"),
+    ("grade", "explain"),
     ("approvals", "propose", "model"),
 }
 """Commands some of whose words want another one beside them, or a form that the line here does not give."""

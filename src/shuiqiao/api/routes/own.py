@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Path, Response
+from fastapi import Depends, Path, Query, Response
 
 from shuiqiao.api.acts import act_id
 from shuiqiao.api.door import Running
@@ -37,12 +37,13 @@ from shuiqiao.client.resources.disputes import (
     DisputeStatement,
 )
 from shuiqiao.client.resources.enrolments import KEEP_KEY_BACKUP, READ_OWN_ENROLMENT, EnrolmentRecord, KeyBackup
+from shuiqiao.client.resources.grades import EXPLAIN_OWN_GRADE, GradeExplanation, OwnGradeQuestion
 from shuiqiao.client.resources.leakage import READ_OWN_LEAKAGE, LeakageRecord
 from shuiqiao.client.resources.ledger import EntryPage
 from shuiqiao.client.resources.members import MemberPage
 from shuiqiao.client.resources.requests import PastQuery, UsePage
 from shuiqiao.node.accounts.model import PrincipalKind
-from shuiqiao.node.operations import leakage
+from shuiqiao.node.operations import grades, leakage
 from shuiqiao.node.operations import own as acts
 from shuiqiao.node.operations.ledger import entries_from, list_members
 from shuiqiao.node.operations.own import OwnScope
@@ -51,6 +52,8 @@ own = Routes("own")
 
 DisputeId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["d1" * 16])]
 ApplicationId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["a1" * 16])]
+
+GradedYear = Annotated[int, Query(ge=2014, le=2099, description="Of which calendar year", examples=[2025])]
 
 _WRONG_ROLE = ("node.role_wrong",)
 _NOT_THERE = ("api.not_found",)
@@ -191,6 +194,16 @@ def list_own_uses(
 def read_own_leakage(running: Running, scope: Own) -> LeakageRecord:
     """Tell what each recipient can know of the enterprise by what was answered, and how much more it may."""
     return leakage.read_own_leakage(running.institution, scope)
+
+
+@own.get(
+    EXPLAIN_OWN_GRADE.path,
+    permission="own.read",
+    codes=(*_WRONG_ROLE, "tax_credit.year_invalid", "tax_credit.registration_missing", "tax_credit.events_many"),
+)
+def explain_own_grade(running: Running, scope: Own, year: GradedYear) -> GradeExplanation:
+    """Work the enterprise's own tax credit grade of a year out by its bureau's records, and what it can repair."""
+    return grades.explain_own_grade(running.institution, scope, OwnGradeQuestion(year=year))
 
 
 @own.post(

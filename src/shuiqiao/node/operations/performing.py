@@ -30,6 +30,7 @@ from shuiqiao.client.resources import requests as requested
 from shuiqiao.client.resources import trainings as trained
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
+from shuiqiao.client.resources.grades import EXPLAIN_GRADE, ISSUE_GRADE
 from shuiqiao.client.resources.leakage import READ_LEAKAGE
 from shuiqiao.client.resources.presentations import LIST_SHOWN
 from shuiqiao.node.operations import (
@@ -41,6 +42,7 @@ from shuiqiao.node.operations import (
     enterprises,
     exposures,
     governance,
+    grades,
     invoices,
     jobs,
     journal,
@@ -143,6 +145,8 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = {
             _performed(requested.READ_REQUEST, requests.read_request),
             _called(requested.LIST_USES, enterprises.list_uses),
             _performed(requested.OPEN_MANIFEST, requests.open_manifest),
+            _performed(EXPLAIN_GRADE, grades.explain_grade),
+            _performed(ISSUE_GRADE, grades.issue_grade),
             _performed(READ_LEAKAGE, leakage.read_leakage),
             _performed(trained.AGREE_TRAINING, trainings.agree_training),
             _performed(trained.LIST_TRAININGS, trainings.list_trainings),

@@ -13,7 +13,8 @@ from shuiqiao.client.resources import oversight as overseen
 from shuiqiao.client.resources import records as recorded
 from shuiqiao.client.resources import upkeep as kept
 from shuiqiao.client.resources.deliveries import LIST_DELIVERIES
-from shuiqiao.node.operations import audits, deliveries, journal, ledger, oversight, records
+from shuiqiao.client.resources.grades import EXPLAIN_GRADE
+from shuiqiao.node.operations import audits, deliveries, grades, journal, ledger, oversight, records
 
 if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
@@ -63,6 +64,7 @@ _OF_READERS: Final[Mapping[Operation[Any, Any], Callable[[HomeReader, Any], Any]
             _of_reader(recorded.PROVE_RECORD, records.prove_record_at),
             _of_reader(recorded.LIST_CHANGED, records.list_changed_at),
             _of_reader(recorded.SEARCH_RECORDS, records.search_records_at),
+            _of_reader(EXPLAIN_GRADE, grades.explain_grade_at),
             _of_reader(kept.AUDIT_LEDGER, audits.audit_at),
             _of_reader(kept.REVIEW_OBLIGATIONS, audits.review_at),
             _of_reader(overseen.LIST_STATISTICS, oversight.list_statistics_at),
