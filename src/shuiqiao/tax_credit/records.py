@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Conflict
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.tax_credit.explanation import IssuedGrade, Remark
 from shuiqiao.tax_credit.facts_file import MAX_EVENTS
@@ -69,16 +69,16 @@ class RecordedFacts:
 def facts_of_records(rows: Rows, *, year: int, as_of: date) -> RecordedFacts:
     """Return what a taxpayer's live records say. rows: by record type, the granted fields by name.
 
-    Raises InvalidInput ``tax_credit.registration_missing``, ``tax_credit.events_many``.
+    Raises Conflict ``tax_credit.registration_missing``, ``tax_credit.events_many``.
     """
     registered = [row["registered_on"] for row in rows["registration"]]
     if not registered:
-        raise InvalidInput(
+        raise Conflict(
             "tax_credit.registration_missing", "the bureau holds no registration of this taxpayer: nothing to grade"
         )
     events = (*_filed_late(rows, year), *_owed(rows, year), *_direct(rows, year, as_of))
     if len(events) > MAX_EVENTS:
-        raise InvalidInput(
+        raise Conflict(
             "tax_credit.events_many", f"{len(events)} events in {year} where at most {MAX_EVENTS} are worked out"
         )
     has_income, of_income = _income(rows, year)

@@ -17,7 +17,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.tax_credit.assessment import assess_grade
 from shuiqiao.tax_credit.explanation import explain_grade
-from shuiqiao.tax_credit.facts_file import FIRST_YEAR, FactsFile
+from shuiqiao.tax_credit.facts_file import FactsFile
 from shuiqiao.tax_credit.model import points_text
 from shuiqiao.tax_credit.records import NEEDS, YEARS_BEFORE, RecordedFacts, facts_of_records
 from shuiqiao.tax_credit.rules import rules_in_force
@@ -62,11 +62,11 @@ class TaxCredit:
     def recorded(self, taxpayer: Uscc, *, year: int, today: date) -> RecordedFacts:
         """Return what the records say of a year.
 
-        Raises InvalidInput ``tax_credit.year_invalid`` for a year that has not begun, and what ``facts_of_records`` and
+        Raises Conflict ``tax_credit.year_not_begun``, and what ``facts_of_records`` and
         ``Vault.disclose`` raise.
         """
-        if not FIRST_YEAR <= year <= today.year:
-            raise InvalidInput("tax_credit.year_invalid", f"{year} is no year of {FIRST_YEAR} to {today.year}")
+        if year > today.year:
+            raise Conflict("tax_credit.year_not_begun", f"{year} has not begun: it is {today}")
         found = self._vault.disclose(
             uscc=taxpayer, groups=NEEDS, period_from=date(year - YEARS_BEFORE, 1, 1), period_to=date(year, 12, 31)
         )

@@ -114,7 +114,7 @@ def test_who_is_not_known_and_a_year_that_has_not_begun_are_refused(by_records, 
 
     assert (1, "tax_credit.registration_missing") == (unknown.code, unknown.json["error"]["code"])
     late = by_records("--year", "2099")
-    assert (1, "tax_credit.year_invalid") == (late.code, late.json["error"]["code"])
+    assert (1, "tax_credit.year_not_begun") == (late.code, late.json["error"]["code"])
 
 
 def test_one_of_a_file_and_records_is_asked_for(here, bureau):

@@ -639,12 +639,16 @@ def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world
     assert (record["batch"], record["leaf"]) in changed
 
 
-def test_an_enterprise_reads_how_its_grade_follows_from_its_bureau_s_records(firm):
+def test_an_enterprise_reads_how_its_grade_follows_from_its_bureau_s_records(firm, world, tmp_path):
     """[GRADE-10]"""
+    firm("grade", "--year", "2025", fails="tax_credit.registration_missing")
+    bureau, files = world.bureau.running.institution, record_files(tmp_path / "records")
+    for name in ("registration", "tax_credit_grade"):
+        bureau.vault.ingest([files[name]], anchor=bureau.outbox, record_type=bureau.catalogue.get(name))
     told = firm("grade", "--year", "2025")
     assert (told["year"], told["grade"], told["issued"]["grade"], told["repairs"]) == (2025, "A", "A", [])
     assert ["start_fees_complete", "grade_a"] == [line["rule"] for line in told["lines"]]
-    firm("grade", "--year", "2099", fails="tax_credit.year_invalid")
+    firm("grade", "--year", "2099", fails="tax_credit.year_not_begun")
 
 
 def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path, code_of):

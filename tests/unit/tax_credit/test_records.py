@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Conflict
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.tax_credit.explanation import IssuedGrade
 from shuiqiao.tax_credit.facts_file import MAX_EVENTS
@@ -97,7 +97,7 @@ def test_business_began_with_the_first_registration() -> None:
 
 
 def test_without_a_registration_nothing_is_graded() -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(Conflict) as refused:
         said(registration=[])
 
     assert refused.value.code == "tax_credit.registration_missing"
@@ -217,7 +217,7 @@ def test_the_grade_that_was_issued_is_told() -> None:
 
 
 def test_more_events_than_are_worked_out_are_refused() -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(Conflict) as refused:
         said(filing=[filing(filed_on=date(2025, 6, 20))] * (MAX_EVENTS + 1))
 
     assert refused.value.code == "tax_credit.events_many"

@@ -13,7 +13,7 @@ grades = Routes("grades")
 @grades.perform(
     api.EXPLAIN_GRADE,
     permission="records.read",
-    codes=("node.role_wrong", "tax_credit.year_invalid", "tax_credit.registration_missing", "tax_credit.events_many"),
+    codes=("node.role_wrong", "tax_credit.year_not_begun", "tax_credit.registration_missing", "tax_credit.events_many"),
 )
 def explain_grade(asked: api.GradeQuestion, running: Running, caller: Caller) -> api.GradeExplanation:
     """Work a taxpayer's grade of a year out by the bureau's records, line by line, beside the grade that was issued."""

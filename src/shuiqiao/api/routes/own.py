@@ -199,7 +199,8 @@ def read_own_leakage(running: Running, scope: Own) -> LeakageRecord:
 @own.get(
     EXPLAIN_OWN_GRADE.path,
     permission="own.read",
-    codes=(*_WRONG_ROLE, "tax_credit.year_invalid", "tax_credit.registration_missing", "tax_credit.events_many"),
+    problems=(409,),
+    codes=(*_WRONG_ROLE, "tax_credit.year_not_begun", "tax_credit.registration_missing", "tax_credit.events_many"),
 )
 def explain_own_grade(running: Running, scope: Own, year: GradedYear) -> GradeExplanation:
     """Work the enterprise's own tax credit grade of a year out by its bureau's records, and what it can repair."""
