@@ -45,11 +45,12 @@ SEEN_ELSEWHERE = {
     "GET /api/v1/journal/{seq}/proof",
     "GET /home/validator",
     "GET /home/validator/proof",
+    "GET /api/v1/own/grade",
     "GET /api/v1/own/entries/{index}/receipt",
     "GET /api/v1/models/on-ledger/{member}/{entry}",
 }
-"""Questions that nobody here gets an answer to: of a day that is over, of a validator, of a consent that came by a
-bureau's own route, and of a model on the ledger."""
+"""Questions that nobody here gets an answer to: of a day that is over, of a validator, of a taxpayer's grade whose registration
+is not here, of a consent that came by a bureau's own route, and of a model on the ledger."""
 
 
 @pytest.fixture(scope="module", params=["public", "home"])
