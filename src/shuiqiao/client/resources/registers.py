@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
@@ -61,7 +61,7 @@ class NewAssessment(Wire):
         member="first-bank", outcome="acceptable", words="scores at source", until_ms=1_798_761_600_000
     )
 
-    member: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    member: Name
     outcome: Literal["acceptable", "unacceptable"]
     words: Words
     until_ms: TimeMs
