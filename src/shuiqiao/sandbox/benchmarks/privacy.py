@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from hashlib import sha256
 from importlib.util import find_spec
@@ -33,15 +34,18 @@ from shuiqiao.privacy.model import Charge, Revealed
 from shuiqiao.privacy.sd_jwt import Challenge, issue, jose_profile, present, verify
 from shuiqiao.privacy.store import ChargeStore, metadata
 from shuiqiao.sandbox.benchmarks.anoncreds import anoncreds_figures
+from shuiqiao.sandbox.benchmarks.asked_modes import asked_figures, memory_mb, tell_memory
 from shuiqiao.sandbox.benchmarks.intersections import intersection_figures
 from shuiqiao.sandbox.benchmarks.secure_scores import secure_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from sqlalchemy import Engine
 
+    from shuiqiao.credit.blind_runner import BlindRunner
     from shuiqiao.credit.model_content import ModelContent
+    from shuiqiao.credit.store import ClosedCardStore
 
 CALLS: Final = 300
 ACCOUNTS: Final = 1_000_000
@@ -58,26 +62,83 @@ _TYPE = "dc+sd-jwt"
 
 
 def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str, object]:
-    """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", "run_at_source_ms", and by suite as follows}.
+    """Return {"sdjwt_verify_ms": {suite: median in ms}, "accounts", and by suite as follows}.
 
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
     are measured; a million take a minute or two to enter, for each suite's cipher. rows: 100,000, fewer in a trial.
     With the extra privacy also what ``_blind_figures`` and ``anoncreds_figures`` give, with the extra mpc what
     ``secure_figures`` and ``intersection_figures`` give.
     """
+    proofs = anoncreds_figures() if find_spec("anoncreds") else {}
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
     return {
         "sdjwt_verify_ms": {suite.value: _sd_jwt_verify_ms(suite) for suite in SuiteName},
         **{name: {suite: found[name] for suite, found in accounted.items()} for name in _ACCOUNTED},
         "accounts": accounts,
-        "run_at_source_ms": _run_at_source_ms(),
         **_together(
+            {"one_applicant_ms": {"at_source": _run_at_source_ms()}, "memory_mb": _memory()},
+            asked_figures(),
+            {"bytes": {"predicates_came": proofs["anoncreds_bytes"]}} if proofs else {},
             _blind_figures(rows) if find_spec("tenseal") else {},
             secure_figures(rows=rows) if find_spec("spu") else {},
         ),
         **(intersection_figures(items=rows) if find_spec("spu") else {}),
-        **(anoncreds_figures() if find_spec("anoncreds") else {}),
+        **proofs,
     }
+
+
+def _memory() -> dict[str, object]:
+    """Return {mode: {party: MB}} of the modes whose extra is there, each party's part done by its own process."""
+    found: dict[str, object] = {
+        "at_source": {"bureau": memory_mb(run_at_source)},
+        "prove": {"bank": memory_mb(run_prove)},
+    }
+    if find_spec("tenseal"):
+        with TemporaryDirectory() as folder:
+            content = str(Path(folder) / "content")
+            found["blind"] = {
+                "bank": memory_mb(run_blind_bank, content),
+                "bureau": memory_mb(run_blind_bureau, content),
+            }
+    if find_spec("anoncreds"):
+        found["predicates"] = {"bank_and_holder": memory_mb(run_predicates)}
+    return found
+
+
+def run_at_source() -> None:
+    """Be a bureau that runs an open card."""
+    tell_memory(_run_at_source_ms)
+
+
+def run_prove() -> None:
+    """Be a bank that is shown a credential."""
+    tell_memory(lambda: _sd_jwt_verify_ms(SuiteName.INTL))
+
+
+def run_predicates() -> None:
+    """Be a holder that proves predicates, and a bank that verifies them."""
+    tell_memory(anoncreds_figures)
+
+
+def run_blind_bank(content: str) -> None:
+    """Be a bank that encrypts a card into a file."""
+    from shuiqiao.credit.blind_content import encrypt_card
+    from shuiqiao.privacy.blind.scheme import blind_scheme
+
+    tell_memory(
+        lambda: Path(content).write_bytes(encrypt_card(_a_card({"points": True}), keys=blind_scheme().generate_keys()))
+    )
+
+
+def run_blind_bureau(content: str) -> None:
+    """Be a bureau that runs the encrypted card of a file."""
+
+    def run() -> None:
+        given, tables = Path(content).read_bytes(), {"invoice_issued": _invoices()}
+        with _blind_runner() as (runner, _):
+            runner.run(given, outputs=[Output.POINTS], tables=tables, taxpayer=_TAXPAYER, as_of=date(2025, 12, 31))
+
+    tell_memory(run)
 
 
 def _together(*figures: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
@@ -212,27 +273,17 @@ def _run_at_source_ms() -> float:
 
 def _one_applicant_ms() -> float:
     """Measure features, an evaluation and the bank's opening of it, with the records read and the weights loaded."""
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import StaticPool
-
     from shuiqiao.credit.blind_content import encrypt_card
-    from shuiqiao.credit.blind_runner import BlindRunner
     from shuiqiao.credit.model_content import encode_content
-    from shuiqiao.credit.model_runner import ScorecardRunner
-    from shuiqiao.credit.store import ClosedCard, ClosedCardStore, metadata
+    from shuiqiao.credit.store import ClosedCard
     from shuiqiao.privacy.blind.scheme import blind_scheme
 
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    metadata.create_all(engine)
-    store = ClosedCardStore(
-        engine, cipher=ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy)
-    )
-    keys, model, features = blind_scheme().generate_keys(), _a_card({"points": True}), ScorecardRunner()
+    keys, model = blind_scheme().generate_keys(), _a_card({"points": True})
     content = encrypt_card(model, keys=keys)
-    store.save(ClosedCard(secret=keys.secret, card=encode_content(model)), content=content)
-    runner = BlindRunner(features=features, cards=store, entropy=system_entropy)
-    tables, taken = {"invoice_issued": _invoices()}, list[float]()
-    try:
+    taken: list[float] = []
+    with _blind_runner() as (runner, store):
+        store.save(ClosedCard(secret=keys.secret, card=encode_content(model)), content=content)
+        tables = {"invoice_issued": _invoices()}
         for number in range(CALLS // 10 + 1):
             began = time.perf_counter()
             output = runner.run(
@@ -240,7 +291,26 @@ def _one_applicant_ms() -> float:
             )
             runner.opened(content, output)
             taken += [time.perf_counter() - began] if number else []
-        return round(1000 * statistics.median(taken), 3)
+    return round(1000 * statistics.median(taken), 3)
+
+
+@contextmanager
+def _blind_runner() -> Generator[tuple[BlindRunner, ClosedCardStore]]:
+    """Give what runs encrypted cards and opens results, with the cards that it opens by, none at first."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    from shuiqiao.credit.blind_runner import BlindRunner
+    from shuiqiao.credit.model_runner import ScorecardRunner
+    from shuiqiao.credit.store import ClosedCardStore
+    from shuiqiao.credit.store import metadata as credit_tables
+
+    engine, features = create_engine("sqlite://", poolclass=StaticPool), ScorecardRunner()
+    credit_tables.create_all(engine)
+    cipher = ColumnCipher(lambda: bytes(32), suite=SuiteName.INTL, entropy=system_entropy)
+    store = ClosedCardStore(engine, cipher=cipher)
+    try:
+        yield BlindRunner(features=features, cards=store, entropy=system_entropy), store
     finally:
         features.close()
         engine.dispose()

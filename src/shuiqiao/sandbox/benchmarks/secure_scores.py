@@ -8,13 +8,10 @@ same numbers. The delay stands in the connection between the two workers, half o
 from __future__ import annotations
 
 import os
-import queue
 import socket
 import statistics
-import threading
 import time
-from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +20,7 @@ from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.worker_process import WorkerProcess, begin_worker
 from shuiqiao.privacy.secure.library import Party, load_library
 from shuiqiao.privacy.secure.model import MAX_ROWS, TAG_BYTES, SecureFunction, SecureOutput
+from shuiqiao.sandbox.benchmarks.slow_line import slow_line
 from shuiqiao.sandbox.secure_pair import BANK, BUREAU, SecurePair, random_rows
 
 if TYPE_CHECKING:
@@ -30,14 +28,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CALLS: Final = 60
-DELAY_S: Final = 0.02
-"""Added to each round trip."""
-
 _FEATURES: Final = 20
 _BINS: Final = 5
 _INDICATORS: Final = _FEATURES * _BINS
 _DELAYED_CALLS: Final = 10
-_PART_BYTES: Final = 65_536
 _MAX_LINE_BYTES: Final = 65_536
 _ONE: Final = SecureFunction(indicators=_INDICATORS, cuts=0, output=SecureOutput.POINTS)
 
@@ -75,7 +69,7 @@ def _linked(rows: int) -> tuple[float, float, dict[str, object]]:
 def _delayed() -> tuple[float, int, int]:
     with closing(SecurePair()) as pair:
         answer = pair.bureau.accept(BANK, pair.bank.offer(BUREAU))
-        with _slow_line(answer.address) as line:
+        with slow_line(answer.address) as line:
             pair.bank.connect(BUREAU, replace(answer, address=line.address))
             before = list(line.passed)
             taken = _median_ms(pair, calls=_DELAYED_CALLS)
@@ -119,60 +113,6 @@ def memory_mb(pair: SecurePair) -> dict[str, int]:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         found[name] = int(status.partition("VmHWM:")[2].split()[0]) // 1024
     return found
-
-
-class _SlowLine:
-    """One connection that is passed on, each part of it half of the delay later. passed: bytes there and back."""
-
-    def __init__(self, target: str, listener: socket.socket) -> None:
-        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        self.passed = [0, 0]
-        self._target, self._listener = target, listener
-
-    def carry(self) -> None:
-        host, _, port = self._target.rpartition(":")
-        near, _ = self._listener.accept()
-        far = socket.create_connection((host, int(port)))
-        threads = [
-            threading.Thread(target=self._carry, args=(place, *ends), daemon=True)
-            for place, ends in enumerate(((near, far), (far, near)))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        near.close()
-        far.close()
-
-    def _carry(self, place: int, source: socket.socket, target: socket.socket) -> None:
-        waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
-
-        def let_out() -> None:
-            while (due := waiting.get())[1]:
-                time.sleep(max(0.0, due[0] - time.monotonic()))
-                with suppress(OSError):
-                    target.sendall(due[1])
-            with suppress(OSError):
-                target.shutdown(socket.SHUT_WR)
-
-        for each in (source, target):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        letting = threading.Thread(target=let_out, daemon=True)
-        letting.start()
-        with suppress(OSError):
-            while part := source.recv(_PART_BYTES):
-                self.passed[place] += len(part)
-                waiting.put((time.monotonic() + DELAY_S / 2, part))
-        waiting.put((0.0, b""))
-        letting.join()
-
-
-@contextmanager
-def _slow_line(target: str) -> Generator[_SlowLine]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        line = _SlowLine(target, listener)
-        threading.Thread(target=line.carry, daemon=True).start()
-        yield line
 
 
 def _bare_ms() -> float:
