@@ -85,12 +85,12 @@ def _play(spoil: str, honest_frames: int) -> None:
     told = json.loads(sys.stdin.readline())
     peer, (host, port) = bytes.fromhex(told["certificate"]), told["at"].rsplit(":", 1)
     library = load_library()
-    frames = connect(host, int(port), certificate.context(peer, is_server=False), peer=peer, timeout_s=600.0)
+    frames = connect(host, int(port), certificate.context([peer], is_server=False), peer=peer, timeout_s=600.0)
     frames.begin(lambda: os._exit(0))
     frames.send("shuiqiao", sha256(bytes(16) + CONFIGURATION).digest())
     frames.receive("shuiqiao")
     spoiled = SpoiledFrames(frames, spoil, honest_frames=honest_frames)
-    party = Party(library, context_over(library, spoiled, rank=0), rank=0)
+    party = Party(library, context_over(library, {1: spoiled}, rank=0), rank=0)
     code = party.compiled(WARM.text, inputs=3)
     import numpy as np
 

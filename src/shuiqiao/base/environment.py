@@ -23,5 +23,8 @@ TOKEN_FILE_VARIABLE = "SHUIQIAO_TOKEN_FILE"  # noqa: S105 - the name of a variab
 ENTERPRISE_KEY_VARIABLE = "SHUIQIAO_ENTERPRISE_KEY"
 """Environment variable naming the encrypted key file of an enterprise, where --key does not."""
 
+DATA_VARIABLE = "SHUIQIAO_DATA"
+"""Environment variable naming the folder of public research data, where --data does not."""
+
 PASSWORD_FILE_VARIABLE = "SHUIQIAO_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a secret
 """Environment variable naming a file that holds a user's password, where nobody is there to type it."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from shuiqiao.base.environment import DATA_VARIABLE
 from shuiqiao.cli.options import Json, command_group
 from shuiqiao.cli.output import progress_on_stderr, say, show
 
@@ -25,6 +27,10 @@ def study_privacy(
     entry_delay_min: Annotated[
         int, typer.Option(min=0, max=600, help="The setting entry_delay_min of their bureau and banks.")
     ] = 600,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar=DATA_VARIABLE, help="Folder of research data on which models are trained 研究数据目录."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Attack a model runner and the ledger, compare what modes score, and look at what crosses in each 隐私计算研究."""
@@ -32,7 +38,7 @@ def study_privacy(
 
     with progress_on_stderr() as progress:
         figures = run_privacy_study(
-            taxpayers=taxpayers, enterprises=enterprises, entry_delay_min=entry_delay_min, progress=progress
+            taxpayers=taxpayers, enterprises=enterprises, entry_delay_min=entry_delay_min, data=data, progress=progress
         )
     show(figures, as_json=json, speak=_speak_privacy)
 
@@ -54,6 +60,8 @@ def _speak_privacy(figures: Mapping[str, Any]) -> None:
         f"linking 授权关联: AUC {linking['attack_auc_before']}; entries kept back up to 延后登记至多 "
         f"{linking['entry_delay_min']} min: {linking['after']}"
     )
+    for form, found in figures["joint_training"].items():
+        say(f"joint training 联合训练 {form}: {_trained(found)}")
 
 
 def _compared(found: Mapping[str, Any]) -> str:
@@ -61,6 +69,15 @@ def _compared(found: Mapping[str, Any]) -> str:
         return str(found["refused"]["message"])
     bands = "bands equal 等级一致" if found["bands_equal"] else "bands differ 等级不一致"
     return f"{found['n']} taxpayers 户, at most {found['max_points_error']} points off 分差, {bands}"
+
+
+def _trained(found: Mapping[str, Any]) -> str:
+    if "message" in found:
+        return str(found["message"])
+    return (
+        f"AUC {found['joint_auc']}; pooled data 集中训练 {found['central_auc']}, "
+        f"difference 差异 95 % {found['auc_difference_ci']}; bank alone 仅银行 {found['guest_auc']}"
+    )
 
 
 def _crossed(leaked: Any, granted: Any) -> str:

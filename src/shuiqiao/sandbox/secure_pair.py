@@ -6,6 +6,7 @@ For study, figures and tests alone: two members that compute with each other hav
 from __future__ import annotations
 
 import queue
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,8 @@ class OverheardFrames:
     def __init__(self) -> None:
         self.sent = bytearray()
         self._came: defaultdict[str, queue.Queue[bytes]] = defaultdict(queue.Queue)
+        # Two threads that are the first to name a key would make a queue each, and one frame would be lost.
+        self._naming = threading.Lock()
         self.other = self
 
     def send(self, key: str, data: bytes) -> None:
@@ -138,11 +141,15 @@ class OverheardFrames:
 
     def take(self, key: str, data: bytes) -> None:
         """Keep one frame until it is asked for."""
-        self._came[key].put(data)
+        self._queue(key).put(data)
 
     def receive(self, key: str) -> bytes:
         """Return the next frame of a key."""
-        return self._came[key].get(timeout=_FRAME_S)
+        return self._queue(key).get(timeout=_FRAME_S)
+
+    def _queue(self, key: str) -> queue.Queue[bytes]:
+        with self._naming:
+            return self._came[key]
 
 
 class OverheardLinks(SecureLinks):
@@ -191,7 +198,7 @@ def overheard_parties() -> tuple[tuple[Party, OverheardFrames], tuple[Party, Ove
     frames[0].other, frames[1].other = frames[1], frames[0]
 
     def begun(rank: int) -> tuple[Party, OverheardFrames]:
-        return Party(library, context_over(library, frames[rank], rank=rank), rank=rank), frames[rank]
+        return Party(library, context_over(library, {1 - rank: frames[rank]}, rank=rank), rank=rank), frames[rank]
 
     with ThreadPoolExecutor(2) as pool:
         bank, bureau = pool.map(begun, (0, 1))

@@ -20,7 +20,7 @@ from hostile_party import BABBLE, HostileBank
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.privacy.secure import links as links_module
+from shuiqiao.privacy.secure import worker_link as worker_link_module
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
 from shuiqiao.sandbox.secure_pair import BANK, BINDING, BUREAU, SecurePair, random_rows
@@ -201,7 +201,7 @@ def test_a_worker_that_says_what_none_says_is_ended(words, monkeypatch):
     """[SECURE-8] What another member sends may have made it say anything."""
     monkeypatch.setenv("BABBLE", words)
     monkeypatch.setenv("PYTHONPATH", str(Path(hostile_party.__file__).parent))
-    monkeypatch.setattr(links_module, "run_worker", hostile_party.babble)
+    monkeypatch.setattr(worker_link_module, "run_worker", hostile_party.babble)
     links = SecurePair(timeout_s=PATIENCE_S).bank
     with pytest.raises(ShuiqiaoError) as refusal:
         links.offer(BUREAU)

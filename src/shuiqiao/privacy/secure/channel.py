@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import suppress
 from typing import Final
 
@@ -42,7 +42,9 @@ class LinkCertificate:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "secure link")])
+        # A name of its own, since certificates that are trusted together are looked up by name.
+        serial = x509.random_serial_number()
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"secure link {serial:x}")])
         now = datetime.now(UTC)
         # A day to either side: the two clocks may differ, and what counts is that it is the very certificate.
         made = (
@@ -50,7 +52,7 @@ class LinkCertificate:
             .subject_name(name)
             .issuer_name(name)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial)
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -61,15 +63,15 @@ class LinkCertificate:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ) + made.public_bytes(serialization.Encoding.PEM)
 
-    def context(self, peer: bytes, *, is_server: bool) -> ssl.SSLContext:
-        """Return a context that shows this certificate and takes one other, whose DER is given."""
+    def context(self, peers: Collection[bytes], *, is_server: bool) -> ssl.SSLContext:
+        """Return a context that shows this certificate and takes those others whose DER is given."""
         import os
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=peer)
+        context.load_verify_locations(cadata=b"".join(peers))
         with memory_file("shuiqiao-link") as (descriptor, path):
             os.write(descriptor, self._pem)
             context.load_cert_chain(path)
@@ -91,8 +93,10 @@ def listen(host: str, port: int, *, ports: int) -> socket.socket:
     )
 
 
-def accept(listener: socket.socket, context: ssl.SSLContext, *, peer: bytes, timeout_s: float) -> Frames:
-    """Return the connection of the one who shows the certificate of ``peer``; strangers are turned away.
+def accept(
+    listener: socket.socket, context: ssl.SSLContext, *, peers: Collection[bytes], timeout_s: float
+) -> tuple[bytes, Frames]:
+    """Return who came and the connection, of the first who shows one of some certificates; others are turned away.
 
     Raises Unavailable ``privacy.secure_peer_silent`` if it does not come within the time.
     LIMIT: who reaches the port in these seconds can hold up the opening, by connections that say nothing.
@@ -105,7 +109,7 @@ def accept(listener: socket.socket, context: ssl.SSLContext, *, peer: bytes, tim
         except OSError:
             break
         with suppress(OSError, IntegrityError):
-            return _shaken(connection, context, peer=peer, is_server=True, timeout_s=timeout_s)
+            return _shaken(connection, context, peers=peers, is_server=True, timeout_s=timeout_s)
     raise _silent(f"it did not connect within {timeout_s:g} s")
 
 
@@ -113,15 +117,15 @@ def connect(host: str, port: int, context: ssl.SSLContext, *, peer: bytes, timeo
     """Return a connection to where ``peer`` listens; raises Unavailable ``privacy.secure_peer_silent``."""
     try:
         connection = socket.create_connection((host.strip("[]"), port), timeout=timeout_s)
-        return _shaken(connection, context, peer=peer, is_server=False, timeout_s=timeout_s)
+        return _shaken(connection, context, peers=[peer], is_server=False, timeout_s=timeout_s)[1]
     except OSError as error:
         raise _silent(f"no link to {host}:{port}: {error}") from error
 
 
 def _shaken(
-    connection: socket.socket, context: ssl.SSLContext, *, peer: bytes, is_server: bool, timeout_s: float
-) -> Frames:
-    """Return the frames of a connection whose two ends have shown each other what they were to show; else close it."""
+    connection: socket.socket, context: ssl.SSLContext, *, peers: Collection[bytes], is_server: bool, timeout_s: float
+) -> tuple[bytes, Frames]:
+    """Return the other end's certificate and the frames, once both have shown what they were to show; else close it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=is_server)
     try:
@@ -134,8 +138,9 @@ def _shaken(
                 raise ConnectionError("it hung up in the handshake")
             incoming.write(received)
         connection.sendall(outgoing.read())
-        # Only that certificate is trusted, so this cannot differ; it is compared all the same, since all rests on it.
-        if tls.getpeercert(binary_form=True) != peer:
+        # What one of these certificates signed would be trusted too, and one party could speak as another.
+        shown = tls.getpeercert(binary_form=True)
+        if shown is None or shown not in peers:
             raise IntegrityError("privacy.secure_failed", "another certificate than the one in the signed offer")  # noqa: TRY301
         connection.settimeout(None)
     except (OSError, IntegrityError):
@@ -144,7 +149,7 @@ def _shaken(
             connection.sendall(outgoing.read())
         connection.close()
         raise
-    return Frames(connection, tls, incoming, outgoing, timeout_s=timeout_s)
+    return shown, Frames(connection, tls, incoming, outgoing, timeout_s=timeout_s)
 
 
 def _is_shaken(tls: ssl.SSLObject) -> bool:

@@ -13,12 +13,14 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.privacy.secure.model import ADDED, LIBRARY_VERSION, RUNTIME, XORED, SecureFunction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import numpy.typing as npt
 
@@ -42,7 +44,8 @@ def require_library() -> Path:
         return path
     raise Unavailable(
         "privacy.extra_missing",
-        f"secure scores need the extra mpc, on Linux x86-64: {installed} spu is installed, {LIBRARY_VERSION} is wanted",
+        f"what members compute together needs the extra mpc, on Linux x86-64: {installed} spu is installed, "
+        f"{LIBRARY_VERSION} is wanted",
         next_step=INSTALL,
     )
 
@@ -71,17 +74,20 @@ def load_beside(path: Path, name: str) -> Any:
     return module
 
 
-class Party:
-    """One of two parties. rank: 0 the bank, 1 the bureau. context: the library's, to the other party."""
+class AnyParty:
+    """One party of a computation: what those of two and of three have in common."""
+
+    _parties: ClassVar[int]
+    _runs_by: ClassVar[str]
 
     def __init__(self, library: Any, context: Any, *, rank: int) -> None:
-        """Begin to compute with the other; both do at the same time."""
+        """Begin to compute with the others; all do at the same time. context: the library's, to them."""
         self._library, self._rank = library, rank
         configuration = library.RuntimeConfig()
-        configuration.ParseFromJsonString(RUNTIME)
+        configuration.ParseFromJsonString(self._runs_by)
         self._configuration: bytes = configuration.SerializeToString()
         self._runtime = library.RuntimeWrapper(context, configuration)
-        self._inputs = library.IoWrapper(2, configuration)
+        self._inputs = library.IoWrapper(self._parties, configuration)
 
     def compiled(self, text: str, *, inputs: int) -> bytes:
         """Return what the library runs of a function."""
@@ -94,6 +100,13 @@ class Party:
     def fingerprint(self, code: bytes) -> bytes:
         """Return the digest of compiled bytes and of the configuration as the library has it."""
         return sha256(sha256(self._configuration).digest() + code).digest()
+
+
+class Party(AnyParty):
+    """One of two parties. rank: 0 the bank, 1 the bureau."""
+
+    _parties = 2
+    _runs_by = RUNTIME
 
     def run(self, function: SecureFunction, code: bytes, values: npt.NDArray[np.int64]) -> tuple[int, bytes]:
         """Compute one function; return what this party has of the result: how two are put together, 8 bytes a row.
@@ -135,7 +148,7 @@ class Party:
 
 
 class FrameLine(Protocol):
-    """What carries frames to the other party and back; those of a key in order."""
+    """What carries frames to another party and back; those of a key in order."""
 
     def send(self, key: str, data: bytes) -> None:
         """Send one frame."""
@@ -146,14 +159,27 @@ class FrameLine(Protocol):
         ...
 
 
-def context_over(library: Any, frames: FrameLine, *, rank: int) -> Any:
-    """Return what a party computes over: our frames, so the library opens no connection of its own."""
+def context_over(library: Any, lines: Mapping[int, FrameLine], *, rank: int) -> Any:
+    """Return what a party computes over: our frames, so the library opens no connection of its own.
 
+    lines: to each other party by its rank, which is bound to the line: what comes over it is of that party.
+    """
+    description = library.link.Desc()
+    description.id = "secure"
+    channels: list[Any] = []
+    for number in range(len(lines) + 1):
+        # The library wants an address for each; it dials none, since it is given a channel.
+        description.add_party(str(number), "127.0.0.1:1")
+        channels.append(None if number == rank else _channel(library, lines[number]))
+    return library.link.create_with_channels(description, rank, channels)
+
+
+def _channel(library: Any, line: FrameLine) -> Any:
     def send(_channel: Any, key: str, data: bytes) -> None:
-        frames.send(key, data)
+        line.send(key, data)
 
     def receive(_channel: Any, key: str) -> bytes:
-        return frames.receive(key)
+        return line.receive(key)
 
     def nothing(_channel: Any, *_settings: int) -> None:
         """Trials and throttles are of connections that the library makes."""
@@ -171,12 +197,4 @@ def context_over(library: Any, frames: FrameLine, *, rank: int) -> Any:
         ),
         nothing,
     )
-    channel = type("Channel", (library.link.IChannel,), {**sends, **settings, "Recv": receive})()
-    description = library.link.Desc()
-    description.id = "secure"
-    for name in ("bank", "bureau"):
-        # The library wants an address for each; it dials none, since it is given a channel.
-        description.add_party(name, "127.0.0.1:1")
-    channels: list[Any] = [None, None]
-    channels[1 - rank] = channel
-    return library.link.create_with_channels(description, rank, channels)
+    return type("Channel", (library.link.IChannel,), {**sends, **settings, "Recv": receive})()

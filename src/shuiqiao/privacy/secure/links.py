@@ -15,29 +15,20 @@ killed, and the next opening makes a new one.
 
 from __future__ import annotations
 
-import os
-import re
-import select
 import threading
-import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from msgspec import Meta
-
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id, system_entropy
-from shuiqiao.base.worker_process import WorkerProcess
-from shuiqiao.privacy.secure.intersection import MAX_ITEMS, PLACE_BYTES, decode_places, require_items
+from shuiqiao.privacy.secure.intersection import MAX_ITEMS, decode_places, require_items
 from shuiqiao.privacy.secure.library import require_library
-from shuiqiao.privacy.secure.model import CONFIGURATION, MAX_ROWS, TAG_BYTES, LinkEnds, SecureFunction, SecureOffer
-from shuiqiao.privacy.secure.worker import HEAD, KEEPS_LINK, run_worker
+from shuiqiao.privacy.secure.model import CONFIGURATION, LinkEnds, SecureFunction, SecureOffer
+from shuiqiao.privacy.secure.worker import KEEPS_LINK
+from shuiqiao.privacy.secure.worker_link import ADDRESS, BUSY_RETRY_S, WorkerLink, in_ms, verify_offer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,33 +37,7 @@ if TYPE_CHECKING:
 MAX_WORKERS: Final = 64
 """Links of one server: each has 65 to 290 MB."""
 
-_MAX_ADDRESS_CHARS: Final = 261
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}:[0-9]{1,5}\Z")
-_MAX_CERTIFICATE_BYTES: Final = 2_048
-_MAX_REPLY_BYTES: Final = 1_024 + max(9 * MAX_ROWS, PLACE_BYTES * MAX_ITEMS)
-_SESSION_BYTES: Final = 16
-_BUSY_RETRY_S: Final = 1.0
-_KINDS: Final[dict[str, type[ShuiqiaoError]]] = {
-    "privacy.extra_missing": Unavailable,
-    "privacy.secure_not_set_up": Unavailable,
-    "privacy.secure_peer_silent": Unavailable,
-    "privacy.secure_failed": IntegrityError,
-    "privacy.secure_items_wrong": InvalidInput,
-    KEEPS_LINK: InvalidInput,
-}
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each run has a folder of its own there
-
-
-class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a worker says: one thing at a time."""
-
-    certificate: Annotated[bytes, Meta(max_length=_MAX_CERTIFICATE_BYTES)] = b""
-    address: Annotated[str, Meta(max_length=_MAX_ADDRESS_CHARS)] = ""
-    warm: bool = False
-    share: Annotated[bytes, Meta(max_length=1 + TAG_BYTES + 8 * MAX_ROWS)] = b""
-    found: Annotated[bytes, Meta(max_length=PLACE_BYTES * MAX_ITEMS)] = b""
-    code: Annotated[str, Meta(max_length=64)] = ""
-    message: Annotated[str, Meta(max_length=1_024)] = ""
 
 
 class SecureLinks:
@@ -102,7 +67,7 @@ class SecureLinks:
         self._listen, self._workers = listen, min(workers, MAX_WORKERS)
         self._timeout_s, self._idle_s, self._entropy = timeout_s, idle_s, entropy
         self._guard = threading.Lock()
-        self._links: dict[MemberId, _Link] = {}
+        self._links: dict[MemberId, WorkerLink] = {}
         self._turns: dict[MemberId, threading.Lock] = {}
 
     def offer(self, peer: MemberId) -> SecureOffer:
@@ -114,19 +79,19 @@ class SecureLinks:
         """Bureau: take a bank's offer, in place of a link that was there, and return what it connects to."""
         if not self._listen:
             raise Unavailable("privacy.secure_not_set_up", "no address is set at which secure links are taken")
-        _verify(offer)
+        verify_offer(offer, configuration=CONFIGURATION)
         link = self._begin(peer, rank=1, session=offer.session)
-        link.send(offer, address="", timeout_s=self._timeout_s)
+        link.introduce({0: offer}, timeout_s=self._timeout_s)
         return link.offer
 
     def connect(self, peer: MemberId, offer: SecureOffer) -> None:
         """Bank: connect to what the bureau returned; the link is warm after it."""
-        _verify(offer)
+        verify_offer(offer, configuration=CONFIGURATION)
         link = self._link(peer)
-        if offer.session != link.session or _ADDRESS.match(offer.address) is None:
+        if offer.session != link.session or ADDRESS.match(offer.address) is None:
             raise IntegrityError("privacy.secure_failed", f"what {peer} answers to an offer is of another session")
         with self._dropped_if_broken(peer, link):
-            link.send(offer, address=offer.address, timeout_s=self._timeout_s)
+            link.introduce({1: offer}, timeout_s=self._timeout_s)
             link.wait_until_warm(timeout_s=self._timeout_s)
 
     def is_open(self, peer: MemberId) -> bool:
@@ -245,22 +210,23 @@ class SecureLinks:
         for link in links:
             link.end()
 
-    def _link(self, peer: MemberId) -> _Link:
+    def _link(self, peer: MemberId) -> WorkerLink:
         with self._guard:
             link = self._links.get(peer)
         if link is None or not link.is_alive:
             raise Unavailable("privacy.secure_link_missing", f"no secure link to {peer} is open")
         return link
 
-    def _begin(self, peer: MemberId, *, rank: int, session: bytes) -> _Link:
+    def _begin(self, peer: MemberId, *, rank: int, session: bytes) -> WorkerLink:
         require_library()
         host, _, port = self._listen.rpartition(":") if rank else ("", "", "0")
         with self._guard:
             ended = self._make_room(peer)
-            link = self._links[peer] = _Link(
+            link = self._links[peer] = WorkerLink(
                 rank,
                 session=session,
-                arguments=(host, port, str(self._workers), _ms(self._timeout_s / 2), _ms(self._idle_s)),
+                configuration=CONFIGURATION,
+                arguments=(host, port, str(self._workers), in_ms(self._timeout_s / 2), in_ms(self._idle_s)),
             )
         for each in ended:
             each.end()
@@ -268,7 +234,7 @@ class SecureLinks:
             link.wait_for_offer(timeout_s=self._timeout_s)
         return link
 
-    def _make_room(self, peer: MemberId) -> list[_Link]:
+    def _make_room(self, peer: MemberId) -> list[WorkerLink]:
         """Take out the link to a member, those that ended, and, where all workers are taken, one that does nothing."""
         gone = [name for name, link in self._links.items() if name == peer or not link.is_alive]
         if len(self._links) - len(gone) >= self._workers:
@@ -279,7 +245,7 @@ class SecureLinks:
         return [self._links.pop(name) for name in gone]
 
     @contextmanager
-    def _dropped_if_broken(self, peer: MemberId, link: _Link) -> Generator[None]:
+    def _dropped_if_broken(self, peer: MemberId, link: WorkerLink) -> Generator[None]:
         try:
             yield
         except ShuiqiaoError as error:
@@ -289,158 +255,6 @@ class SecureLinks:
                         del self._links[peer]
                 link.end()
             raise
-
-
-class _Link:
-    """One worker, and what is known of the link that it holds."""
-
-    def __init__(self, rank: int, *, session: bytes, arguments: Sequence[str]) -> None:
-        self.rank, self.session = rank, session
-        self.used_s = time.monotonic()
-        self.is_told = False
-        self._is_warm = False
-        # Held while something is asked of the worker, and while its descriptors are closed.
-        self._asking = threading.Lock()
-        self._worker: WorkerProcess | None = WorkerProcess(run_worker, str(rank), session.hex(), *arguments)
-        self._offer: SecureOffer | None = None
-        self._theirs = b""
-
-    @property
-    def pid(self) -> int:
-        return self._running().pid
-
-    @property
-    def is_alive(self) -> bool:
-        worker = self._worker
-        return worker is not None and worker.exit_code(timeout_s=0) is None
-
-    @property
-    def is_busy(self) -> bool:
-        return self._asking.locked()
-
-    @property
-    def offer(self) -> SecureOffer:
-        """What the other side is to know of this one."""
-        if self._offer is None:
-            raise _gone("its worker has said nothing yet")
-        return self._offer
-
-    def wait_for_offer(self, *, timeout_s: float) -> None:
-        with self._asking:
-            found = self._received(time.monotonic() + timeout_s)
-            self._offer = SecureOffer(
-                session=self.session,
-                certificate=found.certificate,
-                address=found.address,
-                configuration=CONFIGURATION,
-            )
-
-    @property
-    def ends(self) -> LinkEnds:
-        """By what this link stands, once it was told of the other side."""
-        ours, theirs = (sha256(each).digest() for each in (self.offer.certificate, self._theirs))
-        return LinkEnds(session=self.session, bank=theirs if self.rank else ours, bureau=ours if self.rank else theirs)
-
-    def send(self, offer: SecureOffer, *, address: str, timeout_s: float) -> None:
-        """Tell the worker of the other side, which it connects to or waits for."""
-        with self._asking:
-            self._theirs = offer.certificate
-            self._send({"certificate": offer.certificate, "address": address}, time.monotonic() + timeout_s)
-            self.is_told = True
-
-    def wait_until_warm(self, *, timeout_s: float) -> None:
-        with self._asking:
-            self._wait_until_warm(time.monotonic() + timeout_s)
-
-    def share_of(self, order: dict[str, Any], *, wanted: int, timeout_s: float) -> bytes:
-        """Order one run; raises as ``answer_to``, and IntegrityError for a share of another length than was wanted."""
-        share = self.answer_to(order, timeout_s=timeout_s).share
-        if len(share) != wanted:
-            raise IntegrityError("privacy.secure_failed", f"a worker gives a share of {len(share)} bytes, not {wanted}")
-        return share
-
-    def answer_to(self, order: dict[str, Any], *, timeout_s: float) -> _Reply:
-        """Order one run; raises what the worker tells, and Unavailable where it tells nothing in time."""
-        until = time.monotonic() + timeout_s
-        with self._asking:
-            self._wait_until_warm(until)
-            self._send(order, until)
-            found = self._received(until)
-            self.used_s = time.monotonic()
-        return found
-
-    def end(self) -> None:
-        """Kill the worker, whatever it does; a thread that waits for it is told that it is gone."""
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        worker.end()
-        with self._asking:
-            os.close(worker.sink)
-            os.close(worker.source)
-
-    def _wait_until_warm(self, until: float) -> None:
-        if not self.is_told:
-            raise Unavailable("privacy.secure_link_missing", "this secure link is not connected yet")
-        if not self._is_warm:
-            self._received(until)
-            self._is_warm = True
-
-    def _send(self, message: dict[str, Any], until: float) -> None:
-        data = encode_cbor(message)
-        left = memoryview(HEAD.pack(len(data)) + data)
-        worker = self._running()
-        os.set_blocking(worker.sink, False)
-        while left:
-            _, ready, _ = select.select([], [worker.sink], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                raise _gone("its worker takes no order")
-            with suppress(BlockingIOError):
-                try:
-                    left = left[os.write(worker.sink, left) :]
-                except BrokenPipeError as error:
-                    raise _gone("its worker ended") from error
-
-    def _received(self, until: float) -> _Reply:
-        """Return the worker's next message; what the other member sent can have made it say anything."""
-        (length,) = HEAD.unpack(self._read(HEAD.size, until))
-        if length > _MAX_REPLY_BYTES:
-            raise IntegrityError("privacy.secure_failed", f"a worker says {length} bytes")
-        try:
-            value = decode_cbor_strict(self._read(length, until), max_bytes=_MAX_REPLY_BYTES)
-            found = typed(value, _Reply, builtin_types=(bytes,))
-            kind = _KINDS[found.code] if found.code else None
-        except (InvalidInput, msgspec.ValidationError, KeyError) as error:
-            raise IntegrityError("privacy.secure_failed", "a worker says what none says") from error
-        if kind is not None:
-            raise kind(found.code, found.message)
-        return found
-
-    def _read(self, count: int, until: float) -> bytes:
-        worker, found = self._running(), b""
-        while len(found) < count:
-            ready, _, _ = select.select([worker.source], [], [], max(0.0, until - time.monotonic()))
-            part = os.read(worker.source, count - len(found)) if ready else b""
-            if not part:
-                raise _gone("its worker ended" if ready else "its worker did not answer in time")
-            found += part
-        return found
-
-    def _running(self) -> WorkerProcess:
-        if self._worker is None:
-            raise _gone("its worker was ended")
-        return self._worker
-
-
-def _verify(offer: SecureOffer) -> None:
-    """Refuse what another member offers if it is not of our form or of another configuration [SECURE-4]."""
-    if offer.configuration != CONFIGURATION:
-        raise InvalidInput(
-            "privacy.secure_protocol_refused",
-            f"the offer names another protocol or library: {offer.configuration[:200]!r}, ours is {CONFIGURATION!r}",
-        )
-    if len(offer.session) != _SESSION_BYTES or not 0 < len(offer.certificate) <= _MAX_CERTIFICATE_BYTES:
-        raise IntegrityError("privacy.secure_failed", "an offer without a session or a certificate")
 
 
 def _encoded(function: SecureFunction, values: Sequence[int] | npt.NDArray[np.int64], *, rank: int) -> bytes:
@@ -454,13 +268,5 @@ def _encoded(function: SecureFunction, values: Sequence[int] | npt.NDArray[np.in
     return numbers.astype("<i8" if rank == 0 else np.uint8).tobytes()
 
 
-def _ms(seconds: float) -> str:
-    return str(int(1_000 * seconds))
-
-
-def _gone(problem: str) -> Unavailable:
-    return Unavailable("privacy.secure_peer_silent", f"a secure link broke: {problem}", retry_after_s=_BUSY_RETRY_S)
-
-
 def _busy(problem: str) -> Unavailable:
-    return Unavailable("privacy.secure_busy", problem, retry_after_s=_BUSY_RETRY_S)
+    return Unavailable("privacy.secure_busy", problem, retry_after_s=BUSY_RETRY_S)

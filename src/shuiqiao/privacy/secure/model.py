@@ -32,6 +32,13 @@ RUNTIME: Final = (
 CONFIGURATION: Final = encode_cbor({"library": LIBRARY_VERSION, "parties": 2, "runtime": RUNTIME})
 """What both sides compute by, as it stands in an offer and under each digest."""
 
+JOINT_RUNTIME: Final = (
+    '{"protocol":"ABY3","field":"FM64","fxp_fraction_bits":18,"sigmoid_mode":"SIGMOID_REAL","fxp_exp_mode":"EXP_PADE"}'
+)
+"""Of the library: ABY3 for three parties, numbers with 18 bits behind the point, rates exact to 2e-5 [TRAIN-2]."""
+
+JOINT_CONFIGURATION: Final = encode_cbor({"library": LIBRARY_VERSION, "parties": 3, "runtime": JOINT_RUNTIME})
+
 MAX_POINTS: Final = 2_048
 """Points lie from minus this to plus this less one: 4,096 values, which are 12 bits [SECURE-2]."""
 

@@ -1,14 +1,15 @@
-"""The worker of one link: orders in from its server, a share out for each; all that is computed is computed here.
+"""The worker of a link of two or three: orders in from its server, shares out; all is computed here.
 
-Rule: docs/spec/secure.md [SECURE-5] to [SECURE-8]. It is a process of its own because the library can end its process,
-and because what the other member sends goes into the library: a fault in it reaches no key of the server. It ends
-when its input does, when the other side ends the link while nothing runs, after a time without orders, and after any
-failure.
+Rule: docs/spec/secure.md [SECURE-5] to [SECURE-8], docs/spec/training.md [TRAIN-3]. It is a process of its own because
+the library can end its process, and because what other members send goes into the library: a fault in it reaches no key
+of the server. It ends when its input does, when another side ends the link while nothing runs, after a time without
+orders, and after any failure.
 
     message = 4 bytes length, big-endian | canonical CBOR
-    worker: {certificate, address}   server: {certificate, address}   worker: {warm}
+    worker: {certificate, address}   server: {others: [[rank, certificate, address]]}   worker: {warm}
     then again and again             server: {function, values, binding, wait_ms}   worker: {share} or {code, message}
                                  or  server: {items, theirs, folder, binding, wait_ms}   worker: {found} or as above
+                        of three     server: {step, values, binding, wait_ms}   worker: {step, opened} or as above
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import queue
 import resource
+import socket
 import ssl
 import struct
 import threading
@@ -36,8 +38,9 @@ from shuiqiao.privacy.secure.intersection import (
     encode_places,
     keyed_items,
 )
+from shuiqiao.privacy.secure.joint_library import JointParty
 from shuiqiao.privacy.secure.library import Party, context_over, load_library
-from shuiqiao.privacy.secure.model import CONFIGURATION, TAG_BYTES, SecureFunction, SecureOutput
+from shuiqiao.privacy.secure.model import CONFIGURATION, JOINT_CONFIGURATION, TAG_BYTES, SecureFunction, SecureOutput
 from shuiqiao.privacy.secure.psi_library import common_items
 
 if TYPE_CHECKING:
@@ -50,16 +53,19 @@ KEEPS_LINK: Final = "privacy.secure_function_differs"
 
 _MAX_WORDS: Final = 300
 _OFFER_KEPT_S: Final = 600.0
+_TWO: Final = 2
 _WARM: Final = SecureFunction(indicators=2, cuts=1, output=SecureOutput.YES_NO)
 
 
-def run_worker(rank: str, session: str, host: str, port: str, ports: str, timeout_ms: str, idle_ms: str) -> None:
-    """Serve one link until it ends. rank: 0 dials ``host:port``'s like, as it is told later; 1 listens there."""
+def run_worker(
+    rank: str, parties: str, session: str, host: str, port: str, ports: str, timeout_ms: str, idle_ms: str
+) -> None:
+    """Serve one link until it ends. rank: all but 0 listen at ``host:port`` for those below, and dial those above."""
     # What a process leaves when it crashes would hold weights or records.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source, sink = begin_worker()
     with open(sink, "wb", buffering=0) as replies:  # noqa: PTH123 - a descriptor
-        worker = _Worker(int(rank), replies, timeout_s=int(timeout_ms) / 1000)
+        worker = _Worker(int(rank), int(parties), replies, timeout_s=int(timeout_ms) / 1000)
         threading.Thread(target=_read_orders, args=(source, worker.orders), daemon=True).start()
         try:
             worker.open(bytes.fromhex(session), host=host, port=int(port), ports=int(ports))
@@ -76,11 +82,11 @@ def run_worker(rank: str, session: str, host: str, port: str, ports: str, timeou
 
 
 class _Worker:
-    def __init__(self, rank: int, replies: BinaryIO, *, timeout_s: float) -> None:
-        self._rank, self._replies, self._timeout_s = rank, replies, timeout_s
+    def __init__(self, rank: int, parties: int, replies: BinaryIO, *, timeout_s: float) -> None:
+        self._rank, self._parties, self._replies, self._timeout_s = rank, parties, replies, timeout_s
         self.orders: queue.Queue[bytes] = queue.Queue()
         self._busy = threading.Event()
-        self._frames: Frames | None = None
+        self._frames: dict[int, Frames] = {}
 
     def tell(self, message: dict[str, Any]) -> None:
         data = encode_cbor(message)
@@ -98,34 +104,52 @@ class _Worker:
         self.tell({"certificate": certificate.der, "address": at})
         library = load_library()
         # A bank that offers may never hear of the bureau: what asks and answers between them has its own times.
-        other = decode_cbor(self.orders.get(timeout=_OFFER_KEPT_S))
-        peer: bytes = other["certificate"]
+        self._link_up(decode_cbor(self.orders.get(timeout=_OFFER_KEPT_S))["others"], certificate, listener)
+        configuration = CONFIGURATION if self._parties == _TWO else JOINT_CONFIGURATION
+        ours = sha256(session + configuration).digest()
+        if not self._is_agreed(ours):
+            raise IntegrityError("privacy.secure_failed", "another side opens another session")
+        self._context = context_over(library, self._frames, rank=self._rank)
+        if self._parties == _TWO:
+            self._party = Party(library, self._context, rank=self._rank)
+            self._codes: dict[bytes, bytes] = {}
+            self._computed(_WARM, bytes(_WARM.values_of(self._rank) * (1 if self._rank else 8)), binding=session)
+        else:
+            self._joint = JointParty(library, self._context, self._frames, rank=self._rank)
+        self.tell({"warm": True})
+
+    def _link_up(
+        self, others: list[tuple[int, bytes, str]], certificate: LinkCertificate, listener: socket.socket | None
+    ) -> None:
+        """Let those of lower rank come, then dial those of higher; a line is of the rank whose certificate it shows."""
+        certificates = {shown: rank for rank, shown, _ in others}
+        if len(certificates) != self._parties - 1:
+            raise IntegrityError("privacy.secure_failed", "two parties offer one certificate")
         try:
-            context = certificate.context(peer, is_server=listener is not None)
+            takes = certificate.context(certificates, is_server=True)
+            dials = certificate.context(certificates, is_server=False)
         except (ssl.SSLError, ValueError) as error:
             raise IntegrityError("privacy.secure_failed", f"what was offered is no certificate: {error}") from error
         if listener:
-            self._frames = accept(listener, context, peer=peer, timeout_s=self._timeout_s)
+            awaited = {shown for shown, rank in certificates.items() if rank < self._rank}
+            while awaited:
+                shown, frames = accept(listener, takes, peers=awaited, timeout_s=self._timeout_s)
+                awaited.remove(shown)
+                self._frames[certificates[shown]] = frames
             listener.close()
-        else:
-            name, _, number = str(other["address"]).rpartition(":")
-            self._frames = connect(name, int(number), context, peer=peer, timeout_s=self._timeout_s)
-        self._frames.begin(self._on_end)
-        ours = sha256(session + CONFIGURATION).digest()
-        if self._exchanged(ours) != ours:
-            raise IntegrityError("privacy.secure_failed", "the other side opens another session")
-        self._context = context_over(library, self._frames, rank=self._rank)
-        self._party = Party(library, self._context, rank=self._rank)
-        self._codes: dict[bytes, bytes] = {}
-        self._computed(_WARM, bytes(_WARM.values_of(self._rank) * (1 if self._rank else 8)), binding=session)
-        self.tell({"warm": True})
+        for rank, shown, address in others:
+            if rank > self._rank:
+                name, _, number = address.rpartition(":")
+                self._frames[rank] = connect(name, int(number), dials, peer=shown, timeout_s=self._timeout_s)
+        for frames in self._frames.values():
+            frames.begin(self._on_end)
 
     def serve(self, *, idle_s: float) -> None:
         """Compute what is ordered; raises queue.Empty when nothing was for some time."""
         while True:
             self._busy.clear()
             # An end in the midst of a run has waited for it; any later one ends this process at once.
-            if self._frames is None or self._frames.is_ended:
+            if any(frames.is_ended for frames in self._frames.values()):
                 return
             order = decode_cbor(self.orders.get(timeout=idle_s))
             self._busy.set()
@@ -140,6 +164,8 @@ class _Worker:
 
     def _done(self, order: dict[str, Any]) -> dict[str, Any]:
         waits: dict[str, Any] = {"binding": order["binding"], "wait_s": order["wait_ms"] / 1_000}
+        if "step" in order:
+            return self._stepped(order, **waits)
         if "items" in order:
             raw: bytes = order["items"]
             items = [raw[first : first + ITEM_BYTES] for first in range(0, len(raw), ITEM_BYTES)]
@@ -152,7 +178,7 @@ class _Worker:
         theirs: how many items the other side may put in, exactly that many where it is the one that asks.
         """
         ours = sha256(binding + sha256(INTERSECTION).digest()).digest()
-        if self._exchanged(ours, wait_s=wait_s) != ours:
+        if not self._is_agreed(ours, wait_s=wait_s):
             raise InvalidInput(KEEPS_LINK, "the other side has another request or protocol for this run")
         size = int.from_bytes(self._exchanged(len(items).to_bytes(PLACE_BYTES, "big")), "big")
         if size > MAX_ITEMS or (self._rank and size != theirs):
@@ -175,7 +201,7 @@ class _Worker:
         if code is None:
             code = self._codes[function.digest] = self._party.compiled(function.text, inputs=3 if function.cuts else 2)
         ours = sha256(binding + function.digest + self._party.fingerprint(code)).digest()
-        if self._exchanged(ours, wait_s=wait_s) != ours:
+        if not self._is_agreed(ours, wait_s=wait_s):
             raise InvalidInput(KEEPS_LINK, "the other side has another request, function or library for this run")
         try:
             kind, words = self._party.run(function, code, _numbers(values, rank=self._rank))
@@ -185,11 +211,32 @@ class _Worker:
             raise IntegrityError("privacy.secure_failed", _words(error)) from error
         return function.share_of(kind, words, tag=ours[:TAG_BYTES])
 
-    def _exchanged(self, ours: bytes, *, wait_s: float = 0.0) -> bytes:
-        if self._frames is None:  # pragma: no cover - open comes first
-            raise AssertionError
-        self._frames.send("shuiqiao", ours)
-        return self._frames.receive("shuiqiao", wait_s=wait_s)
+    def _stepped(self, order: dict[str, Any], *, binding: bytes, wait_s: float) -> dict[str, Any]:
+        """Compare one step of a computation of three with both others, then take it [TRAIN-3]."""
+        step = order["step"]
+        code = self._joint.compiled(step["text"], inputs=len(step["inputs"])) if step["do"] == "run" else b""
+        ours = sha256(binding + encode_cbor(step) + self._joint.fingerprint(code)).digest()
+        if not self._is_agreed(ours, wait_s=wait_s):
+            raise InvalidInput(KEEPS_LINK, f"another side takes another step, or computes it otherwise: {step['do']}")
+        try:
+            opened = self._joint.take(step, code, order["values"], kind=order["kind"])
+        except ShuiqiaoError:
+            raise
+        except Exception as error:
+            raise IntegrityError("privacy.secure_failed", _words(error)) from error
+        return {"step": ours, "opened": opened}
+
+    def _is_agreed(self, ours: bytes, *, wait_s: float = 0.0) -> bool:
+        return all(theirs == ours for theirs in self._all_exchanged(ours, wait_s=wait_s))
+
+    def _exchanged(self, ours: bytes) -> bytes:
+        (theirs,) = self._all_exchanged(ours)
+        return theirs
+
+    def _all_exchanged(self, ours: bytes, *, wait_s: float = 0.0) -> list[bytes]:
+        for frames in self._frames.values():
+            frames.send("shuiqiao", ours)
+        return [frames.receive("shuiqiao", wait_s=wait_s) for frames in self._frames.values()]
 
     def _on_end(self) -> None:
         if not self._busy.is_set():

@@ -34,12 +34,12 @@ class Ends:
         return ours, theirs
 
     def accept(self):
-        context = self.bureau.context(self.bank.der, is_server=True)
-        return accept(self.listener, context, peer=self.bank.der, timeout_s=self.timeout_s)
+        context = self.bureau.context([self.bank.der], is_server=True)
+        return accept(self.listener, context, peers=[self.bank.der], timeout_s=self.timeout_s)[1]
 
     def connect(self, certificate, *, peer=None):
         peer = peer or self.bureau.der
-        context = certificate.context(peer, is_server=False)
+        context = certificate.context([peer], is_server=False)
         return connect(self.host, self.port, context, peer=peer, timeout_s=self.timeout_s)
 
 
