@@ -111,7 +111,7 @@ def test_a_party_that_dies_in_a_run_is_told_to_both_others_and_nothing_is_opened
         share(each)
         started.wait()
         if each.rank == dead:
-            os.kill(each._link.pid, signal.SIGKILL)
+            os.kill(each.worker_pid, signal.SIGKILL)
         for _ in range(1_000):
             each.run(SUM, ["a", "b"], ["c"])
 

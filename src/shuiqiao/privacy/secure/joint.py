@@ -132,6 +132,11 @@ class JointSession:
         return self._link.offer
 
     @property
+    def worker_pid(self) -> int:
+        """The process id of the worker."""
+        return self._link.pid
+
+    @property
     def steps(self) -> tuple[bytes, ...]:
         """The digests of the steps taken so far, 32 bytes each; the same at all three parties."""
         return tuple(self._steps)

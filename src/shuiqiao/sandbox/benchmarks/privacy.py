@@ -36,6 +36,8 @@ from shuiqiao.privacy.store import ChargeStore, metadata
 from shuiqiao.sandbox.benchmarks.anoncreds import anoncreds_figures
 from shuiqiao.sandbox.benchmarks.asked_modes import asked_figures, memory_mb, tell_memory
 from shuiqiao.sandbox.benchmarks.intersections import intersection_figures
+from shuiqiao.sandbox.benchmarks.joint_steps import ROWS as TRAINED_ROWS
+from shuiqiao.sandbox.benchmarks.joint_steps import joint_figures
 from shuiqiao.sandbox.benchmarks.secure_scores import secure_figures
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str
     account_checks_per_s, account_checks_committed_per_s, bare_commits_per_s. accounts: in the database on which checks
     are measured; a million take a minute or two to enter, for each suite's cipher. rows: 100,000, fewer in a trial.
     With the extra privacy also what ``_blind_figures`` and ``anoncreds_figures`` give, with the extra mpc what
-    ``secure_figures`` and ``intersection_figures`` give.
+    ``secure_figures``, ``intersection_figures`` and ``joint_figures`` give.
     """
     proofs = anoncreds_figures() if find_spec("anoncreds") else {}
     accounted = {suite.value: _account_checks(accounts, suite=suite) for suite in SuiteName}
@@ -83,6 +85,7 @@ def run_privacy_bench(*, accounts: int = ACCOUNTS, rows: int = ROWS) -> dict[str
             secure_figures(rows=rows) if find_spec("spu") else {},
         ),
         **(intersection_figures(items=rows) if find_spec("spu") else {}),
+        **(joint_figures(rows=min(rows, TRAINED_ROWS)) if find_spec("spu") else {}),
         **proofs,
     }
 

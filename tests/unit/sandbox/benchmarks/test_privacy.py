@@ -47,5 +47,7 @@ def test_the_figures_of_privacy_are_of_both_suites() -> None:
         assert figures["rows_100k"]["secure_s"] > 0
         assert figures["psi_100k_s"] > 0
         assert figures["psi_100k_bare_s"] > 0
+        assert figures["train_30k"]["aby3_s_per_epoch"] > 0
+        assert figures["train_30k"]["bare_s_per_epoch"] > 0
         assert figures["bytes"]["secure_sent"] > 0 < figures["bytes"]["secure_came"]
         assert sorted(figures["memory_mb"]["rows_100k"]) == ["bank", "bureau"]
