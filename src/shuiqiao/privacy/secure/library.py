@@ -170,7 +170,8 @@ def context_over(library: Any, lines: Mapping[int, FrameLine], *, rank: int) -> 
     for number in range(len(lines) + 1):
         # The library wants an address for each; it dials none, since it is given a channel.
         description.add_party(str(number), "127.0.0.1:1")
-        channels.append(None if number == rank else _channel(library, lines[number]))
+        channel = None if number == rank else _channel(library, lines[number])
+        channels.append(channel)
     return library.link.create_with_channels(description, rank, channels)
 
 
