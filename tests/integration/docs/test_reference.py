@@ -96,9 +96,8 @@ def test_every_error_class_has_its_meaning_in_both_languages(script, generated):
 def test_a_message_shows_what_is_filled_in(generated):
     page = generated["errors.md"]
     row = next(line for line in page.splitlines() if "`node.role_wrong`" in line)
-    assert (
-        row == "| `node.role_wrong` | Denied | {member} is a {role}; this is for a {role} | `node/home/settings.py` |"
-    )
+    assert row.startswith("| `node.role_wrong` | Denied | {member} is a {role}; this is for a {role} ")
+    assert "`node/home/settings.py`" in row
 
 
 def test_messages_that_are_handed_to_a_maker_are_found(generated):

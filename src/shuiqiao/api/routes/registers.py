@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Limit, Routes, cursor_of_form
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import registers as api
 
 registers = Routes("registers")
 
 _WORDS = "node.register_words"
+
+Cursor = Annotated[str, cursor_of_form(r"^[0-9]{1,15}$")]
 
 
 @registers.perform(api.LIST_REGISTER, permission="registers.read")
