@@ -93,7 +93,7 @@ class Trainings:
     Example::
 
         signed = bank.trainings.propose(bureau, third=regulator, items=items, period_from=first, period_to=last)
-        raw = regulator.training_third.sign(signed.transaction, signed.proposal.plan)
+        raw = third.sign(signed.transaction, signed.proposal.plan)
         bureau.trainings.agree(raw, signed.proposal)
     """
 

@@ -43,7 +43,7 @@ def sealed_evidence(institution: Institution, request: OwnedId, *, regulator: Me
     """Return this party's evidence of a computation, sealed to a regulator.
 
     Raises Denied ``exchange.log_missing``, ``members.role_wrong``; InvalidInput ``exchange.evidence_too_large``. E.g.
-    ``sealed_evidence(bank, OwnedId("first-bank/7a..."), regulator=regulator)``.
+    ``sealed_evidence(bank, request, regulator=regulator)``.
     """
     state = institution.engine.state()
     require_member_role(state, regulator, Role.REGULATOR)

@@ -39,8 +39,8 @@ class SecurePair:
 
     Example::
 
-        with closing(SecurePair().open()) as pair:
-            pair.outputs(SecureFunction(indicators=2, cuts=0, output=SecureOutput.POINTS), [5, 7], [0, 1])  # [7]
+        pair = SecurePair()
+        pair.open().outputs(SecureFunction(indicators=2, cuts=0, output=SecureOutput.POINTS), [5, 7], [0, 1])  # [7]
     """
 
     def __init__(

@@ -51,8 +51,7 @@ class TaxCredit:
 
     Example::
 
-        told = bureau.tax_credit.explain(Uscc("91330100MA00000000"), year=2025, today=date(2026, 5, 1))
-        told["repairs"][0]["options"][0]["by"]
+        TaxCredit(vault, catalogue=catalogue).explain(uscc, year=2025, today=today)["repairs"]
     """
 
     def __init__(self, vault: Vault, *, catalogue: Catalogue) -> None:

@@ -124,7 +124,7 @@ class ExposureService:
 
     Example::
 
-        asked = bank.exposures.ask(MemberId("second-bank"), way=way)
+        asked = bank.exposures.ask(other_bank, way=way)
         bank.exposures.elsewhere_fen(taxpayer)
     """
 

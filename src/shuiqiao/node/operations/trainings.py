@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.client.resources import trainings as api
 from shuiqiao.consent.model import Items
 from shuiqiao.members.model import Role
+from shuiqiao.node.home.settings import require_role
 from shuiqiao.node.operations.paging import page_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def agree_training(institution: Institution, asked: api.NewTraining) -> api.Trai
 
 def list_trainings(institution: Institution, asked: PageQuery) -> api.TrainingPage:
     """Return the trainings that this bank or bureau keeps the cohorts of; raises Denied ``node.role_wrong``."""
-    if institution.settings.role not in {Role.BANK, Role.TAX_BUREAU}:
-        raise Denied("node.role_wrong", f"{institution.member} is a {institution.settings.role}, and keeps no cohort")
+    require_role(institution.settings, Role.BANK, Role.TAX_BUREAU)
     rows, following = page_of(institution.trainings.all(), asked, place=lambda row: row.training)
     return api.TrainingPage(items=tuple(map(_told, rows)), next=following)
 
