@@ -70,6 +70,7 @@ WORDS: Final = {
     r"[0-9]{1,3}(\.[0-9]{1,9})?": "a number such as 0.035",
     "[A-Za-z0-9][A-Za-z0-9_.-]{0,31}": "a name of at most 32 letters, digits, _, . and -",
     "[A-Za-z0-9_-]+": "bytes in base64url without padding",
+    "[A-Za-z0-9+/]*={0,2}": "bytes in base64",
     "[A-Za-z0-9_.~-]+": "a credential as it was issued or shown",
     "[a-z][a-z0-9_]{0,47}": "a name in lower-case letters, digits and _, a letter first",
     r"[a-z_]{1,32}(\.[a-z_]{1,32}){0,2}": "the kind of a job, such as home.backup",

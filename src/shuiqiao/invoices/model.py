@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from shuiqiao.base.encoding import typed
+
 MAX_FINDINGS: Final = 50
 """Told of one file; a reader needs the first to act."""
 MAX_DETAIL: Final = 300
@@ -127,7 +129,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def load_checks() -> Mapping[str, Check]:
     """Return every check by its id."""
     table = tomllib.loads(files("shuiqiao.invoices").joinpath("checks.toml").read_text(encoding="utf-8"))
-    return {each["id"]: msgspec.convert(each, Check) for each in table["check"]}
+    return {each["id"]: typed(each, Check) for each in table["check"]}
 
 
 def found(check: str, detail: str) -> Finding:

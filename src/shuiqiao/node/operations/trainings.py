@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.client.resources import trainings as api
@@ -24,7 +25,7 @@ def agree_training(institution: Institution, asked: api.NewTraining) -> api.Trai
     """Agree on a training of all firms that allow it; raises as ``InstitutionServices.agree_on_training``."""
     wanted = {type_id: sorted(set(groups)) for type_id, groups in asked.items.items()}
     try:
-        items = msgspec.convert(wanted, Items)
+        items = typed(wanted, Items)
     except msgspec.ValidationError as error:
         raise InvalidInput("exchange.plan_malformed", f"no records are named so: {error}") from error
     plan = institution.agree_on_training(
