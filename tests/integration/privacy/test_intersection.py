@@ -17,7 +17,7 @@ import recording_worker
 from absence import absent
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.privacy.secure import links as links_module
+from shuiqiao.privacy.secure import worker_link as worker_link_module
 from shuiqiao.privacy.secure.intersection import INTERSECTION, ITEM_BYTES, MAX_ITEMS, PLACE_BYTES, SIZE_STEP
 from shuiqiao.privacy.secure.library import require_library
 from shuiqiao.privacy.secure.model import SecureFunction, SecureOutput
@@ -165,7 +165,7 @@ def recorded(tmp_path_factory, monkeypatch):
         folder = tmp_path_factory.mktemp("recorded")
         monkeypatch.setenv("RECORDED", str(folder))
         monkeypatch.setenv("PYTHONPATH", str(Path(recording_worker.__file__).parent))
-        monkeypatch.setattr(links_module, "run_worker", recording_worker.run_recording)
+        monkeypatch.setattr(worker_link_module, "run_worker", recording_worker.run_recording)
         pair = SecurePair().open()
         try:
             found = both(pair, asked, other)
