@@ -17,6 +17,7 @@ import recording_worker
 from absence import absent
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.privacy.secure import links as links_module
 from shuiqiao.privacy.secure import worker_link as worker_link_module
 from shuiqiao.privacy.secure.intersection import INTERSECTION, ITEM_BYTES, MAX_ITEMS, PLACE_BYTES, SIZE_STEP
 from shuiqiao.privacy.secure.library import require_library
