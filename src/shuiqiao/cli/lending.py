@@ -276,11 +276,11 @@ def applications_hand_in(*, home: Home, json: Json = False) -> None:
 @products_app.command("list")
 def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
     """List the products and which model decides for each 列出产品."""
+    from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.resources.products import LIST_PRODUCTS
-    from shuiqiao.client.wire import Nothing
 
     with home_at_work(home) as bank:
-        rows = rows_of(bank, LIST_PRODUCTS, Nothing())
+        rows = rows_of(bank, LIST_PRODUCTS, PageQuery())
     show_list("products", rows, form=form, as_json=json)
 
 

@@ -118,13 +118,9 @@ def models_list(
     """List the models that this bank keeps, or those on the ledger that this institution has a part in 列出模型."""
     from shuiqiao.client.pages import PageQuery
     from shuiqiao.client.resources.models import LIST_LEDGER_MODELS, LIST_MODELS
-    from shuiqiao.client.wire import Nothing
 
     with home_at_work(home) as at_work:
-        if on_ledger:
-            rows = rows_of(at_work, LIST_LEDGER_MODELS, PageQuery())
-        else:
-            rows = rows_of(at_work, LIST_MODELS, Nothing())
+        rows = rows_of(at_work, LIST_LEDGER_MODELS if on_ledger else LIST_MODELS, PageQuery())
     if on_ledger and not json:
         rows = [
             {**row, "providers": [f"{each['provider']}:{each['status']}" for each in row["providers"]]} for row in rows

@@ -15,7 +15,6 @@ from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import models as api
 from shuiqiao.client.resources.products import ProductRecord
-from shuiqiao.client.wire import Nothing
 
 models = Routes("models")
 
@@ -25,9 +24,11 @@ Model = Annotated[
 
 
 @models.perform(api.LIST_MODELS, permission="models.read", codes=("node.role_wrong",))
-def list_models(running: Running, caller: Caller) -> api.ModelPage:
+def list_models(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.ModelPage:
     """List the models that this bank keeps, the oldest first."""
-    return performed(running, caller, api.LIST_MODELS, Nothing())
+    return performed(running, caller, api.LIST_MODELS, PageQuery(limit=limit, cursor=cursor))
 
 
 Member = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,31}$", description="Its owner", examples=["first-bank"])]

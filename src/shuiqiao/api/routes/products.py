@@ -13,9 +13,9 @@ from fastapi import Path
 from shuiqiao.api.access import OPEN
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import performed
-from shuiqiao.api.routing import Caller, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
+from shuiqiao.client.pages import PageQuery
 from shuiqiao.client.resources import products as api
-from shuiqiao.client.wire import Nothing
 from shuiqiao.node.operations import products as offered
 
 products = Routes("products")
@@ -26,9 +26,11 @@ _OF_CHANGE = ("node.role_wrong", "node.two_people_needed")
 
 
 @products.perform(api.LIST_PRODUCTS, permission="products.read", codes=("node.role_wrong",))
-def list_products(running: Running, caller: Caller) -> api.ProductPage:
+def list_products(
+    running: Running, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> api.ProductPage:
     """List the products and which model decides for each."""
-    return performed(running, caller, api.LIST_PRODUCTS, Nothing())
+    return performed(running, caller, api.LIST_PRODUCTS, PageQuery(limit=limit, cursor=cursor))
 
 
 @products.get(api.LIST_OFFERED.path, permission=OPEN)

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.resources.products import ProductId, ProductRecord
-from shuiqiao.client.wire import Count, Hex, Id, Name, Nothing, TimeMs, Wire, example
+from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
 MAX_OUTCOMES: Final = 200_000
 """Firms of one loan book."""
@@ -291,7 +291,7 @@ class ModelRetirement(Wire):
     here_only: bool = False
 
 
-LIST_MODELS: Final = Operation(method="GET", path="/models", sent=Nothing, told=ModelPage)
+LIST_MODELS: Final = Operation(method="GET", path="/models", sent=PageQuery, told=ModelPage)
 READ_MODEL: Final = Operation(method="GET", path="/models/{model}", sent=ModelQuestion, told=ModelCardRecord)
 REGISTER_MODEL: Final = Operation(path="/models", sent=ModelRegistration, told=ModelRecord, act="models.register")
 DEVELOP_MODEL: Final = Operation(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, StringConstraints
 
 from shuiqiao.client.operation import Operation
-from shuiqiao.client.pages import Page
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Hex, Name, Nothing, Wire, example
 
 MAX_RULES_CHARS: Final = 16_384
@@ -172,7 +172,7 @@ class ChurnBands(Wire):
     bands: tuple[str, ...]
 
 
-LIST_PRODUCTS: Final = Operation(method="GET", path="/products", sent=Nothing, told=ProductPage)
+LIST_PRODUCTS: Final = Operation(method="GET", path="/products", sent=PageQuery, told=ProductPage)
 LIST_OFFERED: Final = Operation(method="GET", path="/offered-products", sent=Nothing, told=OfferedPage)
 READ_PRODUCT: Final = Operation(method="GET", path="/products/{product}", sent=ProductQuestion, told=ProductRules)
 CHANGE_RULES: Final = Operation(

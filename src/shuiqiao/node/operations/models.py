@@ -25,7 +25,6 @@ from shuiqiao.node.operations.products import product_in_use
 if TYPE_CHECKING:
     from shuiqiao.base.progress import Progress
     from shuiqiao.client.pages import PageQuery
-    from shuiqiao.client.wire import Nothing
     from shuiqiao.credit.model_content import ModelContent
     from shuiqiao.credit.scorecard import Scorecard
     from shuiqiao.credit.store import KeptModel
@@ -33,10 +32,11 @@ if TYPE_CHECKING:
     from shuiqiao.node.operations.calling import Call
 
 
-def list_models(institution: Institution, _asked: Nothing) -> api.ModelPage:
+def list_models(institution: Institution, asked: PageQuery) -> api.ModelPage:
     """List the models that this bank keeps, the oldest first."""
-    found = institution.lending_models.models.models()
-    return api.ModelPage(items=tuple(api.ModelRecord(**_row(institution, model)) for model in found), next=None)
+    kept = institution.lending_models.models.models()
+    found, following = page_after(kept, asked, name=lambda model: model.digest.hex())
+    return api.ModelPage(items=tuple(api.ModelRecord(**_row(institution, model)) for model in found), next=following)
 
 
 def read_model(institution: Institution, asked: api.ModelQuestion) -> api.ModelCardRecord:

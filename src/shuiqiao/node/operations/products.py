@@ -10,19 +10,21 @@ from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.lending.outputs import score_needs
 from shuiqiao.members.model import Role
 from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.operations.paging import page_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shuiqiao.client.wire import Nothing
+    from shuiqiao.client.pages import PageQuery
     from shuiqiao.lending.product_rules import ProductInUse
     from shuiqiao.node.institution import Institution
 
 
-def list_products(institution: Institution, _asked: Nothing) -> api.ProductPage:
+def list_products(institution: Institution, asked: PageQuery) -> api.ProductPage:
     """List the products and which model decides for each."""
-    rows = [use.as_json() for use in institution.products.in_use()]
-    return api.ProductPage(items=tuple(api.ProductRecord(**row) for row in rows), next=None)
+    rows = [api.ProductRecord(**use.as_json()) for use in institution.products.in_use()]
+    found, following = page_after(rows, asked, name=lambda row: row.product)
+    return api.ProductPage(items=found, next=following)
 
 
 def list_offered(institution: Institution) -> api.OfferedPage:

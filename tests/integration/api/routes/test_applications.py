@@ -237,6 +237,11 @@ def test_products_are_shown_and_models_registered(bank):
     assert (shown["products"], shown["model_card"]["metrics"]["auc"]) == ([PRODUCT], "0.71")
     assert post(bank, "/models/uses", {"product": PRODUCT, "model": None}).json()["model"] is None
     assert [row["model"] for row in bank.get("/api/v1/products", token=maker).json()["items"]] == [None] * 3
+    first, named = (bank.get(f"/api/v1/products?limit={most}", token=maker).json() for most in (2, 3))
+    rest = bank.get(f"/api/v1/products?limit=2&cursor={first['next']}", token=maker).json()
+    assert (first["items"] + rest["items"], rest["next"], named["next"]) == (named["items"], None, None)  # [API-7]
+    assert bank.get("/api/v1/models?limit=501").status_code == 400
+    assert bank.get("/api/v1/models?limit=1").json()["next"] is None
     assert [row["digest"] for row in bank.get("/api/v1/models").json()["items"]] == [model]
     for amiss, code in (("{}", "credit.scorecard_malformed"), (given["scorecard"][:-1], "base.json_malformed")):
         refused = post(bank, "/models", {**given, "scorecard": amiss, "ks": "0.3"}, token=maker)
