@@ -45,6 +45,9 @@ class ManualClock:
 
 
 def iso_from_ms(milliseconds: int) -> str:
-    """Return a moment as ISO 8601 in UTC with milliseconds, e.g. 2026-04-01T08:30:00.000Z."""
-    moment = datetime.fromtimestamp(milliseconds / MS_PER_SECOND, tz=UTC)
+    """Return a moment as ISO 8601 in UTC with milliseconds, e.g. 2026-04-01T08:30:00.000Z; as a number beyond 9999."""
+    try:
+        moment = datetime.fromtimestamp(milliseconds / MS_PER_SECOND, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms since 1970"
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

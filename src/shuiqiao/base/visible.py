@@ -20,7 +20,8 @@ HIDDEN: Final = (
 paragraph separators, and what is drawn as nothing (Default_Ignorable_Code_Point, the blank Braille pattern). A list and
 not a property: ledger rules are drawn by it, and every node must draw them at the same place."""
 
-_HIDDEN = re.compile(f"(?![\t\n])[{HIDDEN}]")
+_HIDDEN = re.compile(rf"(?![\t\n])[{HIDDEN}\ud800-\udfff]")
+"""Half of a character, too, which no encoding has."""
 
 
 def visible(text: str) -> str:

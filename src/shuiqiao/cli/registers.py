@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND, iso_from_ms
 from shuiqiao.cli.home import all_items, home_at_work, well_formed
 from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import print_json, say
@@ -66,11 +66,9 @@ def assess(
     """Enter a security assessment of sharing data with a member 登记共享前评估."""
     from shuiqiao.client.resources.registers import ASSESS, NewAssessment
 
-    end = until.replace(tzinfo=UTC) + timedelta(days=1)
+    until_ms = int(until.replace(tzinfo=UTC).timestamp()) * MS_PER_SECOND + MS_PER_DAY - 1
     with well_formed():
-        made = NewAssessment(
-            member=member, outcome=finding.value, words=words, until_ms=int(end.timestamp()) * MS_PER_SECOND - 1
-        )
+        made = NewAssessment(member=member, outcome=finding.value, words=words, until_ms=until_ms)
     with home_at_work(home) as at_work:
         _show(at_work.perform(ASSESS, made), as_json=json)
 

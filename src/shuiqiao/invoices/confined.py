@@ -28,6 +28,8 @@ MEMORY_BYTES: Final = 1024 * 1024 * 1024
 """Of a worker's address space, libraries included; the largest file that is read takes a third of it."""
 CPU_S: Final = 20
 """Of one file: the largest that is read takes two seconds."""
+WALL_S: Final = 40
+"""Of one file, on a machine that has other work too."""
 _MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """A report with all lines of the largest file is shorter than the file."""
 
@@ -93,7 +95,8 @@ class ConfinedVerifier:
     def _gave_up(self, data: bytes) -> Report:
         code = self._end()
         finding = found(
-            "readable", f"its reader ended with {code}: it asks for more than {CPU_S} s or {MEMORY_BYTES} bytes"
+            "readable",
+            f"its reader ended with {code}: it asks for over {CPU_S} s of work, {WALL_S} s or {MEMORY_BYTES} bytes",
         )
         digest = hashlib.new("sm3", data).hexdigest()
         return Report(format="unknown", digest=digest, verdict=conclude([finding]), findings=(finding,))
@@ -116,7 +119,9 @@ class _Worker:
         self.is_new = False
 
     def receive(self) -> bytes:
-        """Raises EOFError where the worker is gone, OSError for an answer that is too long."""
+        """Raises EOFError where the worker is gone or late, OSError for an answer that is too long."""
+        if not self._source.poll(WALL_S):
+            raise EOFError("no answer in time")
         return self._source.recv_bytes(_MAX_ANSWER_BYTES)
 
     def end(self) -> int | None:

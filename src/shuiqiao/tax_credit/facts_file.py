@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_json, typed
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.tax_credit.model import CreditEvent, GradeFacts, Instalment, PreviousGrade
@@ -74,14 +74,25 @@ class FactsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     events: Annotated[list[_EventEntry], Meta(max_length=MAX_EVENTS)] = []
 
     def facts(self, *, today: date) -> GradeFacts:
-        """Return what is graded. today: the day of grading where the file names none."""
+        """Return what is graded. today: the day of grading where the file names none.
+
+        Raises Conflict ``tax_credit.year_not_begun``, InvalidInput ``tax_credit.facts_invalid`` for a year before the
+        enterprise began.
+        """
+        as_of = self.as_of or today
+        if self.year > as_of.year:
+            raise Conflict("tax_credit.year_not_begun", f"{self.year} has not begun: it is {as_of}")
+        if self.operating_since.year > self.year:
+            raise InvalidInput(
+                "tax_credit.facts_invalid", f"{self.year} is graded, and it operates since {self.operating_since}"
+            )
         plain = ("year", "operating_since", "has_income", "has_non_regular_indicators", "is_fee_information_complete")
         rest = ("are_books_to_standard", "zero_vat_in_a_row", "zero_vat_in_total", "whole_credit_asked_on")
         given: dict[str, Any] = {name: getattr(self, name) for name in (*plain, *rest)}
         last = self.previous
         return GradeFacts(
             **given,
-            as_of=self.as_of or today,
+            as_of=as_of,
             previous=None
             if last is None
             else PreviousGrade(letter=last.grade, is_direct=last.direct, years=last.years),

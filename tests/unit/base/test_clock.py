@@ -30,6 +30,8 @@ def test_a_manual_clock_moves_only_when_told_and_never_back():
 def test_moments_are_iso_in_utc():
     assert iso_from_ms(1_775_032_200_000) == "2026-04-01T08:30:00.000Z"
     assert iso_from_ms(1) == "1970-01-01T00:00:00.001Z"
+    # A message about a number that is no moment is a message still.
+    assert iso_from_ms(2**53 - 1) == "9007199254740991 ms since 1970"
 
 
 def test_ids_are_sixteen_fresh_bytes():

@@ -33,6 +33,7 @@ def test_what_a_person_reads_stays():
 def test_an_escape_sequence_and_a_turned_direction_are_spelled_out():
     assert visible("\x1b[2Jok\rno\u202eabc\u2066\x9b1m") == "\\u001b[2Jok\\rno\\u202eabc\\u2066\\u009b1m"
     assert visible_line("a\nerror: b") == "a\\nerror: b"
+    assert visible_line("half \ud800").encode() == b"half \\ud800"
 
 
 def test_a_json_document_shown_so_is_the_same_document():

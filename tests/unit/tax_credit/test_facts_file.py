@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.tax_credit.facts_file import MAX_EVENTS, MAX_FACTS_BYTES, decode_facts
 from shuiqiao.tax_credit.model import CreditEvent, GradeFacts, Instalment, PreviousGrade
@@ -37,6 +37,13 @@ def test_the_least_file_is_read_with_what_is_usual() -> None:
         has_non_regular_indicators=False,
         is_fee_information_complete=True,
     )
+
+
+def test_a_year_that_cannot_be_graded_is_refused() -> None:
+    with pytest.raises(Conflict, match=r"^tax_credit\.year_not_begun"):
+        decode_facts(file_of(year=TODAY.year + 1)).facts(today=TODAY)
+    with pytest.raises(InvalidInput, match=r"^tax_credit\.facts_invalid: 2018 is graded"):
+        decode_facts(file_of(year=2018)).facts(today=TODAY)
 
 
 def test_every_field_is_read() -> None:

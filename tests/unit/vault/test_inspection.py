@@ -49,6 +49,8 @@ def test_a_file_cut_short_or_gone_is_found(world, suffix):
         assert any(path.stem in named for _, named in world.problems())
     path.unlink()
     assert any(path.stem in named for _, named in world.problems())
+    path.mkdir()
+    assert any(path.stem in named for _, named in world.problems())
 
 
 def test_a_record_changed_in_both_files_is_still_not_the_anchored_one(world):

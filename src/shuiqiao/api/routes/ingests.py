@@ -42,7 +42,7 @@ OCTETS: Final = "application/octet-stream"
 FileName = Annotated[
     str,
     Query(
-        pattern=r"^[^/\\\x00-\x1f\x7f]{1,60}\.(csv|parquet)$",
+        pattern=r"^[^/\\\x00-\x1f\x7f]{1,60}\.(csv|parquet|ndjson|jsonl)$",
         description="The file's name: its ending says what it is",
         examples=["grades.csv"],
     ),

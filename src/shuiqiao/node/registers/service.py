@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import new_id
+from shuiqiao.base.visible import visible, visible_line
 from shuiqiao.node.registers.model import (
     COMPLAINT_MS,
     MAX_ASSESSMENT_MS,
@@ -136,4 +137,6 @@ def _worded(words: str) -> str:
         raise InvalidInput(
             "node.register_words", f"{len(words)} characters where 1 to {MAX_WORDS} say what it is about"
         )
+    if visible(words) != words:
+        raise InvalidInput("node.register_words", f"{visible_line(words)[:100]!r} has characters that nobody sees")
     return words

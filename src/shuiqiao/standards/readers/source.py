@@ -204,7 +204,9 @@ class _JsonLinesSource(_TextSource):
         with open_regular(path) as stream:
             self._names = json_lines.names_of(stream)
         if not self._names:
-            raise csv_file.no_header("is JSON and no object: write one object a line (NDJSON)")
+            raise csv_file.no_header(
+                "is no JSON object of plain values, each named once: write one such object a line (NDJSON)"
+            )
         super().__init__(path, recognise_columns(self._names, catalogue=catalogue, record_type=record_type))
 
     def _cut(self) -> Iterator[pa.RecordBatch]:

@@ -132,6 +132,8 @@ class LeavesFile:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
+        except IsADirectoryError as error:
+            raise self._damaged("is a folder") from error
         except ValueError as error:
             raise self._damaged("is empty") from error
         try:

@@ -101,12 +101,12 @@ def test_sharing_waits_for_an_assessment_where_the_settings_say_so(world):
 
 def test_what_cannot_be_is_not_entered(world):
     registers = world.registers
-    for until_ms in (NOW_MS, NOW_MS + MAX_ASSESSMENT_MS + 1):
+    for until_ms in (NOW_MS, NOW_MS + MAX_ASSESSMENT_MS + 1, 2**53 - 1):
         with pytest.raises(InvalidInput, match=r"^node\.assessment_period"):
             registers.assess(BANK, finding=GOOD, words="x", until_ms=until_ms)
     with pytest.raises(InvalidInput, match=r"^node\.incident_ahead"):
         registers.report_incident(severity=Severity.MAJOR, words="x", found_ms=NOW_MS + 1)
-    for words in ("", "  ", "x" * (MAX_WORDS + 1)):
+    for words in ("", "  ", "x" * (MAX_WORDS + 1), "\u200b", "\u202e", "a\0b", "\x1b[2J"):
         with pytest.raises(InvalidInput, match=r"^node\.register_words"):
             registers.complain(words=words)
     assert registers.entries(after=0, most=9) == []
