@@ -8,7 +8,7 @@ from typing import Any
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.sandbox.crossing import look_at_crossing
 from shuiqiao.sandbox.extraction import run_extractions
-from shuiqiao.sandbox.joint_training import study_joint_training
+from shuiqiao.sandbox.joint_training import default_credit, study_joint_training
 from shuiqiao.sandbox.linking import ENTERPRISES, ENTRY_DELAY_MIN, study_linking
 from shuiqiao.sandbox.score_equality import TAXPAYERS, score_equality
 
@@ -29,6 +29,9 @@ def run_privacy_study(
     taxpayers: on whom scores are compared. enterprises, entry_delay_min: of ``study_linking``. data: folder of the
     research data on which models are trained. Raises InvalidInput ``sandbox.*``.
     """
+    if data is not None:
+        # A folder that is named wrong is told before minutes of work.
+        default_credit(data)
     return {
         "extraction": run_extractions(progress=progress),
         "score_equality": score_equality(taxpayers=taxpayers, progress=progress),
