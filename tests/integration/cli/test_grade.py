@@ -152,7 +152,16 @@ def test_a_grade_is_issued_as_an_anchored_record_and_superseded_by_another(here,
     ("changes", "code"),
     [
         ({}, "tax_credit.taxpayer_missing"),
-        ({"taxpayer": FIRM, "year": 2015, "as_of": "2016-04-20", "has_income": False}, "tax_credit.not_rated"),
+        (
+            {
+                "taxpayer": FIRM,
+                "year": 2015,
+                "as_of": "2016-04-20",
+                "has_income": False,
+                "operating_since": "2012-05-01",
+            },
+            "tax_credit.not_rated",
+        ),
         ({"taxpayer": FIRM, "events": [{"rule": "no_rule", "since": "2025-06-16"}]}, "tax_credit.rule_unknown"),
     ],
     ids=["taxpayer", "not rated", "rule"],
