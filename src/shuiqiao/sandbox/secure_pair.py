@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.privacy.secure.links import SecureLinks
-from shuiqiao.privacy.secure.model import TAG_BYTES
+from shuiqiao.privacy.secure.model import TAG_BYTES, LinkEnds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,6 +168,11 @@ class OverheardLinks(SecureLinks):
         """Always."""
         del peer
         return True
+
+    def ends(self, peer: MemberId) -> LinkEnds:
+        """By no certificate: nobody was shown one."""
+        del peer
+        return LinkEnds(session=BINDING, bank=bytes(32), bureau=bytes(32))
 
     def run(
         self,

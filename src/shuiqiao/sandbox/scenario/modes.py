@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.encoding import typed
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.client.resources.presentations import Presentation, PresentationQuestion
 from shuiqiao.consent.ceilings import longest_period
@@ -311,14 +311,13 @@ class ModesShown:
 def show_modes(
     applicant: ModesApplicant, modes: Sequence[str], *, banks: Sequence[Institution], learning: Learning
 ) -> ModesShown:
-    """Use modes one after the other, banks taking turns; raises what refuses one whose extra is there."""
+    """Use modes one after the other, banks taking turns; one that is refused is told by its code."""
     refused = dict[str, Mapping[str, Any]]()
     for place, mode in enumerate(modes):
         try:
             applicant.use(mode, banks[place % len(banks)])
-        except Unavailable as error:
-            if error.code != "privacy.extra_missing":
-                raise
+        except (InvalidInput, Unavailable) as error:
+            # An extra is absent, or the model that decides here has more indicators than the mode takes.
             refused[mode] = error.as_dict()
         learning.note(mode)
     return ModesShown(who_saw_what=learning.who_saw_what, refused=refused)
