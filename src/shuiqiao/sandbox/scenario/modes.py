@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.encoding import typed
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id, system_entropy
 from shuiqiao.client.resources.presentations import Presentation, PresentationQuestion
 from shuiqiao.consent.ceilings import longest_period
@@ -316,8 +316,8 @@ def show_modes(
     for place, mode in enumerate(modes):
         try:
             applicant.use(mode, banks[place % len(banks)])
-        except (InvalidInput, Unavailable) as error:
-            # An extra is absent, or the model that decides here has more indicators than the mode takes.
+        except (Denied, InvalidInput, Unavailable) as error:
+            # An extra is absent, the model that decides has more indicators than a mode takes, no product asks for proof.
             refused[mode] = error.as_dict()
         learning.note(mode)
     return ModesShown(who_saw_what=learning.who_saw_what, refused=refused)
