@@ -317,7 +317,7 @@ def show_modes(
         try:
             applicant.use(mode, banks[place % len(banks)])
         except (Denied, InvalidInput, Unavailable) as error:
-            # An extra is absent, the model that decides has more indicators than a mode takes, no product asks for proof.
+            # An extra is absent, the model has too many indicators for a mode, or the product asks for no credential.
             refused[mode] = error.as_dict()
         learning.note(mode)
     return ModesShown(who_saw_what=learning.who_saw_what, refused=refused)
